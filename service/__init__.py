@@ -1,0 +1,1 @@
+"""Quickchange: one frozen base language model, many adapters, one service."""

@@ -1,0 +1,1 @@
+"""Adapters on this machine: fetched, checked, held and leased by digest."""

@@ -1,0 +1,139 @@
+"""The service's error tree: one class a stable code; the HTTP status of each is in ``api/status.py``."""
+
+from __future__ import annotations
+
+from service.values import Failure
+
+
+class QuickchangeError(Exception):
+    """Something the caller or operator must know of; ``code`` is stable and part of the API."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (from_failure, (self.failure(),))
+
+    def failure(self) -> Failure:
+        return Failure(self.code, self.message, self.param, self.retry_after_s)
+
+
+class InternalError(QuickchangeError):
+    """A defect of ours; the log has the trace under the request id."""
+
+
+class InvalidValue(QuickchangeError):
+    """A field has the wrong type or is out of bounds."""
+
+    code = "invalid_value"
+
+
+class UnknownParameter(QuickchangeError):
+    """A field, or a header, that the API does not have."""
+
+    code = "unknown_parameter"
+
+
+class UnsupportedParameter(QuickchangeError):
+    """A field of the OpenAI API that this service does not honour (yet)."""
+
+    code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(QuickchangeError):
+    """Prompt and requested tokens do not fit the base's context."""
+
+    code = "context_length_exceeded"
+
+
+class BodyTooLarge(QuickchangeError):
+    """The request body is over the limit."""
+
+    code = "body_too_large"
+
+
+class HeadersTooLarge(QuickchangeError):
+    """The request headers are over the limit."""
+
+    code = "headers_too_large"
+
+
+class InvalidApiKey(QuickchangeError):
+    """The key is missing, wrong, expired or lacks the scope."""
+
+    code = "invalid_api_key"
+
+
+class ModelNotFound(QuickchangeError):
+    """No such model for this caller: unknown, deleted and foreign look the same."""
+
+    code = "model_not_found"
+
+
+class RouteNotFound(QuickchangeError):
+    """No such path or method."""
+
+    code = "not_found"
+
+
+class AdapterIncompatible(QuickchangeError):
+    """The adapter can never run on the served base or engine."""
+
+    code = "adapter_incompatible"
+
+
+class AdapterFailed(QuickchangeError):
+    """The adapter could not be fetched or loaded now; a retry may succeed."""
+
+    code = "adapter_failed"
+
+
+class Overloaded(QuickchangeError):
+    """No room in the queue; come back later."""
+
+    code = "overloaded"
+
+
+class DeadlineExceeded(QuickchangeError):
+    """The request's time ran out before it finished."""
+
+    code = "deadline_exceeded"
+
+
+class ReplicaFailed(QuickchangeError):
+    """The engine replica that ran the request went away."""
+
+    code = "replica_failed"
+
+
+class NotReady(QuickchangeError):
+    """The base model is not loaded yet, or no replica answers."""
+
+    code = "not_ready"
+
+
+class BaseUnavailable(QuickchangeError):
+    """The base model cannot be found, fetched or served; raised at start, not over HTTP."""
+
+    code = "base_unavailable"
+
+
+def _tree(cls: type[QuickchangeError]) -> list[type[QuickchangeError]]:
+    return [cls] + [leaf for child in cls.__subclasses__() for leaf in _tree(child)]
+
+
+def all_errors() -> list[type[QuickchangeError]]:
+    """Every class of the tree, root first."""
+    return _tree(QuickchangeError)
+
+
+def from_failure(failure: Failure) -> QuickchangeError:
+    """The exception that ``failure`` was made from; an unknown code becomes an ``InternalError``."""
+    by_code = {cls.code: cls for cls in all_errors() if cls is not QuickchangeError}
+    cls = by_code.get(failure.code, InternalError)
+    return cls(failure.message, param=failure.param, retry_after_s=failure.retry_after_s)

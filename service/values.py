@@ -1,0 +1,117 @@
+"""What crosses layers and processes: plain frozen values, no tensor, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRef:
+    """One immutable adapter version. The digest is the identity; the rest is for people."""
+
+    tenant: str
+    name: str
+    version: int
+    digest: str
+    """``sha256:`` and 64 hex digits: the version's manifest digest."""
+
+    def __str__(self) -> str:
+        return f"{self.tenant}/{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """How one sequence's tokens are drawn, in the OpenAI/vLLM meaning of each name."""
+
+    max_tokens: int
+    temperature: float = 1.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    top_k: int = 0
+    """0 is off."""
+    min_p: float = 0.0
+    seed: int | None = None
+    """None draws a fresh seed at admission; choice i of a request uses seed + i."""
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    logprobs: int | None = None
+    """None: none. k ≥ 0: the chosen token's and the k likeliest, of the model's own distribution."""
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """One prompt under one adapter version, fixed at admission; ``n`` choices of it."""
+
+    request_id: str
+    tenant: str
+    adapter: AdapterRef | None
+    """None is the base model itself, asked for by its own name."""
+    prompt: tuple[int, ...]
+    sampling: SamplingParams
+    deadline_s: float
+    """Seconds from arrival after which the request is given up."""
+    n: int = 1
+
+
+class FinishReason(StrEnum):
+    """Why a choice ended; every choice ends exactly once."""
+
+    STOP = "stop"
+    """An end-of-sequence token (it is not among the event's tokens)."""
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    """The reason comes as the error of the request, not in the event."""
+
+
+class TokenLogprob(NamedTuple):
+    """The chosen token's log-probability (natural logarithm) and the likeliest alternatives."""
+
+    logprob: float
+    top: tuple[tuple[int, float], ...]
+    """(token id, log-probability), likeliest first."""
+
+
+class Event(NamedTuple):
+    """What one engine step did to one choice."""
+
+    request_id: str
+    choice: int
+    tokens: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Empty, or one a token."""
+    finish: FinishReason | None = None
+    cached_tokens: int = 0
+    """Prompt tokens taken from the prefix cache; told with the first token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request's error as a value, so that it crosses processes whole (see ``errors.from_failure``)."""
+
+    code: str
+    message: str
+    param: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBase:
+    """What the gateway must know of the base that the replicas hold."""
+
+    name: str
+    digest: str
+    path: str
+    """Local checkpoint directory; tokenizer and chat template are read from it."""
+    context_tokens: int
+    vocab_size: int
+
+
+Generate = Callable[[GenerateRequest], AsyncIterator[list[Event]]]
+"""Runs a request: yields its events as they come, raises a ``QuickchangeError``; closing it cancels."""
