@@ -1,0 +1,110 @@
+"""A plan as tensors: one ragged row of tokens, and where each row's keys and values lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from service.engine.adapter import BoundAdapter
+from service.engine.scheduler import Plan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """Neighbouring rows ``start:stop`` under one adapter. Base rows have no segment."""
+
+    start: int
+    stop: int
+    adapter: BoundAdapter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prefill:
+    """A prompt chunk: rows ``start:stop`` attend to ``context`` tokens, the last of them their own."""
+
+    start: int
+    stop: int
+    context: int
+    blocks: Tensor
+    """[ceil(context / block_tokens)] int64"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decode:
+    """All rows that are one token of their sequence, padded to the longest context."""
+
+    rows: Tensor
+    """[n] int64: which rows of the batch"""
+    blocks: Tensor
+    """[n, most blocks] int64; padding points at block 0 and is masked"""
+    context: Tensor
+    """[n] int64: tokens to attend to, the row's own included"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one forward pass needs."""
+
+    tokens: Tensor
+    """[1, rows] int64"""
+    positions: Tensor
+    """[1, rows] int64"""
+    slots: Tensor
+    """[rows] int64: block · block_tokens + offset, where each row's key and value go"""
+    segments: tuple[Segment, ...]
+    prefills: tuple[Prefill, ...]
+    decode: Decode | None
+    sample_rows: Tensor
+    """[samples] int64: rows whose logits give a next token, in chunk order"""
+    masks: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
+    """Attention masks of this step, made by the first layer that asks."""
+
+
+def build_batch(plan: Plan, block_tokens: int, device: torch.device) -> Batch:
+    """The tensors of a non-empty plan."""
+    tokens: list[int] = []
+    positions: list[int] = []
+    slots: list[int] = []
+    segments: list[Segment] = []
+    prefills: list[Prefill] = []
+    single: list[tuple[int, int, list[int]]] = []
+    sample_rows: list[int] = []
+    for sequence, start, length in plan.chunks:
+        row, stop = len(tokens), start + length
+        tokens += sequence.tokens[start:stop]
+        positions += range(start, stop)
+        slots += [sequence.blocks[at // block_tokens] * block_tokens + at % block_tokens for at in range(start, stop)]
+        blocks = sequence.blocks[: -(-stop // block_tokens)]
+        if length == 1:
+            single.append((row, stop, blocks))
+        else:
+            prefills.append(Prefill(row, row + length, stop, torch.tensor(blocks, device=device)))
+        if sequence.adapter is not None:
+            if segments and segments[-1].adapter.digest == sequence.adapter.digest:
+                segments[-1] = Segment(segments[-1].start, row + length, segments[-1].adapter)
+            else:
+                segments.append(Segment(row, row + length, sequence.adapter))
+        if stop == len(sequence.tokens):
+            sample_rows.append(row + length - 1)
+    return Batch(
+        tokens=torch.tensor([tokens], device=device),
+        positions=torch.tensor([positions], device=device),
+        slots=torch.tensor(slots, device=device),
+        segments=tuple(segments),
+        prefills=tuple(prefills),
+        decode=_decode(single, device),
+        sample_rows=torch.tensor(sample_rows, dtype=torch.int64, device=device),
+    )
+
+
+def _decode(single: list[tuple[int, int, list[int]]], device: torch.device) -> Decode | None:
+    if not single:
+        return None
+    width = max(len(blocks) for _, _, blocks in single)
+    return Decode(
+        rows=torch.tensor([row for row, _, _ in single], device=device),
+        blocks=torch.tensor([blocks + [0] * (width - len(blocks)) for _, _, blocks in single], device=device),
+        context=torch.tensor([context for _, context, _ in single], device=device),
+    )

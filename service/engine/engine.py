@@ -1,0 +1,154 @@
+"""The step: orders the owners, owns no queue and no tensor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adapters_registry.manifest import Manifest
+from service.engine.adapter import BoundAdapter
+from service.engine.blocks import BlockPool
+from service.engine.kinds import KINDS
+from service.engine.model import Sites
+from service.engine.runner import Runner
+from service.engine.scheduler import Scheduler, SchedulerLimits
+from service.engine.sequence import sequences_of
+from service.errors import AdapterIncompatible, ContextLengthExceeded, InvalidValue, Overloaded
+from service.values import Event, FinishReason, GenerateRequest
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What one engine can take."""
+
+    context_tokens: int
+    vocab_size: int
+    waiting: int
+    """Sequences that wait before new ones are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSnapshot:
+    """The engine's state at one moment, for metrics and status."""
+
+    running: int
+    waiting: int
+    kv_blocks_used: int
+    kv_blocks_total: int
+    steps: int
+
+
+class Engine:
+    """One frozen base; sequences under any adapters advance together, a step at a time.
+
+    Not thread-safe: one thread submits, cancels and steps (see ``loop``); ``check`` and ``snapshot`` only read.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        limits: EngineLimits,
+        scheduling: SchedulerLimits,
+        pool: BlockPool,
+        sites: Sites,
+        delta_dtype: torch.dtype,
+    ) -> None:
+        self.limits = limits
+        self._runner = runner
+        self._scheduler = Scheduler(scheduling, pool)
+        self._sites = sites
+        self._delta_dtype = delta_dtype
+        self._told: list[Event] = []
+        self._steps = 0
+
+    @property
+    def context_tokens(self) -> int:
+        return self.limits.context_tokens
+
+    @property
+    def vocab_size(self) -> int:
+        return self.limits.vocab_size
+
+    # -- adapters -------------------------------------------------------------------------------------------
+
+    @property
+    def layout(self) -> str:
+        """Names the canonical slab form: a slab of another layout is made anew."""
+        kinds = "-".join(f"{name}{kind.LAYOUT}" for name, kind in sorted(KINDS.items()))
+        return f"{kinds}-{str(self._delta_dtype).removeprefix('torch.')}"
+
+    def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Raw artifact tensors as the slab holds them; ``AdapterIncompatible`` if this engine cannot."""
+        kind = KINDS.get(manifest.kind)
+        if kind is None:
+            raise AdapterIncompatible(f"adapters of kind {manifest.kind!r} are not supported by this engine")
+        return kind.canonicalise(manifest, tensors, self._sites.bias, self._delta_dtype)
+
+    def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> BoundAdapter:
+        """Slab tensors as an adapter that batch rows can point at; ``AdapterIncompatible`` for unknown sites."""
+        deltas = KINDS[kind].bind(tensors, self._sites.index)
+        return BoundAdapter(digest, deltas, sum(tensor.nbytes for tensor in tensors.values()))
+
+    # -- requests -------------------------------------------------------------------------------------------
+
+    def check(self, request: GenerateRequest) -> None:
+        """Refuse what can never run (``ContextLengthExceeded``, ``InvalidValue``) or not now (``Overloaded``)."""
+        length = len(request.prompt) + request.sampling.max_tokens
+        pool_tokens = self._scheduler.pool.total * self._scheduler.limits.block_tokens
+        if length > min(self.context_tokens, pool_tokens):
+            raise ContextLengthExceeded(
+                f"{len(request.prompt)} prompt tokens and {request.sampling.max_tokens} to generate are more "
+                f"than the {min(self.context_tokens, pool_tokens)} that fit; shorten one of them",
+                param="max_tokens",
+            )
+        outside = [token for token, _ in request.sampling.logit_bias if not 0 <= token < self.vocab_size]
+        if outside:
+            raise InvalidValue(f"logit_bias names token {outside[0]}, which the base has not", param="logit_bias")
+        if not request.prompt or not all(0 <= token < self.vocab_size for token in request.prompt):
+            raise InvalidValue("the prompt is empty or has a token id that the base has not", param="prompt")
+        if self._scheduler.waiting + request.n > self.limits.waiting:
+            raise Overloaded(f"{self._scheduler.waiting} sequences are waiting already", retry_after_s=1.0)
+
+    def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
+        """Check and queue the request; each choice ends with exactly one event whose ``finish`` is set."""
+        self.check(request)
+        self.enqueue(request, adapter)
+
+    def enqueue(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
+        """Queue the choices of a request that has been checked."""
+        for sequence in sequences_of(request, adapter):
+            self._scheduler.add(sequence)
+
+    def cancel(self, request_id: str) -> None:
+        """Free the request's rows and blocks now; its choices' last events come with the next step."""
+        wanted = [s for s in self._scheduler.alive() if s.id.request_id == request_id]
+        self._told += self._scheduler.end(wanted, FinishReason.CANCELLED)
+
+    def has_work(self) -> bool:
+        return bool(self._told or self._scheduler.running or self._scheduler.waiting)
+
+    def step(self) -> list[Event]:
+        """Advance every planned sequence; what happened, in no particular order."""
+        told, self._told = self._told, []
+        plan = self._scheduler.plan()
+        if not plan.chunks:
+            return told
+        self._steps += 1
+        try:
+            sampled = self._runner.run(plan)
+        except Exception:  # whatever a batch did to the model, only that batch may end for it
+            logger.exception("a step failed; its sequences end", extra={"rows": plan.rows})
+            return told + self._scheduler.end([c.sequence for c in plan.chunks], FinishReason.FAILED)
+        return told + self._scheduler.commit(plan, sampled)
+
+    def snapshot(self) -> EngineSnapshot:
+        scheduler = self._scheduler
+        return EngineSnapshot(
+            len(scheduler.running), scheduler.waiting, scheduler.pool.used, scheduler.pool.total, self._steps
+        )

@@ -1,0 +1,81 @@
+"""LoRA (Hu et al. 2021) and rsLoRA (Kalajdzievski 2023): y += s · (x Aᵀ) Bᵀ, and replaced biases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adapters_registry.manifest import AdaptedModule, Manifest
+from service.engine.adapter import Delta
+from service.errors import AdapterIncompatible
+
+LAYOUT = 1
+"""Goes up when ``canonicalise`` changes what it writes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoraDelta:
+    """One module's change. The rank is the module's own: nothing is padded to a larger one."""
+
+    a_t: Tensor | None
+    """[in, rank], Aᵀ"""
+    b_t: Tensor | None
+    """[rank, out], s · Bᵀ"""
+    bias: Tensor | None
+    """[out], what is added besides"""
+
+    def apply(self, x: Tensor, y: Tensor) -> None:
+        if self.a_t is not None and self.b_t is not None:
+            low = x @ self.a_t
+            if y.dtype == low.dtype:
+                y.addmm_(low, self.b_t)
+            else:
+                y += low @ self.b_t
+        if self.bias is not None:
+            y += self.bias
+
+
+def canonicalise(
+    manifest: Manifest, tensors: Mapping[str, Tensor], base_bias: Mapping[str, Tensor], dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """Transposed, scaled in float32 and cast once; a replaced bias becomes its difference to the base's."""
+    out: dict[str, Tensor] = {}
+    for module in manifest.modules:
+        if module.a is not None and module.b is not None:
+            out[f"{module.module}/a_t"] = tensors[module.a].float().t().to(dtype).contiguous()
+            out[f"{module.module}/b_t"] = (tensors[module.b].float() * module.scale).t().to(dtype).contiguous()
+        bias = _bias(module, tensors, base_bias)
+        if bias is not None:
+            out[f"{module.module}/bias"] = bias.to(dtype).contiguous()
+    return out
+
+
+def bind(tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> tuple[Delta | None, ...]:
+    """One delta a site; ``AdapterIncompatible`` if the engine has no such site."""
+    deltas: list[Delta | None] = [None] * len(sites)
+    for module in {name.rpartition("/")[0] for name in tensors}:
+        if module not in sites:
+            raise AdapterIncompatible(
+                f"the adapter changes module {module!r}, which this engine does not adapt; "
+                "train it on the projections of the decoder layers"
+            )
+        part = {kind: tensors.get(f"{module}/{kind}") for kind in ("a_t", "b_t", "bias")}
+        deltas[sites[module]] = LoraDelta(**part)
+    return tuple(deltas)
+
+
+def _bias(module: AdaptedModule, tensors: Mapping[str, Tensor], base_bias: Mapping[str, Tensor]) -> Tensor | None:
+    total: Tensor | None = None
+    if module.b_bias is not None:
+        total = tensors[module.b_bias].float() * module.scale
+    if module.bias is not None:
+        if module.module not in base_bias:
+            raise AdapterIncompatible(
+                f"the adapter replaces the bias of {module.module!r}, which has none in this base"
+            )
+        change = tensors[module.bias].float() - base_bias[module.module].float().cpu()
+        total = change if total is None else total + change
+    return total

@@ -1,0 +1,85 @@
+"""An engine on a thread of its own, so that no forward pass ever holds up an event loop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from service.engine.adapter import BoundAdapter
+from service.engine.engine import Engine
+from service.values import Event, GenerateRequest
+
+logger = logging.getLogger(__name__)
+
+IDLE_S = 0.5
+"""How often an idle loop proves that it lives."""
+
+
+class EngineLoop:
+    """Steps an engine while it has work; every method may be called from any thread.
+
+    Callers never wait for a step: they leave commands, which the engine's thread takes up before the next one.
+    """
+
+    def __init__(self, engine: Engine, deliver: Callable[[list[Event]], None]) -> None:
+        self.engine = engine
+        self.failed: BaseException | None = None
+        """Set when the thread died: nothing more will be delivered."""
+        self._deliver = deliver
+        self._commands: deque[Callable[[], None]] = deque()
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._beat = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish the step under way and end the thread; sequences still alive are dropped."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+
+    def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
+        """Queue a request; raises what ``Engine.check`` raises, at once."""
+        self.engine.check(request)
+        self._leave(lambda: self.engine.enqueue(request, adapter))
+
+    def cancel(self, request_id: str) -> None:
+        self._leave(lambda: self.engine.cancel(request_id))
+
+    def heartbeat_age_s(self) -> float:
+        """Seconds since the loop last turned; a step under way makes it grow."""
+        return time.monotonic() - self._beat
+
+    def _leave(self, command: Callable[[], None]) -> None:
+        with self._wake:
+            self._commands.append(command)
+            self._wake.notify()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+        except BaseException as error:
+            self.failed = error
+            logger.exception("the engine's thread died")
+
+    def _turn(self) -> None:
+        self._beat = time.monotonic()
+        with self._wake:
+            if not self._commands and not self.engine.has_work() and not self._stopping:
+                self._wake.wait(IDLE_S)
+            commands = list(self._commands)
+            self._commands.clear()
+        for command in commands:
+            command()
+        if self.engine.has_work():
+            events = self.engine.step()
+            if events:
+                self._deliver(events)

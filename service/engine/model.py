@@ -1,0 +1,86 @@
+"""The base in place: projections replaced by ones that mix adapters, and how much context it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from service.engine.linear import MixedModule, StepState, linear
+from service.errors import BaseUnavailable
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sites:
+    """Where adapters can act in this base."""
+
+    index: Mapping[str, int]
+    """Module name → site."""
+    bias: Mapping[str, Tensor]
+    """Module name → the base's own bias [out], where it has one."""
+
+
+def replace_projections(model: PreTrainedModel, state: StepState) -> Sites:
+    """Put a ``MixedModule`` in place of every linear, Conv1D and biased norm of the decoder layers.
+
+    The output head, outside the layers, is only packed. Weights move, none is copied but for packing.
+    """
+    head = model.get_output_embeddings()
+    index: dict[str, int] = {}
+    biases: dict[str, Tensor] = {}
+    for name, module in list(model.named_modules()):
+        if module is head:
+            if isinstance(module, nn.Linear):
+                _put(model, name, linear(module.weight.detach(), _bias(module)))
+            continue
+        base = _projection(module)
+        if base is None:
+            continue
+        index[name] = len(index)
+        bias = _bias(module)
+        if bias is not None:
+            biases[name] = bias
+        _put(model, name, MixedModule(index[name], base, state))
+    return Sites(index, biases)
+
+
+def context_tokens(config: object) -> int:
+    """The base's longest sequence; ``BaseUnavailable`` if its configuration does not say."""
+    for field in ("max_position_embeddings", "n_positions"):
+        length = getattr(config, field, None)
+        if length:
+            return int(length)
+    raise BaseUnavailable("the base's config.json names no context length (max_position_embeddings)")
+
+
+def eos_ids(model: PreTrainedModel) -> frozenset[int]:
+    """End-of-sequence ids of the generation config and of the model config."""
+    found: set[int] = set()
+    for config in (getattr(model, "generation_config", None), model.config):
+        ids = getattr(config, "eos_token_id", None)
+        found.update([ids] if isinstance(ids, int) else ids or [])
+    return frozenset(found)
+
+
+def _projection(module: nn.Module) -> nn.Module | None:
+    if isinstance(module, Conv1D):
+        return linear(module.weight.detach().t().contiguous(), module.bias.detach())
+    if isinstance(module, nn.Linear):
+        return linear(module.weight.detach(), _bias(module))
+    if isinstance(module, nn.LayerNorm) and module.bias is not None:
+        return module
+    return None
+
+
+def _bias(module: nn.Module) -> Tensor | None:
+    bias = getattr(module, "bias", None)
+    return bias.detach() if isinstance(bias, torch.Tensor) else None
+
+
+def _put(model: PreTrainedModel, name: str, new: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")
+    setattr(model.get_submodule(parent), leaf, new)

@@ -1,0 +1,240 @@
+"""Who runs next. Pure: no tensor, clock, thread or I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from service.engine.blocks import BlockPool, chain_hash, root_hash
+from service.engine.sequence import Sequence
+from service.values import Event, FinishReason, TokenLogprob
+
+INPUT_COST = 1
+OUTPUT_COST = 2
+"""Virtual token costs of fair sharing between tenants (Sheng et al. 2024, "Fairness in serving LLMs")."""
+
+
+class Chunk(NamedTuple):
+    """Rows of one sequence in one step: ``tokens[start : start + length]``."""
+
+    sequence: Sequence
+    start: int
+    length: int
+
+    @property
+    def samples(self) -> bool:
+        """Whether the chunk reaches the sequence's end, so that its last row gives the next token."""
+        return self.start + self.length == len(self.sequence.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One step's rows; chunks of one adapter are neighbours, the base's first. May be empty."""
+
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(chunk.length for chunk in self.chunks)
+
+
+class Sampled(NamedTuple):
+    """The token drawn for one chunk that samples."""
+
+    token: int
+    logprob: TokenLogprob | None
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerLimits:
+    """What the scheduler may fill."""
+
+    batch_tokens: int
+    running: int
+    block_tokens: int
+    prefix_cache: bool
+    eos: frozenset[int]
+    base_digest: str
+
+
+class Scheduler:
+    """Waiting and running sequences, and the blocks they hold.
+
+    A step takes one row of every decoding sequence, then prompt chunks of those that run, then admits waiting
+    ones by tenant: the tenant served least so far (in virtual tokens) goes first. When blocks run out the
+    sequence admitted last gives its blocks back and waits again; its tokens are computed anew later.
+    """
+
+    def __init__(self, limits: SchedulerLimits, pool: BlockPool) -> None:
+        self.limits = limits
+        self.pool = pool
+        self.running: list[Sequence] = []
+        self._waiting: dict[str, deque[Sequence]] = {}
+        self._served: dict[str, float] = {}
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(queue) for queue in self._waiting.values())
+
+    def add(self, sequence: Sequence) -> None:
+        tenant = sequence.tenant
+        if not self._active(tenant):
+            # A tenant that was away starts level with the least served one: no credit is saved up.
+            others = [self._served[t] for t in self._served if self._active(t)]
+            self._served = {t: self._served[t] for t in self._served if self._active(t)}
+            self._served[tenant] = min(others, default=0.0)
+        self._waiting.setdefault(tenant, deque()).append(sequence)
+
+    def plan(self) -> Plan:
+        """The next step's rows; blocks for them are held when this returns."""
+        chunks: list[Chunk] = []
+        budget = self.limits.batch_tokens
+        for sequence in sorted(self.running, key=lambda s: not s.decoding):
+            if budget == 0:
+                break
+            if sequence in self.running:  # it may have been preempted for one before it
+                budget -= self._schedule(sequence, budget, chunks)
+        while budget > 0 and len(self.running) < self.limits.running:
+            admitted = self._admit()
+            if admitted is None:
+                break
+            budget -= self._schedule(admitted, budget, chunks)
+        chunks.sort(key=lambda c: c.sequence.digest)
+        return Plan(tuple(chunks))
+
+    def commit(self, plan: Plan, sampled: Seq[Sampled]) -> list[Event]:
+        """Take in what the step computed; ``sampled`` is in the order of the chunks that sample."""
+        events = []
+        drawn = iter(sampled)
+        for chunk in plan.chunks:
+            sequence = chunk.sequence
+            samples = chunk.samples
+            sequence.computed += chunk.length
+            self._publish(sequence)
+            if samples:
+                events.append(self._advance(sequence, next(drawn)))
+        return events
+
+    def end(self, wanted: Iterable[Sequence], reason: FinishReason) -> list[Event]:
+        """End sequences before their time; those already over are passed by."""
+        events = []
+        for sequence in wanted:
+            queue = self._waiting.get(sequence.tenant, deque())
+            if sequence in self.running:
+                self._finish(sequence)
+            elif sequence in queue:
+                queue.remove(sequence)
+            else:
+                continue
+            events.append(Event(*sequence.id, finish=reason))
+        return events
+
+    def alive(self) -> list[Sequence]:
+        """Running and waiting."""
+        return self.running + [s for queue in self._waiting.values() for s in queue]
+
+    # -- deciding -------------------------------------------------------------------------------------------
+
+    def _active(self, tenant: str) -> bool:
+        return bool(self._waiting.get(tenant)) or any(s.tenant == tenant for s in self.running)
+
+    def _schedule(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
+        """Give ``sequence`` as many rows as fit; returns how many."""
+        length = min(sequence.pending, budget)
+        if not self._hold_blocks(sequence, sequence.computed + length, chunks):
+            return 0
+        chunks.append(Chunk(sequence, sequence.computed, length))
+        return length
+
+    def _hold_blocks(self, sequence: Sequence, tokens: int, chunks: list[Chunk]) -> bool:
+        missing = -(-tokens // self.limits.block_tokens) - len(sequence.blocks)
+        while missing > self.pool.available:
+            planned = {chunk.sequence for chunk in chunks}
+            victim = next((s for s in reversed(self.running) if s not in planned), None)
+            if victim is None:
+                return False
+            self._preempt(victim)
+            if victim is sequence:
+                return False
+        if missing > 0:
+            sequence.blocks += self.pool.allocate(missing)
+        return True
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self._finish(sequence)
+        sequence.computed = 0
+        self._waiting.setdefault(sequence.tenant, deque()).appendleft(sequence)
+
+    def _admit(self) -> Sequence | None:
+        """The next waiting sequence, with its cached prefix, if the whole of it fits beside the others."""
+        tenants = [tenant for tenant, queue in self._waiting.items() if queue]
+        if not tenants:
+            return None
+        tenant = min(tenants, key=lambda t: self._served[t])
+        sequence = self._waiting[tenant][0]
+        cached = self._cached_blocks(sequence)
+        self.pool.share(cached)
+        needed = -(-len(sequence.tokens) // self.limits.block_tokens) - len(cached)
+        if needed > self.pool.available:
+            self.pool.release(cached)
+            return None
+        self._waiting[tenant].popleft()
+        if not self._waiting[tenant]:
+            del self._waiting[tenant]
+        sequence.blocks = cached
+        sequence.published = len(cached)
+        sequence.computed = len(cached) * self.limits.block_tokens
+        if sequence.generated == 0:
+            sequence.cached_tokens = sequence.computed
+            self._served[tenant] += INPUT_COST * (sequence.prompt_tokens - sequence.computed)
+        self.running.append(sequence)
+        return sequence
+
+    def _cached_blocks(self, sequence: Sequence) -> list[int]:
+        if not self.limits.prefix_cache:
+            return []
+        # The last token is always computed: its row gives the next one.
+        usable = (len(sequence.tokens) - 1) // self.limits.block_tokens
+        self._hash_blocks(sequence, usable)
+        return self.pool.match(sequence.block_hashes[:usable])
+
+    # -- bookkeeping ----------------------------------------------------------------------------------------
+
+    def _hash_blocks(self, sequence: Sequence, count: int) -> None:
+        size = self.limits.block_tokens
+        hashes = sequence.block_hashes
+        while len(hashes) < count:
+            previous = hashes[-1] if hashes else root_hash(sequence.tenant, sequence.digest, self.limits.base_digest)
+            start = len(hashes) * size
+            hashes.append(chain_hash(previous, sequence.tokens[start : start + size]))
+
+    def _publish(self, sequence: Sequence) -> None:
+        if not self.limits.prefix_cache:
+            return
+        full = sequence.computed // self.limits.block_tokens
+        self._hash_blocks(sequence, full)
+        for index in range(sequence.published, full):
+            self.pool.publish(sequence.blocks[index], sequence.block_hashes[index])
+        sequence.published = full
+
+    def _advance(self, sequence: Sequence, drawn: Sampled) -> Event:
+        cached = sequence.cached_tokens if sequence.generated == 0 else 0
+        self._served[sequence.tenant] += OUTPUT_COST
+        if drawn.token in self.limits.eos and not sequence.sampling.ignore_eos:
+            self._finish(sequence)
+            return Event(*sequence.id, finish=FinishReason.STOP, cached_tokens=cached)
+        sequence.append(drawn.token)
+        finish = None
+        if sequence.generated >= sequence.sampling.max_tokens:
+            self._finish(sequence)
+            finish = FinishReason.LENGTH
+        logprobs = () if drawn.logprob is None else (drawn.logprob,)
+        return Event(*sequence.id, (drawn.token,), logprobs, finish, cached)
+
+    def _finish(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self.pool.release(reversed(sequence.blocks))
+        sequence.blocks = []

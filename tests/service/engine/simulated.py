@@ -1,0 +1,111 @@
+"""A runner without weights that keeps a simulated KV cache and refuses to read what is not the row's own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence as Seq
+
+import torch
+
+from service.engine.adapter import BoundAdapter
+from service.engine.blocks import BlockPool
+from service.engine.engine import Engine, EngineLimits
+from service.engine.model import Sites
+from service.engine.scheduler import Plan, Sampled, SchedulerLimits
+from service.engine.sequence import Sequence
+from service.values import GenerateRequest, SamplingParams
+
+VOCABULARY = 97
+EOS = 0
+
+
+def next_token(tenant: str, digest: str, tokens: Seq[int]) -> int:
+    """The simulated model: the next token depends on who asks and on every token so far."""
+    text = f"{tenant}|{digest}|{list(tokens)}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:4], "big") % VOCABULARY
+
+
+class SimulatedRunner:
+    """Writes what each row's KV would be made of, and checks every context position before use."""
+
+    def __init__(self, block_tokens: int) -> None:
+        self.block_tokens = block_tokens
+        self.cells: dict[tuple[int, int], tuple[str, str, int]] = {}
+        self.plans: list[Plan] = []
+        self.fail_next = False
+
+    def run(self, plan: Plan) -> list[Sampled]:
+        self.plans.append(plan)
+        if self.fail_next:
+            self.fail_next = False
+            raise RuntimeError("the model broke")
+        for chunk in plan.chunks:
+            for at in range(chunk.start, chunk.start + chunk.length):
+                self.cells[self._cell(chunk.sequence, at)] = self._content(chunk.sequence, at)
+        drawn = []
+        for chunk in plan.chunks:
+            sequence = chunk.sequence
+            for at in range(chunk.start + chunk.length):
+                assert self.cells[self._cell(sequence, at)] == self._content(sequence, at)
+            if chunk.samples:
+                drawn.append(Sampled(next_token(sequence.tenant, sequence.digest, sequence.tokens), None))
+        return drawn
+
+    def _cell(self, sequence: Sequence, at: int) -> tuple[int, int]:
+        return sequence.blocks[at // self.block_tokens], at % self.block_tokens
+
+    @staticmethod
+    def _content(sequence: Sequence, at: int) -> tuple[str, str, int]:
+        return sequence.tenant, sequence.digest, hash(tuple(sequence.tokens[: at + 1]))
+
+
+def simulated_engine(
+    *,
+    blocks: int = 12,
+    block_tokens: int = 4,
+    batch_tokens: int = 16,
+    running: int = 8,
+    waiting: int = 100,
+    prefix_cache: bool = True,
+) -> tuple[Engine, SimulatedRunner]:
+    """An engine whose model is ``next_token``."""
+    runner = SimulatedRunner(block_tokens)
+    engine = Engine(
+        runner,
+        EngineLimits(context_tokens=64, vocab_size=VOCABULARY, waiting=waiting),
+        SchedulerLimits(batch_tokens, running, block_tokens, prefix_cache, frozenset({EOS}), "base"),
+        BlockPool(blocks),
+        Sites({}, {}),
+        torch.float32,
+    )
+    return engine, runner
+
+
+def adapter(digest: str) -> BoundAdapter:
+    """An adapter that is only a digest."""
+    return BoundAdapter(digest, (), 0)
+
+
+def request(
+    name: str,
+    prompt: Seq[int],
+    max_tokens: int = 4,
+    *,
+    tenant: str = "default",
+    n: int = 1,
+    ignore_eos: bool = False,
+) -> GenerateRequest:
+    """A request of the simulated model."""
+    sampling = SamplingParams(max_tokens=max_tokens, temperature=0, seed=0, ignore_eos=ignore_eos)
+    return GenerateRequest(name, tenant, None, tuple(prompt), sampling, deadline_s=60, n=n)
+
+
+def expected(tenant: str, digest: str, prompt: Seq[int], max_tokens: int) -> tuple[list[int], str]:
+    """Tokens and finish reason of a request run alone."""
+    tokens = list(prompt)
+    for _ in range(max_tokens):
+        token = next_token(tenant, digest, tokens)
+        if token == EOS:
+            return tokens[len(prompt) :], "stop"
+        tokens.append(token)
+    return tokens[len(prompt) :], "length"

@@ -1,0 +1,196 @@
+"""The engine over a simulated model: every request ends once, with the tokens it gets alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from service.engine.engine import Engine
+from service.errors import ContextLengthExceeded, InvalidValue, Overloaded
+from service.values import Event, FinishReason
+
+from .simulated import adapter, expected, request, simulated_engine
+
+
+class Heard:
+    """Events gathered by choice."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[tuple[str, int], list[int]] = defaultdict(list)
+        self.finish: dict[tuple[str, int], FinishReason] = {}
+        self.cached: dict[tuple[str, int], int] = defaultdict(int)
+
+    def take(self, events: list[Event]) -> None:
+        for event in events:
+            key = (event.request_id, event.choice)
+            assert key not in self.finish, "an event after the end"
+            self.tokens[key] += event.tokens
+            self.cached[key] += event.cached_tokens
+            if event.finish is not None:
+                self.finish[key] = event.finish
+
+
+def drain(engine: Engine, heard: Heard, most: int = 2000) -> None:
+    for _ in range(most):
+        if not engine.has_work():
+            return
+        heard.take(engine.step())
+    raise AssertionError("the engine does not come to an end")
+
+
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("submit"),
+            st.integers(0, 2),  # tenant
+            st.integers(0, 2),  # adapter; 0 is the base
+            st.integers(1, 20),  # prompt tokens, from a shared text so that prefixes meet
+            st.integers(1, 12),  # max_tokens
+            st.integers(1, 2),  # n
+        ),
+        st.tuples(st.just("cancel"), st.integers(0, 30)),
+        st.tuples(st.just("step"), st.integers(1, 4)),
+    ),
+    max_size=40,
+)
+
+
+@given(OPERATIONS, st.booleans(), st.integers(8, 14), st.integers(2, 20))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_random_traffic_gives_every_request_its_own_tokens_once(operations, caching, blocks, batch):
+    engine, runner = simulated_engine(blocks=blocks, batch_tokens=batch, prefix_cache=caching)
+    heard, wanted, cancelled = Heard(), {}, set()
+    for number, operation in enumerate(operations):
+        if operation[0] == "submit":
+            _, tenant_at, adapter_at, prompt_tokens, max_tokens, n = operation
+            name, tenant = f"r{number}", f"t{tenant_at}"
+            digest = f"sha256:{adapter_at}" if adapter_at else ""
+            prompt = [7 + at % 5 for at in range(prompt_tokens)]
+            engine.submit(request(name, prompt, max_tokens, tenant=tenant, n=n), adapter(digest) if digest else None)
+            for choice in range(n):
+                wanted[name, choice] = expected(tenant, digest, prompt, max_tokens)
+        elif operation[0] == "cancel":
+            name = f"r{operation[1]}"
+            engine.cancel(name)
+            cancelled.add(name)
+        else:
+            for _ in range(operation[1]):
+                heard.take(engine.step())
+        assert all(plan.rows <= batch for plan in runner.plans)
+    drain(engine, heard)
+    assert set(heard.finish) == set(wanted)
+    for (name, choice), (tokens, finish) in wanted.items():
+        got = heard.tokens[name, choice]
+        if heard.finish[name, choice] is FinishReason.CANCELLED:
+            assert name in cancelled
+            assert got == tokens[: len(got)]
+        else:
+            assert (got, heard.finish[name, choice]) == (tokens, finish)
+    assert engine.snapshot().kv_blocks_used == 0
+
+
+def test_rows_of_one_adapter_are_neighbours_and_the_base_comes_first():
+    engine, runner = simulated_engine(blocks=64, batch_tokens=64)
+    for number, digest in enumerate(["b", "", "a", "b", "", "a"]):
+        engine.submit(request(f"r{number}", [1, 2, number + 3]), adapter(digest) if digest else None)
+    engine.step()
+    assert [c.sequence.digest for c in runner.plans[0].chunks] == ["", "", "a", "a", "b", "b"]
+
+
+def test_long_prompts_run_in_chunks_beside_decoding_rows():
+    engine, runner = simulated_engine(blocks=64, batch_tokens=8)
+    engine.submit(request("short", [5], max_tokens=12, ignore_eos=True), None)
+    engine.step()
+    engine.submit(request("long", range(1, 21), max_tokens=1, ignore_eos=True), None)
+    heard = Heard()
+    drain(engine, heard)
+    sizes = [[(c.sequence.id.request_id, c.length) for c in plan.chunks] for plan in runner.plans[1:4]]
+    assert sizes == [[("short", 1), ("long", 7)], [("short", 1), ("long", 7)], [("short", 1), ("long", 6)]]
+
+
+def test_a_prefix_is_reused_within_one_tenant_and_adapter_only():
+    engine, _ = simulated_engine(blocks=64, batch_tokens=64)
+    prompt = list(range(1, 14))
+    heard = Heard()
+    for name, tenant, digest in [
+        ("first", "acme", "a"),
+        ("again", "acme", "a"),
+        ("other adapter", "acme", "b"),
+        ("base", "acme", ""),
+        ("other tenant", "globex", "a"),
+    ]:
+        engine.submit(request(name, prompt, 1, tenant=tenant), adapter(digest) if digest else None)
+        drain(engine, heard)
+    assert {name: cached for (name, _), cached in heard.cached.items()} == {
+        "first": 0,
+        "again": 12,
+        "other adapter": 0,
+        "base": 0,
+        "other tenant": 0,
+    }
+
+
+def test_a_tenant_with_one_request_does_not_wait_for_another_tenants_queue():
+    engine, _ = simulated_engine(blocks=64, running=2)
+    for number in range(10):
+        engine.submit(request(f"many{number}", [3, number], 3, tenant="many", ignore_eos=True), None)
+    engine.step()
+    engine.submit(request("one", [4], 1, tenant="one", ignore_eos=True), None)
+    heard = Heard()
+    drain(engine, heard)
+    order = list(heard.finish)
+    assert order.index(("one", 0)) <= 2
+
+
+def test_too_much_waiting_is_refused_at_once():
+    engine, _ = simulated_engine(waiting=2)
+    engine.submit(request("a", [1]), None)
+    engine.submit(request("b", [1]), None)
+    with pytest.raises(Overloaded, match="2 sequences are waiting"):
+        engine.submit(request("c", [1]), None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        (request("r", [1] * 60, 5), ContextLengthExceeded),  # over the context
+        (request("r", [1] * 40, 9), ContextLengthExceeded),  # over all KV blocks: it could never finish
+        (request("r", [], 1), InvalidValue),
+        (request("r", [97], 1), InvalidValue),
+        (request("r", [-1], 1), InvalidValue),
+    ],
+)
+def test_what_can_never_run_is_refused(wrong, error):
+    engine, _ = simulated_engine(blocks=12, block_tokens=4)
+    with pytest.raises(error):
+        engine.submit(wrong, None)
+    assert not engine.has_work()
+
+
+def test_a_step_that_fails_ends_its_sequences_and_no_others():
+    engine, runner = simulated_engine(blocks=64, batch_tokens=2)
+    engine.submit(request("hit", [1, 2], ignore_eos=True), None)
+    engine.submit(request("spared", [3, 4], ignore_eos=True), None)
+    runner.fail_next = True
+    heard = Heard()
+    drain(engine, heard)
+    assert heard.finish == {("hit", 0): FinishReason.FAILED, ("spared", 0): FinishReason.LENGTH}
+    assert engine.snapshot().kv_blocks_used == 0
+
+
+def test_cancelling_frees_blocks_before_the_next_step_and_tells_once():
+    engine, _ = simulated_engine(blocks=64)
+    engine.submit(request("r", range(1, 9), 8, n=2, ignore_eos=True), None)
+    engine.step()
+    assert engine.snapshot().kv_blocks_used > 0
+    engine.cancel("r")
+    engine.cancel("r")
+    assert engine.snapshot().kv_blocks_used == 0
+    assert [(e.choice, e.finish) for e in engine.step()] == [
+        (0, FinishReason.CANCELLED),
+        (1, FinishReason.CANCELLED),
+    ]
+    assert not engine.has_work()

@@ -1,0 +1,128 @@
+"""Sampling: each parameter does what its name says, and a row's draw does not depend on its neighbours."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.engine.sampling import sample, uniform
+from service.engine.sequence import Sequence, SequenceId
+from service.values import SamplingParams
+
+LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
+
+
+def row(seed: int = 0, prompt: tuple[int, ...] = (5,), generated: tuple[int, ...] = (), **wants: object) -> Sequence:
+    sampling = SamplingParams(max_tokens=10_000, **wants)
+    sequence = Sequence(SequenceId("r", 0), "t", None, sampling, seed, list(prompt), prompt_tokens=len(prompt))
+    for token in generated:
+        sequence.append(token)
+    return sequence
+
+
+def frequencies(count: int = 4000, logits: torch.Tensor = LOGITS, **wants: object) -> dict[int, float]:
+    rows = [row(seed, **wants) for seed in range(count)]
+    drawn = Counter(s.token for s in sample(logits.expand(count, -1), rows))
+    return {token: times / count for token, times in sorted(drawn.items())}
+
+
+def close(observed: dict[int, float], probabilities: torch.Tensor) -> bool:
+    """Within five standard deviations of 4,000 draws."""
+    return all(
+        abs(observed.get(token, 0.0) - p) <= 5 * math.sqrt(p * (1 - p) / 4000) + 1e-9
+        for token, p in enumerate(probabilities.tolist())
+    )
+
+
+def test_temperature_zero_is_the_likeliest_token():
+    assert [s.token for s in sample(torch.stack([LOGITS, LOGITS.flip(0)]), [row(temperature=0)] * 2)] == [
+        0,
+        5,
+    ]
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_softmax_at_the_temperature(temperature):
+    assert close(frequencies(temperature=temperature), torch.softmax(LOGITS / temperature, 0))
+
+
+def test_top_k_keeps_the_k_likeliest():
+    kept = torch.softmax(LOGITS[:2], 0)
+    assert close(frequencies(top_k=2), torch.cat([kept, torch.zeros(4)]))
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_p():
+    probs = torch.softmax(LOGITS, 0)  # .57 .21 .13 .08 ...
+    assert set(frequencies(top_p=0.5)) == {0}
+    assert set(frequencies(top_p=float(probs[0]) + 0.01)) == {0, 1}
+    assert close(frequencies(top_p=1.0), probs)
+
+
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest():
+    probs = torch.softmax(LOGITS, 0)
+    kept = set((probs >= 0.2 * probs[0]).nonzero()[:, 0].tolist())
+    assert set(frequencies(min_p=0.2)) == kept == {0, 1, 2}
+
+
+def test_penalties_follow_their_formulas():
+    plain = row(temperature=0, logprobs=None)
+    assert sample(LOGITS[None], [plain])[0].token == 0
+    # presence 1.5 once: 2 - 1.5 < 1; frequency .4 three times: 2 - 1.2 < 1; repetition 2.1: 2 / 2.1 < 1
+    for wants, generated, prompt in [
+        ({"presence_penalty": 1.5}, (0,), (5,)),
+        ({"frequency_penalty": 0.4}, (0, 0, 0), (5,)),
+        ({"repetition_penalty": 2.1}, (), (0,)),
+    ]:
+        assert sample(LOGITS[None], [row(0, prompt, generated, temperature=0, **wants)])[0].token == 1
+    assert sample(LOGITS[None], [row(0, (0,), temperature=0, presence_penalty=1.5)])[0].token == 0
+    negative = torch.tensor([-1.0, -1.5])
+    assert sample(negative[None], [row(0, (0,), temperature=0, repetition_penalty=2.0)])[0].token == 1
+
+
+def test_logit_bias_can_force_and_ban():
+    rows = [row(temperature=0, logit_bias=((4, 100.0),)), row(temperature=0, logit_bias=((0, -100.0),))]
+    assert [s.token for s in sample(LOGITS.expand(2, -1), rows)] == [4, 1]
+
+
+def test_logprobs_are_the_models_own_whatever_the_sampling():
+    wants = row(temperature=0, logprobs=2, logit_bias=((4, 100.0),))
+    told = sample(LOGITS[None], [wants])[0].logprob
+    own = torch.log_softmax(LOGITS, 0)
+    assert told is not None
+    assert told.logprob == pytest.approx(float(own[4]))
+    assert told.top == ((0, pytest.approx(float(own[0]))), (1, pytest.approx(float(own[1]))))
+    assert sample(LOGITS[None], [row(temperature=0)])[0].logprob is None
+
+
+PARAMS = st.fixed_dictionaries(
+    {
+        "temperature": st.sampled_from([0.0, 0.7, 1.3]),
+        "top_p": st.sampled_from([1.0, 0.8]),
+        "top_k": st.sampled_from([0, 3]),
+        "min_p": st.sampled_from([0.0, 0.1]),
+        "presence_penalty": st.sampled_from([0.0, 0.5]),
+    }
+)
+
+
+@given(st.lists(st.tuples(PARAMS, st.integers(0, 2**62)), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_a_row_draws_the_same_alone_and_in_any_company(wanted):
+    logits = torch.randn(len(wanted), 50, generator=torch.Generator().manual_seed(1)) * 3
+    rows = [row(seed, generated=(1, 2), **params) for params, seed in wanted]
+    together = [s.token for s in sample(logits, rows)]
+    alone = [sample(logits[i : i + 1], rows[i : i + 1])[0].token for i in range(len(rows))]
+    assert together == alone
+
+
+def test_a_seed_gives_the_same_draws_and_other_positions_give_others():
+    assert uniform(1, 0) == uniform(1, 0)
+    drawn = [uniform(seed, position) for seed in range(50) for position in range(50)]
+    assert len(set(drawn)) == 2500
+    assert 0.48 < sum(drawn) / 2500 < 0.52
+    assert all(0 <= u < 1 for u in drawn)
