@@ -52,7 +52,7 @@ CONFIGS: dict[str, PretrainedConfig] = {
 def tiny_base(architecture: str, seed: int = 0) -> PreTrainedModel:
     """A float32 model with random weights, biases included, so that nothing is zero by chance."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIGS[architecture], attn_implementation="eager")
+    model = AutoModelForCausalLM.from_config(copy.deepcopy(CONFIGS[architecture]), attn_implementation="eager")
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("bias"):

@@ -47,9 +47,7 @@ def all_logits(runner: ModelRunner, sequences: list[Sequence]) -> list[Tensor]:
 def test_logits_are_pefts_alone_and_mixed_with_the_base(architecture: str, tmp_path: Path) -> None:
     base = tiny_base(architecture)
     engine_model = copy.deepcopy(base)
-    oracles = [
-        random_adapter(base, config, seed) for seed, config in enumerate(lora_configs(architecture))
-    ]
+    oracles = [random_adapter(base, config, seed) for seed, config in enumerate(lora_configs(architecture))]
     engine = load_engine(engine_model, OPTIONS, name=architecture)
     runner = engine._runner
     assert isinstance(runner, ModelRunner)
@@ -63,9 +61,7 @@ def test_logits_are_pefts_alone_and_mixed_with_the_base(architecture: str, tmp_p
             assert moved >= 1, f"adapter {number} is too weak to show a difference: {moved}"
             adapter = bound_adapter(engine, base, save(model, tmp_path / str(number)))
         sequences.append(
-            Sequence(
-                SequenceId(str(number), 0), "t", adapter, SamplingParams(1), 0, prompt, len(prompt)
-            )
+            Sequence(SequenceId(str(number), 0), "t", adapter, SamplingParams(1), 0, prompt, len(prompt))
         )
         wanted.append((logits, spread))
     sequences.sort(key=lambda s: s.digest)

@@ -1,0 +1,77 @@
+"""The engine on its thread: callers never wait for a step, and a dead thread is seen."""
+
+from __future__ import annotations
+
+import queue
+import time
+
+import pytest
+
+from service.engine.loop import EngineLoop
+from service.errors import ContextLengthExceeded
+from service.values import Event, FinishReason
+
+from .simulated import request, simulated_engine
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.events: queue.Queue[Event] = queue.Queue()
+
+    def __call__(self, events: list[Event]) -> None:
+        for event in events:
+            self.events.put(event)
+
+    def until_end(self) -> list[Event]:
+        heard = [self.events.get(timeout=10)]
+        while heard[-1].finish is None:
+            heard.append(self.events.get(timeout=10))
+        return heard
+
+
+def test_requests_run_and_cancels_end_them() -> None:
+    engine, _ = simulated_engine(blocks=64)
+    sink = Sink()
+    loop = EngineLoop(engine, sink)
+    loop.start()
+    loop.submit(request("a", [1], 3, ignore_eos=True), None)
+    assert sum(len(e.tokens) for e in sink.until_end()) == 3
+    loop.submit(request("b", [1], 60, ignore_eos=True), None)
+    loop.cancel("b")
+    assert sink.until_end()[-1].finish is FinishReason.CANCELLED
+    loop.stop()
+    assert loop.failed is None
+
+
+def test_a_request_that_cannot_run_is_refused_in_the_callers_thread() -> None:
+    loop = EngineLoop(simulated_engine()[0], Sink())
+    loop.start()
+    with pytest.raises(ContextLengthExceeded):
+        loop.submit(request("a", [1] * 60, 60), None)
+    loop.stop()
+
+
+def test_a_delivery_that_fails_is_a_dead_loop_not_a_silent_one() -> None:
+    def broken(events: list[Event]) -> None:
+        raise RuntimeError("nobody listens")
+
+    loop = EngineLoop(simulated_engine()[0], broken)
+    loop.start()
+    loop.submit(request("a", [1], 3), None)
+    for _ in range(1000):
+        if loop.failed is not None:
+            break
+        time.sleep(0.01)
+    assert isinstance(loop.failed, RuntimeError)
+
+
+def test_an_idle_loop_keeps_proving_that_it_lives() -> None:
+    loop = EngineLoop(simulated_engine()[0], Sink())
+    loop.start()
+    first = loop._beat
+    for _ in range(1000):
+        if loop._beat != first:
+            break
+        time.sleep(0.01)
+    assert loop._beat != first
+    loop.stop()
