@@ -1,0 +1,40 @@
+"""What a figure was measured on: commit, versions, processor."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("quickchange", "torch", "transformers", "ray")
+
+
+def provenance() -> dict[str, object]:
+    """Command, commit, versions and machine, for the head of a result file."""
+    return {
+        "command": " ".join(["python", "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
+        if sys.modules["__main__"].__spec__
+        else " ".join(sys.argv),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def _commit() -> str:
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    return asked.stdout.strip() or "unknown"
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()

@@ -1,0 +1,78 @@
+"""A service of our own for a measurement: started, waited for, pushed to, stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+START_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """Where it answers."""
+
+    url: str
+    registry: str
+    base: str
+
+    def push(self, folder: Path, name: str) -> None:
+        """Push a PEFT folder and wait until the gateway knows it."""
+        command = [sys.executable, "-m", "service", "push", str(folder), name, "--registry", self.registry]
+        subprocess.run(command, check=True, capture_output=True)
+        deadline = time.monotonic() + 30
+        while httpx.get(f"{self.url}/v1/models/{name}").status_code != 200:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the gateway did not learn of {name}")
+            time.sleep(0.1)
+
+
+@contextmanager
+def running_service(data_dir: Path, *options: str) -> Iterator[RunningService]:
+    """``quickchange up`` on free ports, stopped with SIGTERM at the end."""
+    port, registry_port = _free_port(), _free_port()
+    command = [sys.executable, "-m", "service", "up", "--port", str(port), "--registry-port", str(registry_port)]
+    log = data_dir.with_suffix(".log")
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*command, "--data-dir", str(data_dir), *options], stdout=output, stderr=output, env=dict(os.environ)
+        )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_ready(process, url, log)
+        models = httpx.get(f"{url}/v1/models").json()["data"]
+        base = next(m["id"] for m in models if m.get("parent") is None)
+        yield RunningService(url, f"http://127.0.0.1:{registry_port}", base)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while True:
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"the service did not get ready:\n{log.read_text()[-3000:]}")
+        try:
+            if httpx.get(f"{url}/ready", timeout=2).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.5)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
