@@ -1,0 +1,141 @@
+"""Puts the Ray Serve application together: the only file that names concrete classes.
+
+serve run service.app:application        (the settings come from ``QUICKCHANGE_*`` variables)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ray import serve
+from ray.serve.config import RequestRouterConfig
+
+from service.gateway import Gateway, Ready
+from service.logs import configure_logs
+from service.replica import EngineReplica, Parts
+from service.settings import Settings
+from service.values import Generate, ServedBase
+
+if TYPE_CHECKING:
+    from adapters_registry.client import AsyncRegistryClient
+    from starlette.types import ASGIApp
+
+    from adapters_registry.manifest import BaseManifest
+
+logger = logging.getLogger(__name__)
+
+HEALTH_PERIOD_S = 2.0
+HEALTH_TIMEOUT_S = 10.0
+DRAIN_S = 8.0
+"""How long a replica that is stopped waits for its requests."""
+ANNOUNCE_S = 15.0
+"""How often the registry is told of the base again: it may have come back empty."""
+ANNOUNCE_RETRY_S = 2.0
+UNBOUNDED = 1_000_000
+"""For Serve's own bounds on requests: ours are ``limits.in_flight`` and ``engine.waiting``."""
+
+
+def build(settings: Settings, open_parts: Callable[[Settings], Parts] | None = None) -> serve.Application:
+    """The application graph: one gateway over ``settings.replicas`` engine replicas."""
+    # No CPUs are reserved: on one machine replicas share the cores by their thread counts.
+    actor = {"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0}
+    engine = serve.deployment(
+        EngineReplica,
+        num_replicas=settings.replicas,
+        max_ongoing_requests=UNBOUNDED,
+        ray_actor_options=actor,
+        request_router_config=RequestRouterConfig(request_router_class="service.router.DigestRouter"),
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_wait_loop_s=0.2,
+        graceful_shutdown_timeout_s=DRAIN_S,
+    ).bind(settings, open_parts or _open_parts)
+    gateway = serve.deployment(
+        Gateway,
+        max_ongoing_requests=UNBOUNDED,
+        ray_actor_options={"num_cpus": 0},
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_wait_loop_s=0.2,
+        graceful_shutdown_timeout_s=DRAIN_S,
+    )
+    return gateway.bind(settings, engine, open_http)
+
+
+def application(args: dict[str, str]) -> serve.Application:
+    """The entry for ``serve run`` and Serve config files."""
+    return build(Settings.model_validate(args))
+
+
+def open_http(settings: Settings, served: ServedBase, generate: Generate, ready: Ready) -> ASGIApp:
+    """The gateway's HTTP application."""
+    from adapters_registry.client import AsyncRegistryClient
+    from transformers import AutoTokenizer
+
+    from service.api.front import Front
+    from service.api.routes import create_app
+    from service.catalog import Catalog
+
+    configure_logs(settings.log_level)
+    path = settings.cache_dir / "catalog" / f"{served.digest.removeprefix('sha256:')}.json"
+    catalog = Catalog(AsyncRegistryClient(settings.registry), path, served.digest)
+    tokenizer = AutoTokenizer.from_pretrained(served.path)
+    return create_app(Front(settings, catalog, generate, served, tokenizer, ready))
+
+
+def _open_parts(settings: Settings) -> Parts:
+    """An engine over the real base. Takes seconds to minutes: not for an event loop."""
+    import torch
+    from adapters_registry.client import AsyncRegistryClient
+
+    from service.adapters.slab import SlabLoader
+    from service.adapters.source import RegistrySource
+    from service.adapters.store import AdapterStore
+    from service.base import describe_base, load_model, prepare_base
+    from service.engine.load import load_engine
+    from service.engine.loop import EngineLoop
+
+    configure_logs(settings.log_level)
+    torch.set_num_threads(_threads(settings))
+    base = prepare_base(settings, logger.info)
+    model = load_model(base.path, dtype=settings.dtype, device=settings.device)
+    manifest = describe_base(base.path, base.name, model, settings.cache_dir)
+    engine = load_engine(model, settings.engine, name=base.name, base_digest=manifest.digest)
+    client = AsyncRegistryClient(settings.registry)
+    loader = SlabLoader(RegistrySource(client), engine, settings.cache_dir)
+    served = ServedBase(base.name, manifest.digest, str(base.path), engine.context_tokens, engine.vocab_size)
+    return Parts(
+        served,
+        AdapterStore(loader, settings.adapters),
+        partial(EngineLoop, engine),
+        partial(_announce, client, manifest),
+    )
+
+
+def _threads(settings: Settings) -> int:
+    """Compute threads of one replica: the setting, else an equal share of the cores we may use."""
+    cores = len(os.sched_getaffinity(0))
+    return settings.engine.threads or max(1, cores // settings.replicas)
+
+
+async def _announce(client: AsyncRegistryClient, base: BaseManifest) -> None:
+    """Keep the registry told of the base, so that uploads can be checked against it."""
+    from adapters_registry.errors import RegistryError
+
+    told = False
+    while True:
+        try:
+            await client.put_base(base)
+        except RegistryError as error:
+            if told:
+                logger.warning("registry does not answer", extra={"error": str(error)})
+            told = False
+            await asyncio.sleep(ANNOUNCE_RETRY_S)
+        else:
+            told = True
+            await asyncio.sleep(ANNOUNCE_S)

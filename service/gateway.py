@@ -1,0 +1,103 @@
+"""The ingress deployment: the HTTP application over a dispatcher, with Serve handles as its transport."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+
+import grpc
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+from starlette.types import ASGIApp
+
+from service.channel import Dispatcher
+from service.errors import Overloaded, ReplicaFailed
+from service.router import DIRECT, FLEET
+from service.settings import Settings
+from service.values import Event, Failure, Generate, GenerateRequest, ServedBase
+
+logger = logging.getLogger(__name__)
+
+ABORT_S = 5.0
+READY_S = 2.0
+
+Ready = Callable[[], Awaitable[bool]]
+OpenHttp = Callable[[Settings, ServedBase, Generate, Ready], ASGIApp]
+"""Builds the HTTP application (``app.open_http``); the application's lifespan owns what it opens."""
+
+
+class ServeTransport:
+    """Calls of one gateway to the engine deployment."""
+
+    def __init__(self, engine: DeploymentHandle, base_digest: str) -> None:
+        # Plain pickle: requests and events are values of ours, and cloudpickle costs several times as much.
+        self._engine = engine.options(request_serialization="pickle", response_serialization="pickle")
+        self._base_digest = base_digest
+        self._gateway_id = uuid.uuid4().hex
+
+    async def run(self, request: GenerateRequest) -> Failure | None:
+        digest = request.adapter.digest if request.adapter is not None else self._base_digest
+        with _translated():
+            return await self._engine.options(session_id=digest).run.remote(request, self._gateway_id)
+
+    async def frames(self, replica_id: str) -> AsyncGenerator[list[Event]]:
+        handle = self._engine.options(session_id=DIRECT + replica_id, stream=True)
+        response = handle.frames.remote(self._gateway_id)
+        try:
+            with _translated():
+                async for frame in response:
+                    yield frame
+        finally:
+            response.cancel()
+
+    async def abort(self, replica_id: str, request_id: str) -> None:
+        handle = self._engine.options(session_id=DIRECT + replica_id)
+        with _translated():
+            async with asyncio.timeout(ABORT_S):
+                await handle.abort.remote(request_id)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Foreign exceptions end here: a full queue is ``Overloaded``, any other trouble is a lost replica."""
+    try:
+        yield
+    except BackPressureError as error:
+        raise Overloaded("No room in the queue; come back later.", retry_after_s=1.0) from error
+    except (RayError, RayServeException, grpc.RpcError, TimeoutError) as error:
+        raise ReplicaFailed("The replica that ran the request went away.") from error
+
+
+@serve.ingress()
+class Gateway:
+    """The Serve ingress: opened once a replica can say what it serves."""
+
+    async def __init__(  # type: ignore[misc]
+        self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp
+    ) -> None:
+        self._engine = engine
+        served: ServedBase = await engine.describe.remote()
+        self._dispatcher = Dispatcher(ServeTransport(engine, served.digest))
+        FLEET.listen(self._dispatcher)
+        self._app = open_http(settings, served, self._dispatcher.generate, self.ready)
+
+    async def ready(self) -> bool:
+        """Whether a replica answers and is well."""
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._engine.describe.remote()
+        except (RayError, RayServeException, grpc.RpcError, TimeoutError):
+            return False
+        return True
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return self._app
+
+    async def __del__(self) -> None:
+        if hasattr(self, "_dispatcher"):
+            await self._dispatcher.close()

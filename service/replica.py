@@ -1,0 +1,300 @@
+"""One engine behind calls: a lease, a submit, frames out, and every request ended exactly once.
+
+run(request) ─► lease ─► submit ─► engine thread ─► deliver(events) ─► outbox of the gateway ─► frames()
+    ▲                                                    │
+    └────────── ended, lease released ◄── last finish ───┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from service.errors import DeadlineExceeded, InternalError, QuickchangeError, ReplicaFailed
+from service.logs import request_id as logged_id
+from service.settings import Settings
+from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, ServedBase
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 120.0
+"""An engine step that takes longer than this is taken for a hang."""
+DETACHED_S = 10.0
+"""How long events are kept for a gateway that does not listen."""
+WATCH_S = 0.25
+
+
+class Lease(Protocol):
+    """A pinned adapter (``service.adapters.store.Lease``)."""
+
+    @property
+    def adapter(self) -> Any: ...
+
+    def release(self) -> None: ...
+
+
+class Store(Protocol):
+    """Where leases come from (``service.adapters.store.AdapterStore``)."""
+
+    async def acquire(self, ref: AdapterRef) -> Any: ...
+
+
+class Loop(Protocol):
+    """An engine on its thread (``service.engine.loop.EngineLoop``)."""
+
+    failed: BaseException | None
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def submit(self, request: GenerateRequest, adapter: Any) -> None: ...
+
+    def cancel(self, request_id: str) -> None: ...
+
+    def heartbeat_age_s(self) -> float: ...
+
+
+Deliver = Callable[[list[Event]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a replica is made of, built off the event loop."""
+
+    served: ServedBase
+    store: Store
+    make_loop: Callable[[Deliver], Loop]
+    announce: Callable[[], Any]
+    """A coroutine function that keeps telling the registry of the base; runs as long as the replica."""
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A request that the engine has."""
+
+    gateway_id: str
+    open: set[int]
+    """Choices that have not ended."""
+    lease: Lease | None
+    ended: asyncio.Future[Failure | None]
+    failure: Failure | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Outbox:
+    """Events for one gateway; merged while its stream is slower than the engine."""
+
+    events: list[Event] = field(default_factory=list)
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    streams: int = 0
+    """How many streams were opened: only the newest delivers."""
+    detached_at: float | None = field(default_factory=time.monotonic)
+
+    def put(self, events: list[Event]) -> None:
+        self.events.extend(events)
+        self.ready.set()
+
+    def take(self) -> list[Event]:
+        events, self.events = self.events, []
+        self.ready.clear()
+        return events
+
+
+class EngineHost:
+    """Owns one engine loop and what runs on it. Lives on one event loop, which no forward pass ever blocks."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.served = parts.served
+        self._store = parts.store
+        self._running: dict[str, _Running] = {}
+        self._outboxes: dict[str, _Outbox] = {}
+        self._loop = asyncio.get_running_loop()
+        self._engine = parts.make_loop(self._deliver)
+        self._engine.start()
+        self._stopped = False
+        self._watch = asyncio.create_task(self._watch_engine())
+
+    async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
+        """Run a request to its end; its events go to ``frames(gateway_id)``. Cancelling it cancels the request."""
+        logged_id.set(request.request_id)
+        try:
+            async with asyncio.timeout(request.deadline_s):
+                return await self._run(request, gateway_id)
+        except TimeoutError:
+            message = f"The request was not finished after {request.deadline_s:g} s."
+            return DeadlineExceeded(message).failure()
+        except QuickchangeError as error:
+            return error.failure()
+
+    async def frames(self, gateway_id: str) -> AsyncGenerator[list[Event]]:
+        """The events of a gateway's requests, about one list an engine step, until closed or superseded."""
+        outbox = self._outbox(gateway_id)
+        outbox.streams += 1
+        mine = outbox.streams
+        outbox.detached_at = None
+        outbox.ready.set()  # an older stream wakes up and ends
+        try:
+            while True:
+                await outbox.ready.wait()
+                if outbox.streams != mine:
+                    return
+                if events := outbox.take():
+                    yield events
+        finally:
+            if outbox.streams == mine:
+                outbox.detached_at = time.monotonic()
+
+    def abort(self, request_id: str) -> None:
+        """Cancel a request if it runs here; idempotent."""
+        if request_id in self._running:
+            self._engine.cancel(request_id)
+
+    def check_health(self) -> None:
+        """Raise if the engine's thread died or hangs."""
+        if self._engine.failed is not None:
+            raise RuntimeError("the engine's thread died") from self._engine.failed
+        if self._stopped:
+            raise RuntimeError("the replica is stopped")
+        age_s = self._engine.heartbeat_age_s()
+        if age_s > HEARTBEAT_S:
+            raise RuntimeError(f"the engine has not turned for {age_s:.0f} s")
+
+    async def stop(self) -> None:
+        """End the engine's thread; whatever still runs ends as failed. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._watch.cancel()
+        await asyncio.to_thread(self._engine.stop)
+        self._fail_all("The replica is stopping.")
+
+    async def _run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
+        if request.request_id in self._running:
+            raise InternalError(f"Two requests have the id {request.request_id}.")
+        lease = await self._store.acquire(request.adapter) if request.adapter is not None else None
+        # From here to the try there is no await, so that a cancellation cannot lose the lease.
+        running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future())
+        try:
+            if self._stopped or self._engine.failed is not None:
+                raise ReplicaFailed("The engine of this replica has stopped.")
+            self._engine.submit(request, lease.adapter if lease is not None else None)
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
+        self._running[request.request_id] = running
+        try:
+            return await asyncio.shield(running.ended)
+        except asyncio.CancelledError:
+            # The lease stays until the engine has let go: its last step may still read the adapter.
+            self._engine.cancel(request.request_id)
+            raise
+
+    def _deliver(self, events: list[Event]) -> None:
+        """On the engine's thread: hop to the event loop, once a step."""
+        try:
+            self._loop.call_soon_threadsafe(self._on_events, events)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def _on_events(self, events: list[Event]) -> None:
+        frames: dict[str, list[Event]] = {}
+        for event in events:
+            running = self._running.get(event.request_id)
+            if running is None or event.choice not in running.open:
+                continue
+            frames.setdefault(running.gateway_id, []).append(event)
+            if event.finish is not None:
+                self._on_finish(running, event)
+        for gateway_id, frame in frames.items():
+            self._outbox(gateway_id).put(frame)
+
+    def _on_finish(self, running: _Running, event: Event) -> None:
+        running.open.discard(event.choice)
+        if event.finish is FinishReason.FAILED and running.failure is None:
+            running.failure = InternalError("A step of the engine failed; the log has the trace.").failure()
+            self._engine.cancel(event.request_id)  # the other choices cannot make it whole
+        if not running.open:
+            self._end(event.request_id)
+
+    def _end(self, request_id: str) -> None:
+        running = self._running.pop(request_id)
+        if running.lease is not None:
+            running.lease.release()
+        if not running.ended.done():
+            running.ended.set_result(running.failure)
+
+    def _fail(self, request_id: str, failure: Failure) -> None:
+        running = self._running[request_id]
+        events = [Event(request_id, choice, finish=FinishReason.FAILED) for choice in sorted(running.open)]
+        self._outbox(running.gateway_id).put(events)
+        running.failure = failure
+        self._end(request_id)
+
+    def _fail_all(self, message: str) -> None:
+        for request_id in list(self._running):
+            self._fail(request_id, ReplicaFailed(message).failure())
+
+    def _outbox(self, gateway_id: str) -> _Outbox:
+        return self._outboxes.setdefault(gateway_id, _Outbox())
+
+    async def _watch_engine(self) -> None:
+        """Turn the death of the engine's thread into failures, and give up gateways that went away."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self._engine.failed is not None and self._running:
+                logger.error("the engine died with %d requests running", len(self._running))
+                self._fail_all("The engine of this replica died.")
+            for gateway_id in list(self._outboxes):
+                self._drop_if_deserted(gateway_id)
+
+    def _drop_if_deserted(self, gateway_id: str) -> None:
+        since = self._outboxes[gateway_id].detached_at
+        if since is None or time.monotonic() - since < DETACHED_S:
+            return
+        mine = [id for id, running in self._running.items() if running.gateway_id == gateway_id]
+        for request_id in mine:
+            self._engine.cancel(request_id)
+        if not mine:
+            del self._outboxes[gateway_id]
+
+
+class EngineReplica:
+    """The Serve deployment: an ``EngineHost`` made by ``open_parts`` and nothing else."""
+
+    async def __init__(self, settings: Settings, open_parts: Callable[[Settings], Parts]) -> None:  # type: ignore[misc]
+        parts = await asyncio.to_thread(open_parts, settings)
+        self._host = EngineHost(parts)
+        self._announcing = asyncio.create_task(parts.announce())
+
+    async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
+        return await self._host.run(request, gateway_id)
+
+    async def frames(self, gateway_id: str) -> AsyncGenerator[list[Event]]:
+        async with contextlib.aclosing(self._host.frames(gateway_id)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def abort(self, request_id: str) -> None:
+        self._host.abort(request_id)
+
+    async def describe(self) -> ServedBase:
+        """The base it serves; raises if the engine is not well."""
+        self._host.check_health()
+        return self._host.served
+
+    async def check_health(self) -> None:
+        self._host.check_health()
+
+    async def __del__(self) -> None:
+        # Serve awaits this once requests have drained.
+        if hasattr(self, "_host"):
+            self._announcing.cancel()
+            await self._host.stop()

@@ -1,0 +1,130 @@
+"""Which replica takes a request: the one that holds the adapter, while it has room."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ray.serve.request_router import (
+    PendingRequest,
+    ReplicaID,
+    ReplicaResult,
+    RequestRouter,
+    RunningReplica,
+)
+
+BALANCE = 1.25
+"""A replica is full for an adapter when it carries this many times the mean load."""
+SLACK = 4
+"""Requests a replica may carry before balance matters: an engine batches, so the adapter's home comes first."""
+DIRECT = "replica:"
+"""A session id with this prefix names the one replica that must take the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaView:
+    """What ranking needs to know of a replica."""
+
+    id: str
+    load: int
+    """Requests under way on it, as this process knows."""
+
+
+def rank(replicas: Sequence[ReplicaView], digest: str) -> list[ReplicaView]:
+    """Replicas in the order to try for ``digest``: rendezvous hashing with bounded load.
+
+    Each digest orders the replicas in its own way and keeps that order whatever comes or goes (Thaler and
+    Ravishankar 1998); a replica over ``BALANCE`` times the mean load goes behind the ones with room (Mirrokni
+    et al. 2018), so that one hot adapter spreads instead of queueing.
+    """
+    if not replicas:
+        return []
+    mean = (sum(replica.load for replica in replicas) + 1) / len(replicas)
+    bound = max(SLACK, math.ceil(BALANCE * mean))
+    return sorted(replicas, key=lambda replica: (replica.load >= bound, -_weight(replica.id, digest)))
+
+
+def _weight(replica_id: str, digest: str) -> int:
+    key = f"{replica_id}\0{digest}".encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
+
+
+class FleetListener(Protocol):
+    """Told from the router's event loop, which may not be the listener's."""
+
+    def fleet_changed(self, replicas: frozenset[str]) -> None: ...
+
+    def request_routed(self, request_id: str, replica_id: str) -> None: ...
+
+
+class Fleet:
+    """The replicas that this process' router knows of, and who wants to hear of them.
+
+    Serve builds the router itself from its class and hands out no reference, so ``FLEET`` below, one a process,
+    is where the router and the gateway in that process meet.
+    """
+
+    def __init__(self) -> None:
+        self._replicas: frozenset[str] = frozenset()
+        self._listener: FleetListener | None = None
+
+    def listen(self, listener: FleetListener) -> None:
+        """``listener`` replaces the one before, and is told the present replicas at once."""
+        self._listener = listener
+        listener.fleet_changed(self._replicas)
+
+    def changed(self, replicas: frozenset[str]) -> None:
+        self._replicas = replicas
+        if self._listener is not None:
+            self._listener.fleet_changed(replicas)
+
+    def routed(self, request_id: str, replica_id: str) -> None:
+        if self._listener is not None:
+            self._listener.request_routed(request_id, replica_id)
+
+
+FLEET = Fleet()
+
+
+class DigestRouter(RequestRouter):
+    """Routes by the session id: an adapter's digest, or ``replica:<id>``.
+
+    No mixins: those hand one request's replica to another request, or keep finished requests for ever.
+    """
+
+    async def choose_replicas(
+        self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
+    ) -> list[list[RunningReplica]]:
+        if pending_request is None:
+            return [candidate_replicas]
+        pending_request.routing_context.should_backoff = True
+        by_id = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
+        session = pending_request.metadata.session_id
+        if session.startswith(DIRECT):
+            only = by_id.get(session.removeprefix(DIRECT))
+            return [[only]] if only is not None else []
+        ranked = rank([ReplicaView(id, self._load(replica)) for id, replica in by_id.items()], session)
+        return [[by_id[view.id]] for view in ranked]
+
+    def update_replicas(self, replicas: list[RunningReplica]) -> None:
+        super().update_replicas(replicas)
+        self._tell()
+
+    def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
+        super().on_replica_actor_died(replica_id)
+        self._tell()
+
+    def on_request_routed(
+        self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
+    ) -> None:
+        if pending_request.metadata.call_method == "run":
+            FLEET.routed(pending_request.args[0].request_id, replica_id.unique_id)
+
+    def _tell(self) -> None:
+        FLEET.changed(frozenset(replica.unique_id for replica in self.curr_replicas))
+
+    def _load(self, replica: RunningReplica) -> int:
+        return self.replica_queue_len_cache.get(replica.replica_id) or 0

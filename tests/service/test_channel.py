@@ -1,0 +1,237 @@
+"""Dispatching: whole answers, one retry before the first token, and an error for everything else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from functools import partial
+
+import pytest
+
+from service import channel
+from service.channel import Dispatcher
+from service.errors import AdapterFailed, DeadlineExceeded, InternalError, Overloaded, ReplicaFailed
+from service.replica import EngineHost, Parts
+from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
+from tests.service.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
+
+
+class FakeReplica:
+    """A host with a plug: pulled, its calls and streams break as a killed process' do."""
+
+    def __init__(self, step_s: float) -> None:
+        self.loops: list[FakeLoop] = []
+        self.host = EngineHost(Parts(SERVED, FakeStore(), partial(self._make_loop, step_s), announce))
+        self.pulled = asyncio.Event()
+        self.mute = False
+        """Frames are lost from now on."""
+        self.runs: list[str] = []
+
+    def _make_loop(self, step_s: float, deliver: Callable[[list[Event]], None]) -> FakeLoop:
+        self.loops.append(FakeLoop(deliver, step_s))
+        return self.loops[-1]
+
+
+class FakeTransport:
+    """Routes each run to the first replica that is up, as the router would, and waits if there is none."""
+
+    def __init__(self) -> None:
+        self.replicas: dict[str, FakeReplica] = {}
+        self.dispatcher = Dispatcher(self)
+        self.aborted: list[str] = []
+        self.refusal: Exception | None = None
+
+    def start(self, id: str, step_s: float = 0.0005) -> FakeReplica:
+        self.replicas[id] = FakeReplica(step_s)
+        self.dispatcher.fleet_changed(frozenset(self.replicas))
+        return self.replicas[id]
+
+    def leave(self, id: str) -> FakeReplica:
+        replica = self.replicas.pop(id)
+        self.dispatcher.fleet_changed(frozenset(self.replicas))
+        return replica
+
+    def kill(self, id: str) -> None:
+        self.replicas[id].pulled.set()
+        self.leave(id)
+
+    async def run(self, request: GenerateRequest) -> Failure | None:
+        if self.refusal is not None:
+            raise self.refusal
+        while not self.replicas:
+            await asyncio.sleep(0.002)
+        id, replica = next(iter(self.replicas.items()))
+        replica.runs.append(request.request_id)
+        self.dispatcher.request_routed(request.request_id, id)
+        return await self._unless_pulled(replica, replica.host.run(request, "g"))
+
+    async def frames(self, replica_id: str) -> AsyncGenerator[list[Event]]:
+        replica = self.replicas[replica_id]
+        async with contextlib.aclosing(replica.host.frames("g")) as frames:
+            while True:
+                frame = await self._unless_pulled(replica, anext(frames))
+                if not replica.mute:
+                    yield frame
+
+    async def abort(self, replica_id: str, request_id: str) -> None:
+        self.aborted.append(request_id)
+        self.replicas[replica_id].host.abort(request_id)
+
+    async def _unless_pulled(self, replica: FakeReplica, work) -> Failure | None:  # type: ignore[no-untyped-def,type-arg]
+        working = asyncio.ensure_future(work)
+        pulled = asyncio.create_task(replica.pulled.wait())
+        try:
+            await asyncio.wait({working, pulled}, return_when=asyncio.FIRST_COMPLETED)
+            if replica.pulled.is_set():
+                raise ReplicaFailed("killed")
+            return await working
+        finally:
+            working.cancel()
+            pulled.cancel()
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[FakeTransport]:
+    transport = FakeTransport()
+    yield transport
+    await transport.dispatcher.close()
+    for replica in transport.replicas.values():
+        await replica.host.stop()
+
+
+def request(id: str = "r", *, tokens: int = 5, n: int = 1, **more) -> GenerateRequest:  # type: ignore[no-untyped-def]
+    defaults = {"adapter": None, "deadline_s": 20.0} | more
+    return GenerateRequest(id, "acme", prompt=(1, 2), sampling=SamplingParams(max_tokens=tokens), n=n, **defaults)
+
+
+async def answer(transport: FakeTransport, asked: GenerateRequest) -> list[Event]:
+    return [event async for events in transport.dispatcher.generate(asked) for event in events]
+
+
+def tokens(events: list[Event], choice: int = 0) -> list[int]:
+    return [token for event in events if event.choice == choice for token in event.tokens]
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not done():
+            await asyncio.sleep(0.001)
+
+
+async def test_many_requests_come_whole_over_one_stream(transport: FakeTransport) -> None:
+    transport.start("a")
+    asked = [request(f"r{i}", tokens=20 + i, n=1 + i % 3) for i in range(30)]
+    answers = await asyncio.gather(*(answer(transport, one) for one in asked))
+    for one, events in zip(asked, answers, strict=True):
+        assert {event.request_id for event in events} == {one.request_id}
+        for choice in range(one.n):
+            assert tokens(events, choice) == expected(one, choice)
+        assert len([event for event in events if event.finish]) == one.n
+
+
+async def test_a_failure_of_the_call_is_the_error(transport: FakeTransport) -> None:
+    transport.start("a")
+    broken = AdapterRef("acme", "broken", 1, "sha256:" + "b" * 64)
+    with pytest.raises(AdapterFailed) as caught:
+        await answer(transport, request(adapter=broken))
+    assert caught.value.retry_after_s == 2.0
+
+
+async def test_a_refusal_of_the_transport_passes(transport: FakeTransport) -> None:
+    transport.start("a")
+    transport.refusal = Overloaded("full")
+    with pytest.raises(Overloaded):
+        await answer(transport, request())
+    transport.refusal = ZeroDivisionError()
+    with pytest.raises(InternalError):
+        await answer(transport, request())
+
+
+async def test_closing_cancels_in_the_engine(transport: FakeTransport) -> None:
+    replica = transport.start("a")
+    generating = transport.dispatcher.generate(request(tokens=100_000))
+    await anext(generating)
+    await generating.aclose()
+    await until(lambda: replica.loops[0].alive == 0 and replica.loops[0].cancelled != [])
+    assert transport.aborted == ["r"]
+
+
+async def test_a_replica_lost_before_the_first_token_costs_one_retry(transport: FakeTransport) -> None:
+    first = transport.start("a", step_s=5.0)
+    answering = asyncio.create_task(answer(transport, request()))
+    await until(lambda: first.runs == ["r"])
+    transport.kill("a")
+    await asyncio.sleep(0.02)  # nobody there: it waits for the successor
+    second = transport.start("b")
+    events = await answering
+    assert tokens(events) == expected(request())
+    assert {event.request_id for event in events} == {"r"}
+    assert second.runs == ["r~2"]
+
+
+async def test_a_second_loss_is_the_clients(transport: FakeTransport) -> None:
+    first = transport.start("a", step_s=5.0)
+    answering = asyncio.create_task(answer(transport, request()))
+    await until(lambda: first.runs == ["r"])
+    transport.kill("a")
+    second = transport.start("b", step_s=5.0)
+    await until(lambda: second.runs == ["r~2"])
+    transport.kill("b")
+    with pytest.raises(ReplicaFailed):
+        await answering
+
+
+async def test_a_replica_lost_after_the_first_token_is_an_error(transport: FakeTransport) -> None:
+    transport.start("a")
+    generating = transport.dispatcher.generate(request(tokens=100_000))
+    await anext(generating)
+    transport.kill("a")
+    transport.start("b")
+    with pytest.raises(ReplicaFailed):
+        async for _ in generating:
+            pass
+
+
+async def test_an_engine_that_dies_is_an_error_and_no_token_is_made_up(transport: FakeTransport) -> None:
+    replica = transport.start("a")
+    generating = transport.dispatcher.generate(request(tokens=100_000))
+    events = await anext(generating)
+    replica.loops[0]._commands.append(lambda: (_ for _ in ()).throw(RuntimeError("dead")))
+    with pytest.raises(ReplicaFailed):
+        async for more in generating:
+            events += more
+    assert all(event.finish is not FinishReason.FAILED for event in events)
+
+
+async def test_lost_frames_are_noticed(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channel, "LAST_FRAME_S", 0.05)
+    transport.start("a").mute = True
+    with pytest.raises(ReplicaFailed, match="without its last tokens"):
+        await answer(transport, request())
+
+
+async def test_the_deadline_holds_without_any_replica(transport: FakeTransport) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await answer(transport, request(deadline_s=0.05))
+
+
+async def test_a_leaving_replica_finishes_what_it_has(transport: FakeTransport) -> None:
+    leaving = transport.start("a")
+    generating = transport.dispatcher.generate(asked := request(tokens=200))
+    events = await anext(generating)
+    transport.leave("a")
+    async for more in generating:
+        events += more
+    assert tokens(events) == expected(asked)
+    await until(lambda: not transport.dispatcher._streams)
+    await leaving.host.stop()
+
+
+async def test_ids_are_unique(transport: FakeTransport) -> None:
+    transport.start("a")
+    generating = transport.dispatcher.generate(request(tokens=100_000))
+    await anext(generating)
+    with pytest.raises(InternalError):
+        await answer(transport, request())
+    await generating.aclose()
