@@ -1,0 +1,75 @@
+"""Driving an engine in a test: adapters by the product's own way, logits of whole prompts, tokens of jobs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence as Seq
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from service.engine.adapter import BoundAdapter
+from service.engine.batch import build_batch
+from service.engine.engine import Engine
+from service.engine.runner import ModelRunner
+from service.engine.scheduler import Chunk, Plan
+from service.engine.sequence import Sequence, SequenceId
+from service.values import GenerateRequest, SamplingParams
+
+Job = tuple[GenerateRequest, BoundAdapter | None]
+
+
+def bound_adapter(engine: Engine, base: PreTrainedModel, folder: Path) -> BoundAdapter:
+    """The artifact in ``folder`` as batch rows point at it: judged by the registry, then bound by the engine."""
+    manifest = manifest_of(base, folder)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    return engine.bind(manifest.digest, manifest.kind, engine.canonicalise(manifest, tensors))
+
+
+def trial(number: int, prompt: list[int], adapter: BoundAdapter | None) -> Sequence:
+    """A sequence to ask logits of."""
+    return Sequence(SequenceId(str(number), 0), "t", adapter, SamplingParams(1), 0, prompt, len(prompt))
+
+
+def all_logits(engine: Engine, sequences: list[Sequence]) -> list[Tensor]:
+    """Every row's logits [tokens, vocabulary] of the sequences, run as one batch sorted by adapter."""
+    runner = engine._runner
+    assert isinstance(runner, ModelRunner)
+    ordered = sorted(sequences, key=lambda s: s.digest)
+    next_block = 0
+    for sequence in ordered:
+        count = -(-len(sequence.tokens) // runner.cache.block_tokens)
+        sequence.blocks = list(range(next_block, next_block + count))
+        next_block += count
+    plan = Plan(tuple(Chunk(s, 0, len(s.tokens)) for s in ordered))
+    batch = build_batch(plan, runner.cache.block_tokens, runner.device)
+    logits = runner.logits(replace(batch, sample_rows=torch.arange(plan.rows)))
+    by_id = dict(zip((s.id for s in ordered), logits.split([len(s.tokens) for s in ordered]), strict=True))
+    return [by_id[sequence.id] for sequence in sequences]
+
+
+def greedy_jobs(adapters: Seq[BoundAdapter | None], vocabulary: int, max_tokens: int = 16) -> list[Job]:
+    """32 greedy requests of different lengths, spread over the adapters; some share a prefix."""
+    text = torch.randint(1, vocabulary, (64,), generator=torch.Generator().manual_seed(5)).tolist()
+    sampling = SamplingParams(max_tokens=max_tokens, temperature=0, ignore_eos=True)
+    jobs = []
+    for number in range(32):
+        prompt = text[: 3 + number] if number % 2 else text[number : number + 20]
+        request = GenerateRequest(f"r{number}", "t", None, tuple(prompt), sampling, 60)
+        jobs.append((request, adapters[number % len(adapters)]))
+    return jobs
+
+
+def run_jobs(engine: Engine, jobs: Seq[Job]) -> dict[str, list[int]]:
+    """Tokens by request of jobs that run together."""
+    for job in jobs:
+        engine.submit(*job)
+    tokens: dict[str, list[int]] = defaultdict(list)
+    while engine.has_work():
+        for event in engine.step():
+            tokens[event.request_id] += event.tokens
+    return tokens
