@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--strength", type=float, default=0.02)
+    parser.add_argument("--strength", type=float, default=0.04)
     asked = parser.parse_args()
     checkpoint = prepare_base(Settings(), lambda line: print(line, file=sys.stderr)).path
     print(write_random_lora(checkpoint, asked.folder, asked.rank, asked.seed, asked.strength))

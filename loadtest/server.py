@@ -38,14 +38,19 @@ class RunningService:
 
 
 @contextmanager
-def running_service(data_dir: Path, *options: str) -> Iterator[RunningService]:
+def running_service(
+    data_dir: Path, *options: str, environment: dict[str, str] | None = None
+) -> Iterator[RunningService]:
     """``quickchange up`` on free ports, stopped with SIGTERM at the end."""
     port, registry_port = _free_port(), _free_port()
     command = [sys.executable, "-m", "service", "up", "--port", str(port), "--registry-port", str(registry_port)]
     log = data_dir.with_suffix(".log")
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "--data-dir", str(data_dir), *options], stdout=output, stderr=output, env=dict(os.environ)
+            [*command, "--data-dir", str(data_dir), *options],
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **(environment or {})},
         )
     try:
         url = f"http://127.0.0.1:{port}"
