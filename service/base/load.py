@@ -22,7 +22,7 @@ def load_model(
     device: str,
     attn_implementation: str = "eager",
 ) -> PreTrainedModel:
-    """The causal language model at ``path`` on ``device``: in eval mode, without gradients; no remote code, no pickle.
+    """The causal language model at ``path`` on ``device``: eval mode, no gradient, no remote code, no pickle.
 
     A checkpoint that lacks one of the model's weights is refused (transformers would draw it at random).
     """

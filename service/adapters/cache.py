@@ -1,0 +1,120 @@
+"""The slabs on this disk: found by digest and layout, bounded in bytes, shared by the machine's replicas.
+
+::
+
+    <root>/<64 hex digits>.<layout>.slab
+    <root>/.fetch-*/                          a download being checked; left only by a killed process
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+
+from torch import Tensor
+
+from service.adapters.slab import CorruptSlab, Slab, SlabLabel, read_slab, write_slab
+from service.durable import TEMP_SUFFIX
+
+log = logging.getLogger(__name__)
+
+_ABANDONED_S = 3600.0
+"""No download takes longer; what is older was left by a killed process."""
+
+
+class SlabCache:
+    """Canonical slabs under ``root``, least recently used deleted first. Methods may run in several threads.
+
+    A slab whose memory is still in use by this process is not deleted, so the disk may hold more than
+    ``disk_bytes`` by as much as the adapter store holds in memory.
+    """
+
+    def __init__(self, root: Path, disk_bytes: int) -> None:
+        self._root = root
+        self._disk_bytes = disk_bytes
+        self._in_use: weakref.WeakValueDictionary[Path, mmap.mmap] = weakref.WeakValueDictionary()
+        self._sweeping = Lock()
+        root.mkdir(parents=True, exist_ok=True)
+        _clear_abandoned(root)
+
+    def read(self, digest: str, layout: str) -> Slab | None:
+        """The slab, verified; None if it is not here, also when it was corrupt (it is deleted then)."""
+        path = self._path(digest, layout)
+        try:
+            slab = read_slab(path)
+            if (slab.label.digest, slab.label.layout) != (digest, layout):
+                raise CorruptSlab(f"{path.name}: it is the slab of {slab.label.digest} {slab.label.layout}")
+        except FileNotFoundError:
+            return None
+        except CorruptSlab as error:
+            log.error("corrupt adapter slab deleted, fetching it again: %s", error)
+            path.unlink(missing_ok=True)
+            return None
+        with suppress(FileNotFoundError):  # another replica may have just swept it; we have the bytes
+            os.utime(path)
+        self._in_use[path] = slab.buffer
+        return slab
+
+    def write(self, label: SlabLabel, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the slab, then delete old ones until the disk bound holds."""
+        path = self._path(label.digest, label.layout)
+        write_slab(path, label, tensors)
+        self._sweep(keep=path)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A directory for one download, gone afterwards."""
+        with tempfile.TemporaryDirectory(dir=self._root, prefix=".fetch-") as name:
+            yield Path(name)
+
+    def _path(self, digest: str, layout: str) -> Path:
+        return self._root / f"{digest.removeprefix('sha256:')}.{layout}.slab"
+
+    def _sweep(self, keep: Path) -> None:
+        with self._sweeping:
+            # What is in use was read long ago but is not old: its age counts from the last sweep that saw it.
+            used = {*self._in_use, keep}
+            for path in used:
+                with suppress(FileNotFoundError):
+                    os.utime(path)
+            for path in _oldest_beyond(_stats(self._root), self._disk_bytes, used):
+                log.info("adapter slab deleted for room on disk", extra={"slab": path.name})
+                path.unlink(missing_ok=True)
+
+
+def _stats(root: Path) -> list[tuple[float, int, Path]]:
+    """(mtime, bytes, path) of each slab; one deleted meanwhile by another replica is left out."""
+    found = []
+    for path in root.glob("*.slab"):
+        with suppress(FileNotFoundError):
+            stat = path.stat()
+            found.append((stat.st_mtime, stat.st_size, path))
+    return found
+
+
+def _oldest_beyond(slabs: list[tuple[float, int, Path]], bound: int, used: set[Path]) -> list[Path]:
+    excess = sum(size for _, size, _ in slabs) - bound
+    oldest = []
+    for _, size, path in sorted(slabs):
+        if excess <= 0:
+            break
+        if path not in used:
+            oldest.append(path)
+            excess -= size
+    return oldest
+
+
+def _clear_abandoned(root: Path) -> None:
+    for path in [*root.glob(".fetch-*"), *root.glob(f".*{TEMP_SUFFIX}")]:
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -1,0 +1,36 @@
+"""The right to run an adapter: what pins it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from service.values import AdapterRef
+
+T = TypeVar("T")
+
+
+class Lease(Generic[T]):
+    """The right to run ``adapter`` until ``release``; used on the store's event loop only."""
+
+    def __init__(self, ref: AdapterRef, adapter: T, on_release: Callable[[], None]) -> None:
+        self.ref = ref
+        self.adapter = adapter
+        self._on_release: Callable[[], None] | None = on_release
+
+    def release(self) -> None:
+        """End the lease; the second call does nothing. The adapter must not be used afterwards."""
+        on_release, self._on_release = self._on_release, None
+        if on_release is not None:
+            # A lease that its holder forgets to drop must not keep the memory after eviction.
+            del self.adapter
+            on_release()
+
+    def __enter__(self) -> Lease[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,37 @@
+"""What the store holds, as a value for operators, the router and tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from service.values import AdapterRef
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """One adapter as the store sees it now."""
+
+    ref: AdapterRef
+    state: Literal["fetching", "ready", "failed"]
+    nbytes: int = 0
+    leases: int = 0
+    """Running users, or, while fetching, those who wait."""
+    idle_s: float = 0.0
+    """Seconds since the last lease ended; 0 while one runs."""
+    error: str | None = None
+    """The code of what failed."""
+    retry_after_s: float | None = None
+    """None: it will not be tried again."""
+
+    def __str__(self) -> str:
+        """``acme/support@3 ready 2 leases``"""
+        match self.state:
+            case "fetching":
+                return f"{self.ref} fetching {self.leases} waiting"
+            case "failed" if self.retry_after_s is None:
+                return f"{self.ref} failed for good"
+            case "failed":
+                return f"{self.ref} failed, retry in {self.retry_after_s:.1f} s"
+            case _:
+                return f"{self.ref} ready " + (f"{self.leases} leases" if self.leases else "idle")

@@ -1,0 +1,259 @@
+"""Adapters in this replica's memory: loaded once, leased by what runs, evicted when idle.
+
+::
+
+                    acquire                       loaded, room
+    absent ───────────────────────► fetching ─────────────────────► ready ─┐
+      ▲  ▲                             │  │                        │  ▲    │ acquire, release
+      │  │          nobody waits       │  │ failed                 │  └────┘
+      │  └─────────────────────────────┘  ▼                        │
+      │         retry time          failed(retry at)               │
+      └──────────────────────────────────┴─────────────────────────┘
+                                             idle, and room is needed
+
+All state belongs to one event loop; only ``Loader.load`` runs in threads. Between two awaits nothing else
+happens, so each decision sees and changes one consistent state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Generic, TypeVar
+
+from service.adapters.clock import Clock, SystemClock
+from service.adapters.eviction import Held, choose_victims
+from service.adapters.failures import Failures
+from service.adapters.lease import Lease
+from service.adapters.loader import Loaded, Loader
+from service.adapters.residency import Resident
+from service.errors import AdapterFailed, AdapterIncompatible, Overloaded, QuickchangeError, from_failure
+from service.settings import AdapterOptions
+from service.values import AdapterRef
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ROOM_WAIT_S = 10.0
+"""How long a loaded adapter waits for running ones to end where all memory is pinned."""
+
+
+@dataclass(slots=True, eq=False)
+class _Ready(Generic[T]):
+    ref: AdapterRef
+    loaded: Loaded[T]
+    leases: int
+    idle_since: float
+
+
+@dataclass(slots=True, eq=False)
+class _Fetching(Generic[T]):
+    ref: AdapterRef
+    waiters: list[asyncio.Future[Lease[T]]] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+    def waiting(self) -> list[asyncio.Future[Lease[T]]]:
+        return [waiter for waiter in self.waiters if not waiter.done()]
+
+
+class AdapterStore(Generic[T]):
+    """Owns the host copies, at most ``host_bytes`` of them.
+
+    Over that bound by at most the adapters being loaded (``load_threads`` of them): a newcomer is loaded before
+    anything is evicted for it, so that a failed load costs no other adapter its place. Where running adapters pin
+    all memory, the newcomer waits ``room_wait_s`` for one to end, then its requests are refused as overloaded.
+    """
+
+    def __init__(
+        self,
+        loader: Loader[T],
+        options: AdapterOptions,
+        clock: Clock | None = None,
+        room_wait_s: float = ROOM_WAIT_S,
+    ) -> None:
+        self._loader = loader
+        self._options = options
+        self._clock = clock or SystemClock()
+        self._room_wait_s = room_wait_s
+        self._ready: dict[str, _Ready[T]] = {}
+        self._fetching: dict[str, _Fetching[T]] = {}
+        self._failures = Failures(self._clock, options.retry_after_s)
+        self._slots = asyncio.Semaphore(options.load_threads)
+        self._pool = ThreadPoolExecutor(options.load_threads, thread_name_prefix="adapter-load")
+        self._room_changed = asyncio.Event()
+
+    async def acquire(self, ref: AdapterRef) -> Lease[T]:
+        """A lease on ``ref``, loading it if need be; one load serves all who ask meanwhile.
+
+        Raises ``AdapterFailed`` (with ``retry_after_s``), ``AdapterIncompatible``, ``ModelNotFound`` or
+        ``Overloaded``. Cancelling it cancels no one else's load.
+        """
+        entry = self._ready.get(ref.digest)
+        if entry is not None:
+            return self._lease(entry)
+        self._failures.check(ref.digest)
+        waiter: asyncio.Future[Lease[T]] = asyncio.get_running_loop().create_future()
+        self._join(ref).waiters.append(waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            # The lease may have been handed over in the same turn of the loop in which we are cancelled.
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                waiter.result().release()
+            raise
+
+    def residency(self) -> tuple[Resident, ...]:
+        """What is here, being loaded or remembered as failed, as of now."""
+        now = self._clock.now()
+        fetching = [Resident(entry.ref, "fetching", leases=len(entry.waiting())) for entry in self._fetching.values()]
+        ready = [
+            Resident(
+                entry.ref, "ready", entry.loaded.nbytes, entry.leases, 0.0 if entry.leases else now - entry.idle_since
+            )
+            for entry in self._ready.values()
+        ]
+        return (*ready, *fetching, *self._failures.residency())
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the adapters that are ready."""
+        return sum(entry.loaded.nbytes for entry in self._ready.values())
+
+    def evict(self, digest: str) -> bool:
+        """Free an adapter now; False if it is not here or a lease pins it."""
+        entry = self._ready.get(digest)
+        if entry is None or entry.leases:
+            return False
+        self._drop(digest)
+        self._room_changed.set()
+        return True
+
+    async def close(self) -> None:
+        """Give up what is being loaded and free what is idle; leased adapters go with their leases."""
+        tasks = [entry.task for entry in self._fetching.values() if entry.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._ready.clear()
+
+    def __repr__(self) -> str:
+        """``<AdapterStore 3.1/1024.0 MiB: acme/support@3 ready 2 leases | globex/x@1 fetching 3 waiting>``"""
+        mib = 1 << 20
+        head = f"{self.resident_bytes / mib:.1f}/{self._options.host_bytes / mib:.1f} MiB"
+        return f"<AdapterStore {head}: {' | '.join(map(str, self.residency())) or 'empty'}>"
+
+    # -- one load ---------------------------------------------------------------------------------------------
+
+    def _join(self, ref: AdapterRef) -> _Fetching[T]:
+        entry = self._fetching.get(ref.digest)
+        if entry is None:
+            entry = self._fetching[ref.digest] = _Fetching(ref)
+            entry.task = asyncio.create_task(self._fetch(entry), name=f"load {ref}")
+        return entry
+
+    async def _fetch(self, entry: _Fetching[T]) -> None:
+        """Ends with every waiter answered and ``entry`` out of ``_fetching``, whatever happens."""
+        try:
+            async with self._slots:
+                # All who wanted it may have gone while it queued; if one comes later, it starts anew.
+                if entry.waiting():
+                    await self._load_and_admit(entry)
+        except asyncio.CancelledError:
+            self._refuse(entry, AdapterFailed("the service is stopping"))
+            raise
+        except QuickchangeError as error:
+            self._refuse(entry, error)
+        except Exception:
+            # A defect of a loader or an engine must fail this adapter's requests and no others.
+            log.exception("adapter load failed", extra={"adapter": str(entry.ref), "digest": entry.ref.digest})
+            self._refuse(entry, AdapterFailed(f"adapter {entry.ref} could not be loaded: internal error"))
+        finally:
+            self._fetching.pop(entry.ref.digest, None)
+
+    async def _load_and_admit(self, entry: _Fetching[T]) -> None:
+        loop = asyncio.get_running_loop()
+        loaded = await loop.run_in_executor(self._pool, self._loader.load, entry.ref)
+        if loaded.nbytes > self._options.host_bytes:
+            raise AdapterIncompatible(
+                f"adapter {entry.ref} takes {loaded.nbytes} bytes and the store holds {self._options.host_bytes}; "
+                "raise adapters.host_bytes"
+            )
+        await self._make_room(entry, loaded.nbytes)
+        self._admit(entry, loaded)
+
+    def _admit(self, entry: _Fetching[T], loaded: Loaded[T]) -> None:
+        """The waiters' leases start here, before they run again: nothing can evict the adapter in between."""
+        ready = self._ready[entry.ref.digest] = _Ready(entry.ref, loaded, 0, self._clock.now())
+        for waiter in entry.waiting():
+            waiter.set_result(self._lease(ready))
+        log.info(
+            "adapter loaded", extra={"adapter": str(entry.ref), "digest": entry.ref.digest, "bytes": loaded.nbytes}
+        )
+
+    def _refuse(self, entry: _Fetching[T], error: QuickchangeError) -> None:
+        """Remember the failure and answer all who wait, each with an exception of its own."""
+        # Overloaded says nothing of the adapter.
+        overloaded = isinstance(error, Overloaded)
+        failure = error.failure() if overloaded else self._failures.remember(entry.ref, error)
+        for waiter in entry.waiting():
+            waiter.set_exception(from_failure(failure))
+
+    # -- room -------------------------------------------------------------------------------------------------
+
+    async def _make_room(self, entry: _Fetching[T], nbytes: int) -> None:
+        give_up = self._clock.now() + self._room_wait_s
+        while True:
+            victims = self._plan_evictions(nbytes)
+            if victims is not None:
+                for digest in victims:
+                    self._drop(digest)
+                return
+            left = give_up - self._clock.now()
+            if left <= 0 or not await self._room_changed_within(left):
+                raise Overloaded(
+                    f"no memory for adapter {entry.ref}: running requests pin all of it; try again, or raise "
+                    "adapters.host_bytes",
+                    retry_after_s=self._options.retry_after_s,
+                )
+
+    def _plan_evictions(self, incoming_bytes: int) -> tuple[str, ...] | None:
+        """What to evict for a newcomer, or None if it must wait; changes nothing."""
+        now = self._clock.now()
+        held = [
+            Held(digest, entry.loaded.nbytes, entry.leases, now - entry.idle_since, entry.loaded.reload_s)
+            for digest, entry in self._ready.items()
+        ]
+        return choose_victims(held, incoming_bytes, self._options.host_bytes)
+
+    def _drop(self, digest: str) -> None:
+        entry = self._ready.pop(digest)
+        assert not entry.leases, "a leased adapter was chosen as a victim"
+        log.info("adapter evicted", extra={"adapter": str(entry.ref), "digest": digest, "bytes": entry.loaded.nbytes})
+
+    async def _room_changed_within(self, seconds: float) -> bool:
+        self._room_changed.clear()
+        changed = asyncio.create_task(self._room_changed.wait())
+        timer = asyncio.create_task(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({changed, timer}, return_when=asyncio.FIRST_COMPLETED)
+            return changed.done()
+        finally:
+            changed.cancel()
+            timer.cancel()
+
+    # -- leases and failures ----------------------------------------------------------------------------------
+
+    def _lease(self, entry: _Ready[T]) -> Lease[T]:
+        entry.leases += 1
+        return Lease(entry.ref, entry.loaded.adapter, partial(self._end_lease, entry))
+
+    def _end_lease(self, entry: _Ready[T]) -> None:
+        entry.leases -= 1
+        if not entry.leases:
+            entry.idle_since = self._clock.now()
+            self._room_changed.set()

@@ -1,0 +1,106 @@
+"""A fetched ``adapter_model.safetensors`` to tensors: only the bytes that the manifest names, in bounds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from adapters_registry.manifest import AdaptedModule, BaseManifest, BaseModule, File, Manifest
+from service.errors import AdapterFailed, AdapterIncompatible
+
+WEIGHTS_FILE = "adapter_model.safetensors"
+HEADER_BYTES = 1 << 20
+HEADER_TENSORS = 4096
+DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
+
+
+def read_weights(path: Path, manifest: Manifest, base: BaseManifest) -> dict[str, Tensor]:
+    """The tensors that ``manifest`` names, from the file at ``path``.
+
+    The file is read once into memory and hashed there: a mapped file that is cut kills the process (SIGBUS), and
+    what was hashed is what is parsed. Raises ``AdapterFailed`` for other bytes than the manifest's (a new fetch
+    may do better) and ``AdapterIncompatible`` for bytes that can never run on ``base``.
+    """
+    data = _read_exactly(path, _weights_file(manifest))
+    _check_header(data)
+    try:
+        tensors = safetensors.torch.load(data)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise AdapterIncompatible(f"{WEIGHTS_FILE} is not a valid safetensors file: {error}") from error
+    for module in manifest.modules:
+        _check_module(module, tensors, base)
+    return {name: tensors[name] for module in manifest.modules for name in _names(module)}
+
+
+def _weights_file(manifest: Manifest) -> File:
+    try:
+        return manifest.file(WEIGHTS_FILE)
+    except KeyError:
+        raise AdapterIncompatible(f"the adapter version has no {WEIGHTS_FILE}; push it again") from None
+
+
+def _read_exactly(path: Path, file: File) -> bytes:
+    with path.open("rb") as source:
+        data = source.read(file.size + 1)
+    if len(data) != file.size or f"sha256:{hashlib.sha256(data).hexdigest()}" != file.digest:
+        raise AdapterFailed(f"the fetched {file.path} has other bytes than its digest {file.digest} says")
+    return data
+
+
+def _check_header(data: bytes) -> None:
+    """Bound what the parser is given: a header can claim any size."""
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > min(HEADER_BYTES, len(data) - 8):
+        raise AdapterIncompatible(f"{WEIGHTS_FILE} has a header over {HEADER_BYTES} bytes or is cut short")
+    try:
+        header = json.loads(data[8 : 8 + size])
+    except (ValueError, RecursionError) as error:
+        raise AdapterIncompatible(f"{WEIGHTS_FILE} has a header that is not JSON") from error
+    if not isinstance(header, dict) or len(header) > HEADER_TENSORS + 1:
+        raise AdapterIncompatible(f"{WEIGHTS_FILE} has more than {HEADER_TENSORS} tensors or no table of them")
+    for name, entry in header.items():
+        if name != "__metadata__":
+            _check_entry(name, entry)
+
+
+def _check_entry(name: str, entry: Any) -> None:
+    dtype = entry.get("dtype") if isinstance(entry, dict) else None
+    if dtype not in DTYPES:
+        raise AdapterIncompatible(
+            f"{WEIGHTS_FILE}: tensor {name!r} is {dtype}; an adapter's are {', '.join(sorted(DTYPES))}"
+        )
+
+
+def _names(module: AdaptedModule) -> list[str]:
+    return [name for name in (module.a, module.b, module.b_bias, module.bias) if name is not None]
+
+
+def _check_module(module: AdaptedModule, tensors: dict[str, Tensor], base: BaseManifest) -> None:
+    """The registry checked this at upload; a wrong shape here would break a batch that others run in."""
+    site = base.modules.get(module.module)
+    if site is None:
+        raise AdapterIncompatible(f"the adapter changes module {module.module!r}, which the base has not")
+    for name, shape in _shapes(module, site):
+        if name not in tensors:
+            raise AdapterIncompatible(f"{WEIGHTS_FILE} lacks tensor {name!r}, which the version's manifest names")
+        if tuple(tensors[name].shape) != shape:
+            raise AdapterIncompatible(
+                f"{WEIGHTS_FILE}: tensor {name!r} has shape {list(tensors[name].shape)}, "
+                f"module {module.module!r} of the base needs {list(shape)}"
+            )
+
+
+def _shapes(module: AdaptedModule, site: BaseModule) -> list[tuple[str, tuple[int, ...]]]:
+    expected = [
+        (module.a, (module.rank, site.in_features)),
+        (module.b, (site.out_features, module.rank)),
+        (module.b_bias, (site.out_features,)),
+        (module.bias, (site.out_features,)),
+    ]
+    return [(name, shape) for name, shape in expected if name is not None]
