@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence as Seq
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from adapters_registry.kinds import ArtifactFile, build_manifest
+from adapters_registry.manifest import File
+from adapters_registry.settings import Limits
+from service.base import describe_model
 from service.engine.adapter import BoundAdapter
 from service.engine.batch import build_batch
 from service.engine.engine import Engine
@@ -25,9 +31,19 @@ Job = tuple[GenerateRequest, BoundAdapter | None]
 
 def bound_adapter(engine: Engine, base: PreTrainedModel, folder: Path) -> BoundAdapter:
     """The artifact in ``folder`` as batch rows point at it: judged by the registry, then bound by the engine."""
-    manifest = manifest_of(base, folder)
+    manifest = build_manifest(describe_model(base, "base", "sha256:" + "0" * 64), artifact(folder), Limits())
     tensors = load_file(folder / "adapter_model.safetensors")
     return engine.bind(manifest.digest, manifest.kind, engine.canonicalise(manifest, tensors))
+
+
+def artifact(folder: Path) -> list[ArtifactFile]:
+    """The folder's files as the registry holds them once they are uploaded."""
+    files = []
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        path = folder / name
+        digest = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+        files.append(ArtifactFile(File(path=name, digest=digest, size=path.stat().st_size), partial(path.open, "rb")))
+    return files
 
 
 def trial(number: int, prompt: list[int], adapter: BoundAdapter | None) -> Sequence:

@@ -3,7 +3,7 @@
 Only ``load_model`` and ``describe_base`` need torch, and import it when called: the command line stays quick.
 """
 
-from service.base.describe import decoder_layers, describe_base
+from service.base.describe import decoder_layers, describe_base, describe_model
 from service.base.digest import base_digest
 from service.base.load import load_model
 from service.base.prepare import PreparedBase, prepare_base, served_name
@@ -13,6 +13,7 @@ __all__ = [
     "base_digest",
     "decoder_layers",
     "describe_base",
+    "describe_model",
     "load_model",
     "prepare_base",
     "served_name",

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 def describe_base(path: Path, name: str, model: PreTrainedModel, cache_dir: Path | None = None) -> BaseManifest:
     """The manifest of ``model`` as loaded from ``path``, before any module of it is replaced."""
+    return describe_model(model, name, base_digest(path, cache_dir))
+
+
+def describe_model(model: PreTrainedModel, name: str, digest: str) -> BaseManifest:
+    """The manifest of a model whose digest is known."""
     head = model.get_output_embeddings()
     return BaseManifest(
-        digest=base_digest(path, cache_dir),
+        digest=digest,
         name=name,
         architecture=type(model).__name__,
         dtype=str(model.dtype).removeprefix("torch."),
