@@ -63,6 +63,12 @@ class HeadersTooLarge(QuickchangeError):
     code = "headers_too_large"
 
 
+class RequestTimeout(QuickchangeError):
+    """The client took too long to send its request."""
+
+    code = "request_timeout"
+
+
 class InvalidApiKey(QuickchangeError):
     """The key is missing, wrong, expired or lacks the scope."""
 
@@ -76,9 +82,15 @@ class ModelNotFound(QuickchangeError):
 
 
 class RouteNotFound(QuickchangeError):
-    """No such path or method."""
+    """No such path."""
 
     code = "not_found"
+
+
+class MethodNotAllowed(QuickchangeError):
+    """The path is there, but not for this method."""
+
+    code = "method_not_allowed"
 
 
 class AdapterIncompatible(QuickchangeError):

@@ -1,0 +1,162 @@
+"""A job to its HTTP answer, whole or streamed; a client that hangs up ends the generation."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from service.api import sse
+from service.api.disconnect import ClientGone, unless_gone
+from service.api.jobs import Job
+from service.api.record import Record, record_of
+from service.api.run import Run
+from service.api.shapes import Shape
+from service.api.status import error_body
+from service.api.text import Delta, ShownToken
+from service.errors import DeadlineExceeded, InternalError, QuickchangeError
+from service.values import Generate
+
+log = logging.getLogger(__name__)
+
+_FAREWELL_S = 5.0
+"""How long the last bytes of a stream may wait for a client that does not read."""
+
+
+@dataclass
+class _Gathered:
+    text: list[str]
+    logprobs: list[ShownToken]
+
+
+async def whole(job: Job, run: Run, shape: Shape, generate: Generate, receive: Receive, record: Record) -> Response:
+    """The answer in one JSON body."""
+    gathered = [_Gathered([], []) for _ in run.choices]
+
+    async def collect() -> None:
+        async with within(job.deadline), aclosing(run.deltas(generate)) as deltas:
+            async for batch in deltas:
+                for delta in batch:
+                    gathered[delta.index].text.append(delta.text)
+                    gathered[delta.index].logprobs.extend(delta.logprobs)
+
+    try:
+        await unless_gone(receive, collect())
+    finally:
+        record.completion_tokens = sum(choice.tokens for choice in run.choices)
+    choices = [
+        Delta(choice.index, "".join(got.text), tuple(got.logprobs), choice.finish)
+        for choice, got in zip(run.choices, gathered, strict=True)
+    ]
+    body = _envelope(job, shape.whole_object) | {
+        "choices": [shape.whole(choice, job.logprobs) for choice in choices],
+        "usage": run.usage(),
+    }
+    return JSONResponse(body, headers=job.served.headers)
+
+
+class Stream(Response):
+    """The answer as server-sent events.
+
+    The first bytes wait for the first token, so that everything that can go wrong before it has a status of
+    its own; what goes wrong after it is told as an event, and the stream ends there, without ``[DONE]``.
+    """
+
+    def __init__(self, job: Job, run: Run, shape: Shape, generate: Generate) -> None:
+        self.background = None
+        self.status_code = 200
+        self._job = job
+        self._run = run
+        self._shape = shape
+        self._generate = generate
+        self._begun = False
+        self._seen: set[int] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        record = record_of(scope)
+        try:
+            await unless_gone(receive, self._write(send, record))
+        finally:
+            record.completion_tokens = sum(choice.tokens for choice in self._run.choices)
+
+    async def _write(self, send: Send, record: Record) -> None:
+        try:
+            async with within(self._job.deadline), aclosing(self._run.deltas(self._generate)) as deltas:
+                async for batch in deltas:
+                    await self._begin(send)
+                    await send(_bytes(b"".join(self._events(batch)), more=True))
+            last = self._usage() + sse.DONE
+        except QuickchangeError as error:
+            if not self._begun:
+                raise
+            record.error = error.code
+            last = sse.event(error_body(error))
+        except Exception:
+            # The status is out already: the client must still hear that this is no end.
+            if not self._begun:
+                raise
+            log.exception("a stream failed unexpectedly")
+            record.error = InternalError.code
+            last = sse.event(error_body(InternalError("internal error; its cause is in the log under this id")))
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                await send(_bytes(last, more=False))
+        except TimeoutError as error:
+            raise ClientGone from error
+
+    async def _begin(self, send: Send) -> None:
+        if self._begun:
+            return
+        self._begun = True
+        headers = sse.HEADERS | self._job.served.headers
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+
+    def _events(self, batch: list[Delta]) -> list[bytes]:
+        extra = {"usage": None} if self._job.include_usage else {}
+        envelope = _envelope(self._job, self._shape.chunk_object)
+        events = []
+        for delta in batch:
+            first = delta.index not in self._seen
+            self._seen.add(delta.index)
+            for choice in self._shape.chunks(delta, self._job.logprobs, first):
+                events.append(sse.event(envelope | {"choices": [choice]} | extra))
+        return events
+
+    def _usage(self) -> bytes:
+        if not self._job.include_usage:
+            return b""
+        envelope = _envelope(self._job, self._shape.chunk_object)
+        return sse.event(envelope | {"choices": [], "usage": self._run.usage()})
+
+
+@asynccontextmanager
+async def within(deadline: float) -> AsyncIterator[None]:
+    """Raises ``DeadlineExceeded`` if the block is not done by ``deadline``, on the event loop's clock."""
+    timeout = asyncio.timeout_at(deadline)
+    try:
+        async with timeout:
+            yield
+    except TimeoutError as error:
+        if not timeout.expired():
+            raise
+        raise DeadlineExceeded("the request's time ran out: ask for fewer tokens, or retry later") from error
+
+
+def _envelope(job: Job, kind: str) -> dict[str, object]:
+    return {
+        "id": job.id,
+        "object": kind,
+        "created": job.created_s,
+        "model": job.served.model,
+        "system_fingerprint": job.served.fingerprint,
+    }
+
+
+def _bytes(body: bytes, *, more: bool) -> dict[str, object]:
+    return {"type": "http.response.body", "body": body, "more_body": more}

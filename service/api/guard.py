@@ -1,0 +1,141 @@
+"""The middleware around all routes: bounds on headers, body and requests in flight, and one log line a request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import logs
+from service.api.disconnect import ClientGone
+from service.api.edge import REQUEST_ID
+from service.api.record import Record, attach, log_request
+from service.api.status import GONE, error_response
+from service.errors import (
+    BodyTooLarge,
+    HeadersTooLarge,
+    InternalError,
+    InvalidValue,
+    Overloaded,
+    QuickchangeError,
+    RequestTimeout,
+)
+from service.settings import Limits
+
+log = logging.getLogger(__name__)
+
+BODY_READ_S = 30.0
+"""A body must be in by then, counted from the request's arrival: slow senders hold a place in flight."""
+PROBES = frozenset({"/health", "/ready"})
+"""Answered however full the house is."""
+
+
+@dataclass
+class _Sent:
+    status: int | None = None
+
+
+class Guard:
+    """Pure ASGI. Holds no body: it counts bytes as the route reads them."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, body_read_s: float = BODY_READ_S) -> None:
+        self._app = app
+        self._limits = limits
+        self._body_read_s = body_read_s
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        record = Record(headers[REQUEST_ID.encode()].decode(), scope["method"])
+        attach(scope, record)
+        token = logs.request_id.set(record.request_id)
+        sent = _Sent()
+
+        async def send_noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                sent.status = message["status"]
+            await send(message)
+
+        try:
+            await self._admit(scope, _Body(receive, self._limits, record.arrived + self._body_read_s), send_noting)
+        except (ClientGone, ClientDisconnect):
+            sent.status = GONE
+        except asyncio.CancelledError:
+            sent.status = GONE
+            raise
+        except QuickchangeError as error:
+            record.error = error.code
+            await error_response(error)(scope, receive, send_noting)
+        except Exception:
+            # Whatever a defect throws becomes our error shape here; the trace stays in the log, under the id.
+            log.exception("a request failed unexpectedly")
+            record.error = InternalError.code
+            if sent.status is not None:
+                raise
+            unexpected = InternalError("internal error; its cause is in the log under this request's id")
+            await error_response(unexpected)(scope, receive, send_noting)
+        finally:
+            record.status = sent.status
+            record.route = getattr(scope.get("route"), "path", None)
+            log_request(record)
+            logs.request_id.reset(token)
+
+    async def _admit(self, scope: Scope, body: _Body, send: Send) -> None:
+        self._check(scope)
+        if scope["path"] in PROBES:
+            await self._app(scope, body.receive, send)
+            return
+        if self._in_flight >= self._limits.in_flight:
+            raise Overloaded(f"{self._in_flight} requests are in flight already: retry later")
+        self._in_flight += 1
+        try:
+            await self._app(scope, body.receive, send)
+        finally:
+            self._in_flight -= 1
+
+    def _check(self, scope: Scope) -> None:
+        header_bytes = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        header_bytes += len(scope.get("raw_path") or b"") + len(scope["query_string"])
+        if header_bytes > self._limits.header_bytes:
+            raise HeadersTooLarge(f"request line and headers are over {self._limits.header_bytes} bytes")
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit():
+            raise InvalidValue("content-length is not a number", param="content-length")
+        if int(length) > self._limits.body_bytes:
+            raise _too_large(self._limits)
+
+
+class _Body:
+    """``receive`` with a cap on its bytes and on the time until its last one."""
+
+    def __init__(self, receive: Receive, limits: Limits, until: float) -> None:
+        self._receive = receive
+        self._limits = limits
+        self._until = until
+        self._bytes = 0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._until):
+                message = await self._receive()
+        except TimeoutError as error:
+            raise RequestTimeout("the request body did not arrive in time: send it faster") from error
+        if message["type"] == "http.request":
+            self._bytes += len(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+            if self._bytes > self._limits.body_bytes:
+                raise _too_large(self._limits)
+        return message
+
+
+def _too_large(limits: Limits) -> BodyTooLarge:
+    return BodyTooLarge(f"the request body is over {limits.body_bytes} bytes: send less in one request")

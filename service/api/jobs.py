@@ -1,0 +1,160 @@
+"""A parsed request to a job: the adapter version fixed, the prompt in tokens, every bound checked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from service.api.auth import Principal
+from service.api.front import Front
+from service.api.prompt import COMPLETION_TOKENS, Prompts
+from service.api.record import Record
+from service.api.schemas import ChatRequest, CompletionRequest, Request
+from service.catalog import model_not_found
+from service.errors import DeadlineExceeded
+from service.names import parse_model
+from service.values import AdapterRef, GenerateRequest, SamplingParams
+
+_LEAST_TOP_P = 1e-6
+"""What 0 means: the likeliest token alone, without an engine that must know a special case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Which weights answer: what the response says of them."""
+
+    tenant: str
+    """Whose cache and fair share the request is of."""
+    adapter: AdapterRef | None
+    model: str
+    """``acme/support@3``, or the base's name."""
+    digest: str
+    fingerprint: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        # Headers are latin-1; a base named by a local path may hold anything.
+        return {
+            "x-adapter": self.model.encode("ascii", "backslashreplace").decode(),
+            "x-adapter-digest": self.digest,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything fixed at admission."""
+
+    id: str
+    created_s: int
+    served: Served
+    requests: tuple[GenerateRequest, ...]
+    """One a prompt; choice j of prompt i is choice i × n + j of the answer."""
+    stops: tuple[str, ...]
+    logprobs: bool
+    include_usage: bool
+    deadline: float
+    """On the event loop's clock."""
+
+
+class Jobs:
+    """Turns requests into jobs; holds the tokenizer, asks the catalog, calls nobody."""
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._prompts = Prompts(front.tokenizer, front.served)
+
+    def serve(self, model: str, principal: Principal) -> Served:
+        """The weights that ``model`` means now. Raises what the catalog raises."""
+        base = self._front.served
+        fingerprint = f"fp_{_short(base.digest)}"
+        name = parse_model(model, base.name)
+        if name is None:
+            return Served(principal.tenant, None, base.name, base.digest, fingerprint)
+        tenant = name.tenant or principal.tenant
+        if not principal.may_use(tenant):
+            raise model_not_found(name)
+        ref = self._front.catalog.find(name, principal.tenant).ref
+        return Served(tenant, ref, str(ref), ref.digest, f"{fingerprint}_{_short(ref.digest)}")
+
+    async def chat(self, body: ChatRequest, principal: Principal, record: Record) -> Job:
+        served = self._begin(body, principal, record)
+        prompt = await self._prompts.chat(body.messages)
+        top = (body.top_logprobs or 0) if body.logprobs else None
+        sampling = self._sampling(body, prompt, default=None, param="messages", logprobs=top)
+        return self._job("chatcmpl", body, served, record, [(prompt, sampling)])
+
+    async def completion(self, body: CompletionRequest, principal: Principal, record: Record) -> Job:
+        served = self._begin(body, principal, record)
+        prompts = [await self._prompts.text(prompt) for prompt in body.prompt]
+        pairs = [
+            (prompt, self._sampling(body, prompt, COMPLETION_TOKENS, "prompt", body.logprobs)) for prompt in prompts
+        ]
+        return self._job("cmpl", body, served, record, pairs)
+
+    def _begin(self, body: Request, principal: Principal, record: Record) -> Served:
+        served = self.serve(body.model, principal)
+        record.model, record.digest = served.model, served.digest
+        return served
+
+    def _sampling(
+        self, body: Request, prompt: tuple[int, ...], default: int | None, param: str, logprobs: int | None
+    ) -> SamplingParams:
+        return SamplingParams(
+            max_tokens=self._prompts.tokens_left(prompt, body.tokens_asked, default, param),
+            temperature=_or(body.temperature, 1.0),
+            top_p=max(_or(body.top_p, 1.0), _LEAST_TOP_P),
+            top_k=max(body.top_k or 0, 0),
+            min_p=_or(body.min_p, 0.0),
+            seed=body.seed,
+            presence_penalty=_or(body.presence_penalty, 0.0),
+            frequency_penalty=_or(body.frequency_penalty, 0.0),
+            repetition_penalty=_or(body.repetition_penalty, 1.0),
+            logit_bias=self._prompts.check_bias(body.logit_bias),
+            logprobs=logprobs,
+            ignore_eos=bool(body.ignore_eos),
+        )
+
+    def _job(
+        self,
+        prefix: str,
+        body: Request,
+        served: Served,
+        record: Record,
+        prompts: list[tuple[tuple[int, ...], SamplingParams]],
+    ) -> Job:
+        deadline = record.arrived + self._front.settings.limits.deadline_s
+        left_s = deadline - asyncio.get_running_loop().time()
+        if left_s <= 0:
+            raise DeadlineExceeded("the request's time ran out before it could start")
+        record.prompt_tokens = sum(len(prompt) for prompt, _ in prompts)
+        requests = tuple(
+            GenerateRequest(
+                request_id=record.request_id if len(prompts) == 1 else f"{record.request_id}-{i}",
+                tenant=served.tenant,
+                adapter=served.adapter,
+                prompt=prompt,
+                sampling=sampling,
+                deadline_s=left_s,
+                n=body.n or 1,
+            )
+            for i, (prompt, sampling) in enumerate(prompts)
+        )
+        return Job(
+            id=f"{prefix}-{record.request_id}",
+            created_s=int(time.time()),
+            served=served,
+            requests=requests,
+            stops=body.stop,
+            logprobs=prompts[0][1].logprobs is not None,
+            include_usage=bool(body.stream_options and body.stream_options.include_usage),
+            deadline=deadline,
+        )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:12]

@@ -1,0 +1,52 @@
+"""``/v1/models``: the base and the adapters that the caller may name."""
+
+from __future__ import annotations
+
+from service.api.auth import Principal
+from service.api.front import Front
+from service.catalog import Listed, model_not_found
+from service.names import parse_model
+
+
+class Models:
+    """Reads the catalog; an entry's ``parent`` is the base, its ``root`` the registry's own name of the version."""
+
+    def __init__(self, front: Front, started_s: int) -> None:
+        self._front = front
+        self._started_s = started_s
+
+    def list(self, principal: Principal) -> dict[str, object]:
+        """The base, then one entry for each adapter with a production version that the base can run."""
+        listed = self._front.catalog.list_models(principal.visible)
+        adapters = [self._adapter(f"{one.ref.tenant}/{one.ref.name}", one) for one in listed]
+        return {"object": "list", "data": [self._base(), *adapters]}
+
+    def retrieve(self, model: str, principal: Principal) -> dict[str, object]:
+        """The entry of any name that a request may use. Raises as a request with it would."""
+        name = parse_model(model, self._front.served.name)
+        if name is None:
+            return self._base()
+        if not principal.may_use(name.tenant or principal.tenant):
+            raise model_not_found(name)
+        return self._adapter(model, self._front.catalog.find(name, principal.tenant))
+
+    def _base(self) -> dict[str, object]:
+        name = self._front.served.name
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._started_s,
+            "owned_by": "quickchange",
+            "parent": None,
+            "root": name,
+        }
+
+    def _adapter(self, model: str, listed: Listed) -> dict[str, object]:
+        return {
+            "id": model,
+            "object": "model",
+            "created": listed.created_s,
+            "owned_by": listed.ref.tenant,
+            "parent": self._front.served.name,
+            "root": str(listed.ref),
+        }

@@ -1,0 +1,65 @@
+"""What one request did, for its log line; it travels in the ASGI scope."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from starlette.types import Scope
+
+log = logging.getLogger(__name__)
+
+_KEY = "quickchange.record"
+
+
+@dataclass
+class Record:
+    """Filled in by the handlers, read once by the guard when the request has ended."""
+
+    request_id: str
+    method: str
+    arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    """On the event loop's clock, in seconds: deadlines count from it."""
+    route: str | None = None
+    """The route's template, never the path: a bounded set."""
+    status: int | None = None
+    model: str | None = None
+    digest: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    error: str | None = None
+    """The error's code, also of one told inside a stream."""
+
+    def fields(self) -> dict[str, object]:
+        """The log line's fields; what did not happen is left out."""
+        seconds = asyncio.get_running_loop().time() - self.arrived
+        names = (
+            "request_id",
+            "method",
+            "route",
+            "status",
+            "model",
+            "digest",
+            "prompt_tokens",
+            "completion_tokens",
+            "error",
+        )
+        present = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return present | {"seconds": round(seconds, 4)}
+
+
+def attach(scope: Scope, record: Record) -> None:
+    scope[_KEY] = record
+
+
+def record_of(scope: Scope) -> Record:
+    """The record of the request that ``scope`` belongs to; the guard attached it."""
+    record = scope[_KEY]
+    assert isinstance(record, Record)
+    return record
+
+
+def log_request(record: Record) -> None:
+    """The one line a request leaves in the log."""
+    log.info("request", extra=record.fields())

@@ -1,0 +1,117 @@
+"""The data plane's routes: each parses, calls and renders."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service.api import answer
+from service.api.auth import principal
+from service.api.body import chat_request, completion_request
+from service.api.edge import Edge
+from service.api.front import Front
+from service.api.guard import Guard
+from service.api.jobs import Job, Jobs
+from service.api.models import Models
+from service.api.record import record_of
+from service.api.run import Run
+from service.api.shapes import Chat, Completion, Shape
+from service.api.status import error_response
+from service.api.vocabulary import Vocabulary
+from service.errors import MethodNotAllowed, NotReady, RouteNotFound
+
+READY_S = 5.0
+"""A readiness check that takes longer is a no."""
+
+
+def create_app(front: Front, *, edge: bool = True) -> Starlette:
+    """The ASGI application over ``front``; it owns no resource and needs no lifespan.
+
+    ``edge=False`` is for a server that already puts ``Edge`` in front of itself (see ``api/edge.py``).
+    """
+    routes = _Routes(front)
+    guard = Middleware(Guard, limits=front.settings.limits)
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", routes.chat, methods=["POST"]),
+            Route("/v1/completions", routes.completion, methods=["POST"]),
+            Route("/v1/models", routes.models, methods=["GET"]),
+            Route("/v1/models/{id:path}", routes.model, methods=["GET"]),
+            Route("/health", routes.health, methods=["GET"]),
+            Route("/ready", routes.ready, methods=["GET"]),
+        ],
+        middleware=[Middleware(Edge), guard] if edge else [guard],
+        exception_handlers={HTTPException: _no_route},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Routes:
+    def __init__(self, front: Front) -> None:
+        vocabulary = Vocabulary(front.tokenizer)
+        self._front = front
+        self._limits = front.settings.limits
+        self._vocabulary = vocabulary
+        self._jobs = Jobs(front)
+        self._models = Models(front, int(time.time()))
+        self._chat = Chat(vocabulary)
+        self._completion = Completion(vocabulary)
+
+    async def chat(self, request: Request) -> Response:
+        body = chat_request(await request.body(), self._limits)
+        job = await self._jobs.chat(body, principal(request), record_of(request.scope))
+        return await self._answer(job, self._chat, bool(body.stream), request)
+
+    async def completion(self, request: Request) -> Response:
+        body = completion_request(await request.body(), self._limits)
+        job = await self._jobs.completion(body, principal(request), record_of(request.scope))
+        return await self._answer(job, self._completion, bool(body.stream), request)
+
+    async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
+        run = Run(job, self._vocabulary)
+        if stream:
+            return answer.Stream(job, run, shape, self._front.generate)
+        record = record_of(request.scope)
+        return await answer.whole(job, run, shape, self._front.generate, request.receive, record)
+
+    async def models(self, request: Request) -> Response:
+        return JSONResponse(self._models.list(principal(request)))
+
+    async def model(self, request: Request) -> Response:
+        return JSONResponse(self._models.retrieve(request.path_params["id"], principal(request)))
+
+    async def health(self, request: Request) -> Response:
+        """200 as long as the process answers at all."""
+        return JSONResponse({"status": "ok"})
+
+    async def ready(self, request: Request) -> Response:
+        """200 only when the base answers; a registry that is down does not count."""
+        try:
+            async with asyncio.timeout(READY_S):
+                ready = await self._front.ready()
+        except TimeoutError:
+            ready = False
+        if not ready:
+            raise NotReady("the base model is not loaded yet, or no replica answers: wait and ask again")
+        return JSONResponse({"status": "ready"})
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = f"{request.method} {request.url.path}"
+    if error.status_code == 405:
+        refusal: MethodNotAllowed | RouteNotFound = MethodNotAllowed(f"{path}: this path takes another method")
+    else:
+        refusal = RouteNotFound(f"{path}: there is no such path")
+    record_of(request.scope).error = refusal.code
+    response = error_response(refusal)
+    response.headers.update(error.headers or {})
+    return response

@@ -1,0 +1,100 @@
+"""A job's events, merged over its prompts, to what becomes visible of each choice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import cast
+
+from service.api.jobs import Job
+from service.api.text import Choice, Delta
+from service.api.vocabulary import Vocabulary
+from service.errors import InternalError
+from service.values import Event, Generate
+
+
+class Run:
+    """One job being generated: a task per prompt fills the inbox, ``deltas`` empties it.
+
+    The inbox needs no bound of its own: a request's tokens are bounded, and a slow reader finds them merged.
+    """
+
+    def __init__(self, job: Job, vocabulary: Vocabulary) -> None:
+        self._job = job
+        self._n = job.requests[0].n
+        self.choices = [Choice.begin(index, vocabulary, job.stops) for index in range(len(job.requests) * self._n)]
+        self._inbox: list[tuple[int, list[Event]]] = []
+        self._wake = asyncio.Event()
+
+    async def deltas(self, generate: Generate) -> AsyncGenerator[list[Delta], None]:
+        """What has come since the last time, at most one item a choice; ends when every choice has ended.
+
+        Raises what ``generate`` raises, after everything that came before it was given out. Closing this
+        generator closes those of ``generate``.
+        """
+        pumps = [
+            asyncio.create_task(self._pump(i, generate(request))) for i, request in enumerate(self._job.requests)
+        ]
+        for pump in pumps:
+            pump.add_done_callback(lambda _: self._wake.set())
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                ended = [pump.done() for pump in pumps]  # looked at first: what they left is in the inbox
+                visible = self._drain()
+                for i, pump in enumerate(pumps):
+                    if self._complete(i):
+                        pump.cancel()
+                if visible:
+                    yield visible
+                if all(choice.finish for choice in self.choices):
+                    return
+                for i, pump in enumerate(pumps):
+                    if ended[i] and not self._complete(i):
+                        raise _cause(pump)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    def usage(self) -> dict[str, object]:
+        """OpenAI's ``usage``: each prompt once, every choice's tokens."""
+        prompt = sum(len(request.prompt) for request in self._job.requests)
+        completion = sum(choice.tokens for choice in self.choices)
+        # The further choices of a prompt share the first one's blocks: that is no saving over earlier requests.
+        cached = sum(choice.cached_tokens for choice in self.choices[:: self._n])
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+
+    async def _pump(self, prompt: int, events: AsyncIterator[list[Event]]) -> None:
+        async with aclosing(cast("AsyncGenerator[list[Event], None]", events)):
+            async for batch in events:
+                self._inbox.append((prompt, batch))
+                self._wake.set()
+
+    def _drain(self) -> list[Delta]:
+        inbox, self._inbox = self._inbox, []
+        touched: dict[int, Choice] = {}
+        for prompt, batch in inbox:
+            for event in batch:
+                choice = self.choices[prompt * self._n + event.choice]
+                if choice.finish is None:
+                    choice.push(event)
+                    touched[choice.index] = choice
+        return [delta for choice in touched.values() if (delta := choice.take()) is not None]
+
+    def _complete(self, prompt: int) -> bool:
+        return all(choice.finish for choice in self.choices[prompt * self._n : (prompt + 1) * self._n])
+
+
+def _cause(pump: asyncio.Task[None]) -> BaseException:
+    """Why a prompt's events ended before its choices did."""
+    if not pump.cancelled() and (error := pump.exception()) is not None:
+        return error
+    return InternalError("the engine ended the request without finishing it")

@@ -1,0 +1,143 @@
+"""Wire models of the data plane: every field typed strictly and bounded, unknown fields refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator
+
+Text = Annotated[str, Field(strict=True)]
+Label = Annotated[str, Field(strict=True, max_length=512)]
+Unit = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+Penalty = Annotated[float, Field(strict=True, ge=-2, le=2, allow_inf_nan=False)]
+Tokens = Annotated[int, Field(strict=True, ge=1, le=1 << 31)]
+
+Role = Literal["system", "user", "assistant"]
+Prompt = str | tuple[int, ...]
+"""One prompt: text, or token ids."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StreamOptions(_Wire):
+    """What a stream tells besides its text."""
+
+    include_usage: StrictBool | None = None
+    include_obfuscation: Literal[False] | None = None
+
+
+class Message(_Wire):
+    """One turn, its text parts already joined; ``developer`` is read as ``system``."""
+
+    role: Role
+    content: Text
+    name: Label | None = None
+
+    @field_validator("role", mode="before")
+    @classmethod
+    def _developer_is_system(cls, role: Any) -> Any:
+        return "system" if role == "developer" else role
+
+
+class Request(_Wire):
+    """What the two endpoints have in common. None is the same as leaving the field out."""
+
+    model: Annotated[str, Field(strict=True, min_length=1, max_length=1024)]
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    temperature: Annotated[float, Field(strict=True, ge=0, le=2, allow_inf_nan=False)] | None = None
+    top_p: Unit | None = None
+    top_k: Annotated[int, Field(strict=True, ge=-1, le=1 << 20)] | None = None
+    """0 and -1 are off."""
+    min_p: Unit | None = None
+    seed: Annotated[int, Field(strict=True, ge=-(1 << 63), lt=1 << 63)] | None = None
+    stop: tuple[str, ...] = ()
+    n: Annotated[int, Field(strict=True, ge=1)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Field(strict=True, gt=0, le=10, allow_inf_nan=False)] | None = None
+    logit_bias: dict[int, float] | None = None
+    """Token id to what is added to its logit, -100 to 100."""
+    ignore_eos: StrictBool | None = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    user: Label | None = None
+    safety_identifier: Label | None = None
+    prompt_cache_key: Label | None = None
+    store: StrictBool | None = None
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+            Field(max_length=16),
+        ]
+        | None
+    ) = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def _stop_strings(cls, stop: Any) -> tuple[str, ...]:
+        strings = [] if stop is None else [stop] if isinstance(stop, str) else stop
+        if not isinstance(strings, list) or not all(isinstance(text, str) and text for text in strings):
+            raise ValueError("must be a string that is not empty, or a list of such strings")
+        return tuple(strings)
+
+    @field_validator("logit_bias", mode="before")
+    @classmethod
+    def _token_ids(cls, bias: Any) -> dict[int, float] | None:
+        if bias is None:
+            return None
+        # JSON has no integer keys: token ids come as decimal strings.
+        if not isinstance(bias, dict) or not all(
+            key.isascii() and key.isdecimal() and len(key) <= 9 and _is_bias(value) for key, value in bias.items()
+        ):
+            raise ValueError("must map token ids, as strings, to numbers from -100 to 100")
+        return {int(key): float(value) for key, value in bias.items()}
+
+    @property
+    def tokens_asked(self) -> int | None:
+        return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
+
+
+class ChatRequest(Request):
+    """``POST /v1/chat/completions``."""
+
+    messages: Annotated[tuple[Message, ...], Field(min_length=1)]
+    logprobs: StrictBool | None = None
+    top_logprobs: Annotated[int, Field(strict=True, ge=0, le=20)] | None = None
+
+    @field_validator("messages", mode="before")
+    @classmethod
+    def _as_tuple(cls, messages: Any) -> Any:
+        # JSON has lists only; a strict tuple field would refuse them.
+        return tuple(messages) if isinstance(messages, list) else messages
+
+
+class CompletionRequest(Request):
+    """``POST /v1/completions``."""
+
+    prompt: tuple[Prompt, ...]
+    logprobs: Annotated[int, Field(strict=True, ge=0, le=20)] | None = None
+
+    @field_validator("prompt", mode="plain")
+    @classmethod
+    def _prompts(cls, prompt: Any) -> tuple[Prompt, ...]:
+        if isinstance(prompt, str):
+            return (prompt,)
+        if isinstance(prompt, list) and prompt:
+            if all(_is_token(item) for item in prompt):
+                return (tuple(prompt),)
+            if all(isinstance(item, str) for item in prompt):
+                return tuple(prompt)
+            if all(isinstance(item, list) and all(_is_token(t) for t in item) for item in prompt):
+                return tuple(tuple(item) for item in prompt)
+        raise ValueError("must be a string, a list of strings, a list of token ids or a list of such lists")
+
+
+def _is_token(item: object) -> bool:
+    return type(item) is int and item >= 0
+
+
+def _is_bias(value: object) -> bool:
+    return type(value) in (int, float) and -100 <= value <= 100  # type: ignore[operator]

@@ -1,0 +1,87 @@
+"""Error to HTTP: the status and OpenAI type of each class in one table, and the body and headers made of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import NamedTuple
+
+from starlette.responses import Response
+
+from service import errors
+from service.errors import QuickchangeError
+
+
+class Row(NamedTuple):
+    """How one error class looks over HTTP."""
+
+    status: int
+    type: str
+
+
+_INVALID, _SERVER = "invalid_request_error", "server_error"
+
+STATUS: dict[type[QuickchangeError], Row] = {
+    QuickchangeError: Row(500, _SERVER),
+    errors.InternalError: Row(500, _SERVER),
+    errors.InvalidValue: Row(400, _INVALID),
+    errors.UnknownParameter: Row(400, _INVALID),
+    errors.UnsupportedParameter: Row(400, _INVALID),
+    errors.ContextLengthExceeded: Row(400, _INVALID),
+    errors.BodyTooLarge: Row(413, _INVALID),
+    errors.HeadersTooLarge: Row(431, _INVALID),
+    errors.RequestTimeout: Row(408, _INVALID),
+    errors.InvalidApiKey: Row(401, "authentication_error"),
+    errors.ModelNotFound: Row(404, _INVALID),
+    errors.RouteNotFound: Row(404, _INVALID),
+    errors.MethodNotAllowed: Row(405, _INVALID),
+    errors.AdapterIncompatible: Row(422, _INVALID),
+    errors.AdapterFailed: Row(503, _SERVER),
+    errors.Overloaded: Row(429, "rate_limit_error"),
+    errors.DeadlineExceeded: Row(504, "timeout_error"),
+    errors.ReplicaFailed: Row(503, _SERVER),
+    errors.NotReady: Row(503, _SERVER),
+    errors.BaseUnavailable: Row(503, _SERVER),
+}
+
+RETRY_AFTER_S = 1.0
+"""Told with a 429 or 503 that carries no better guess."""
+GONE = 499
+"""Logged, never sent: the client hung up before its answer was complete."""
+
+
+def error_body(error: QuickchangeError) -> dict[str, object]:
+    """``{"error": {...}}`` as OpenAI shapes it, for responses and for events inside a stream."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": STATUS[type(error)].type,
+            "param": error.param,
+            "code": error.code,
+        }
+    }
+
+
+def error_headers(error: QuickchangeError) -> dict[str, str]:
+    """Whether and when to try again. The ``openai`` client retries 408, 409, 429 and 5xx unless told not to."""
+    status = STATUS[type(error)].status
+    if status in (429, 503):
+        wait_s = error.retry_after_s if error.retry_after_s is not None else RETRY_AFTER_S
+        return {"retry-after": str(max(1, math.ceil(wait_s)))}
+    if status < 500 and status != 408:
+        return {"x-should-retry": "false"}
+    return {}
+
+
+def error_response(error: QuickchangeError) -> Response:
+    """The whole answer to a request that failed before its first byte."""
+    headers = error_headers(error)
+    if isinstance(error, errors.BodyTooLarge | errors.RequestTimeout):
+        # The rest of the body is still on its way and nobody will read it.
+        headers["connection"] = "close"
+    return Response(
+        json.dumps(error_body(error)),
+        status_code=STATUS[type(error)].status,
+        headers=headers,
+        media_type="application/json",
+    )

@@ -1,0 +1,135 @@
+"""One choice's events to the text that may be shown: stop strings cut it, and a possible one is held back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from service.api.vocabulary import Detokenizer, Vocabulary
+from service.values import Event, FinishReason, TokenLogprob
+
+
+class StopMatcher:
+    """Finds the stop string that is complete first, however the text is cut into pieces."""
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        self._stops = stops
+        self._held = ""
+        """The longest end of the text so far with which a stop string begins."""
+        self.matched = False
+
+    def push(self, text: str) -> str:
+        """The text that can no longer be part of a stop string. After a match there is none."""
+        if self.matched or not text:
+            return ""
+        if not self._stops:
+            return text
+        text = self._held + text
+        cut = self._first(text)
+        if cut is not None:
+            self.matched, self._held = True, ""
+            return text[:cut]
+        keep = max(_overlap(text, stop) for stop in self._stops)
+        self._held = text[len(text) - keep :]
+        return text[: len(text) - keep]
+
+    def flush(self) -> str:
+        """What was held back, now that no more text comes."""
+        held, self._held = self._held, ""
+        return held
+
+    def _first(self, text: str) -> int | None:
+        # The one that ends first; of those that end together, the longest.
+        found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        return min(found)[1] if found else None
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How much of the end of ``text`` is a beginning of ``stop``, less than all of it."""
+    longest = min(len(text), len(stop) - 1)
+    return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownToken:
+    """One token with its log-probability and where its text begins in the choice's text, in characters."""
+
+    token: int
+    logprob: TokenLogprob
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """What became visible of one choice since the last time."""
+
+    index: int
+    text: str
+    logprobs: tuple[ShownToken, ...]
+    finish: str | None
+
+
+@dataclass
+class Choice:
+    """One choice from its first event to its last. Events after its end are not looked at."""
+
+    index: int
+    detokenizer: Detokenizer
+    stops: StopMatcher
+    tokens: int = 0
+    """Counted up to and with the one that completed a stop string."""
+    cached_tokens: int = 0
+    finish: str | None = None
+    _decoded: int = 0
+    _released: int = 0
+    _text: list[str] = field(default_factory=list)
+    _logprobs: list[ShownToken] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, index: int, vocabulary: Vocabulary, stops: tuple[str, ...]) -> Choice:
+        return cls(index, vocabulary.detokenizer(), StopMatcher(stops))
+
+    def push(self, event: Event) -> None:
+        """Take one event; what it makes visible waits for ``take``."""
+        if self.finish is not None:
+            return
+        self.cached_tokens = max(self.cached_tokens, event.cached_tokens)
+        for i, token in enumerate(event.tokens):
+            self.tokens += 1
+            if event.logprobs:
+                self._logprobs.append(ShownToken(token, event.logprobs[i], self._decoded))
+            self._show(self.detokenizer.push(token))
+            if self.stops.matched:
+                self.finish = FinishReason.STOP
+                return
+        if event.finish in (FinishReason.STOP, FinishReason.LENGTH):
+            self._show(self.detokenizer.flush())
+            self.finish = FinishReason.STOP if self.stops.matched else event.finish
+            self._release(self.stops.flush())
+
+    def take(self) -> Delta | None:
+        """Everything visible since the last call; None if that is nothing."""
+        logprobs = self._visible_logprobs()
+        if not self._text and not logprobs and self.finish is None:
+            return None
+        delta = Delta(self.index, "".join(self._text), logprobs, self.finish)
+        self._text = []
+        return delta
+
+    def _show(self, text: str) -> None:
+        self._decoded += len(text)
+        self._release(self.stops.push(text))
+
+    def _release(self, text: str) -> None:
+        if text:
+            self._released += len(text)
+            self._text.append(text)
+
+    def _visible_logprobs(self) -> tuple[ShownToken, ...]:
+        """Those whose text begins within what is released; at an end without a stop string, all."""
+        if self.finish is not None and not self.stops.matched:
+            count = len(self._logprobs)
+        else:
+            count = sum(one.offset < self._released for one in self._logprobs)
+        visible = tuple(self._logprobs[:count])
+        del self._logprobs[:count]
+        return visible

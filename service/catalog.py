@@ -1,0 +1,261 @@
+"""The gateway's view of the registry: names to versions by dictionary look-up, never by a call.
+
+```
+disk (last known good) ──► memory ◄── follow(): snapshot once, then long-polled changes
+                             │  └───► disk, written whole after each change
+                             ▼
+                        resolve, list        (a registry that is down stops neither)
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from adapters_registry.errors import RegistryError
+from adapters_registry.records import AdapterRecord, Changes, Snapshot, VersionRecord
+from service.durable import write_whole
+from service.errors import AdapterIncompatible, ModelNotFound
+from service.names import PRODUCTION, Alias, Exact, ModelName, Version
+from service.values import AdapterRef
+
+log = logging.getLogger(__name__)
+
+POLL_S = 25.0
+BACKOFF_S = (0.1, 5.0)
+"""First and longest pause between tries while the registry does not answer."""
+
+
+class CatalogSource(Protocol):
+    """What the catalog needs of the registry's client."""
+
+    async def snapshot(self) -> Snapshot: ...
+    async def changes(self, since: int, wait_s: float) -> Changes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One adapter version that a request may name."""
+
+    ref: AdapterRef
+    created_s: int
+    """Unix time of the version."""
+
+
+def model_not_found(name: ModelName) -> ModelNotFound:
+    """Unknown, deleted and foreign are one message: a tenant cannot tell them apart."""
+    return ModelNotFound(f"The model `{_spell(name)}` does not exist or you do not have access to it.", param="model")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    record: AdapterRecord
+    by_number: dict[int, VersionRecord] = field(init=False)
+    by_digest: dict[str, VersionRecord] = field(init=False)
+    aliases: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        versions = self.record.versions
+        object.__setattr__(self, "by_number", {version.number: version for version in versions})
+        object.__setattr__(self, "by_digest", {version.digest: version for version in versions})
+        object.__setattr__(self, "aliases", {a.alias: a.version for a in self.record.aliases})
+
+    def version(self, selector: Version | Exact | Alias) -> VersionRecord | None:
+        match selector:
+            case Version(number):
+                return self.by_number.get(number)
+            case Exact(digest):
+                return self.by_digest.get(digest)
+            case Alias(alias):
+                return self.by_number.get(self.aliases.get(alias, 0))
+
+    def listed(self, version: VersionRecord) -> Listed:
+        ref = AdapterRef(self.record.tenant, self.record.name, version.number, version.digest)
+        return Listed(ref, int(version.created_at.timestamp()))
+
+
+class Catalog:
+    """Which adapters exist and where their aliases point, as of the last change heard of."""
+
+    def __init__(self, source: CatalogSource, path: Path, base_digest: str) -> None:
+        """Reads ``path`` if it is there; touches no network."""
+        self._source = source
+        self._path = path
+        self._base = base_digest
+        self._seq: int | None = None
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._dirty = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._load()
+
+    def __repr__(self) -> str:
+        return f"<Catalog seq {self._seq}: {len(self._entries)} adapters>"
+
+    @property
+    def seq(self) -> int | None:
+        """The last change applied; None while nothing is known."""
+        return self._seq
+
+    async def heard(self) -> None:
+        """Returns once something is known: from disk, or from the registry's first answer."""
+        await self._heard.wait()
+
+    def find(self, name: ModelName, tenant: str) -> Listed:
+        """The version that ``name`` means now, ``tenant`` being the caller's own.
+
+        Raises ``ModelNotFound``, or ``AdapterIncompatible`` when it was made for another base.
+        """
+        owner = name.tenant or tenant
+        entry = self._entries.get((owner, name.adapter))
+        version = entry.version(name.selector) if entry else None
+        if entry is None or version is None:
+            raise model_not_found(name)
+        if version.base != self._base:
+            raise AdapterIncompatible(
+                f"{owner}/{name.adapter}@{version.number} was made for base {version.base}, "
+                f"but {self._base} is served: train or convert it for the served base",
+                param="model",
+            )
+        return entry.listed(version)
+
+    def resolve(self, name: ModelName | None, tenant: str) -> AdapterRef | None:
+        """As ``find``; None, the base itself, stays None."""
+        return None if name is None else self.find(name, tenant).ref
+
+    def list_models(self, tenant: str | None) -> list[Listed]:
+        """The production version of each adapter that the served base can run, by name; None is all tenants'."""
+        return [
+            entry.listed(version)
+            for (owner, _), entry in sorted(self._entries.items())
+            if tenant in (None, owner)
+            and (version := entry.version(Alias(PRODUCTION))) is not None
+            and version.base == self._base
+        ]
+
+    async def follow(self) -> None:
+        """Keep up with the registry until cancelled; a registry that is down is tried again, for ever."""
+        writer = asyncio.create_task(self._write_changes())
+        try:
+            await self._follow()
+        finally:
+            writer.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+            if self._dirty.is_set():
+                self._write(self._snapshot())
+
+    async def _follow(self) -> None:
+        pause_s, down = BACKOFF_S[0], False
+        while True:
+            try:
+                await self._hear()
+            except RegistryError as error:
+                if not down:
+                    log.warning("registry does not answer, serving what is known", extra={"error": str(error)})
+            except Exception:
+                # A follower that died would freeze every alias until a restart, so a defect is told and retried.
+                log.exception("cannot take the registry's answer")
+            else:
+                if down:
+                    log.info("registry answers again", extra={"seq": self._seq})
+                pause_s, down = BACKOFF_S[0], False
+                continue
+            down = True
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, hides nothing
+            pause_s = min(pause_s * 2, BACKOFF_S[1])
+
+    async def _hear(self) -> None:
+        if self._seq is None:
+            self._replace(await self._source.snapshot())
+            return
+        changes = await self._source.changes(self._seq, POLL_S)
+        if changes.reset:
+            log.warning("the registry has another history: taking a new snapshot", extra={"seq": self._seq})
+            self._replace(await self._source.snapshot())
+        elif changes.seq > self._seq:
+            self._merge(changes.adapters)
+            self._advance(changes.seq)
+
+    def _replace(self, snapshot: Snapshot) -> None:
+        """Takes all of ``snapshot``, of the same history or, after a reset, of a new one."""
+        kept = self._entries
+        self._entries = {}
+        self._merge(snapshot.adapters, kept)
+        self._advance(snapshot.seq)
+
+    def _merge(self, records: Iterable[AdapterRecord], known: dict[tuple[str, str], _Entry] | None = None) -> None:
+        known = self._entries if known is None else known
+        for record in records:
+            key = (record.tenant, record.name)
+            old = known.get(key)
+            if not record.versions:
+                self._entries.pop(key, None)
+            elif old is not None and _goes_back(old.record, record):
+                log.warning("refused an alias older than the one served", extra={"adapter": "/".join(key)})
+                self._entries[key] = old
+            else:
+                self._entries[key] = _Entry(record)
+
+    def _advance(self, seq: int) -> None:
+        self._seq = seq
+        self._dirty.set()
+        self._heard.set()
+
+    def _load(self) -> None:
+        try:
+            snapshot = Snapshot.model_validate_json(self._path.read_bytes())
+        except FileNotFoundError:
+            return
+        except ValidationError as error:
+            # It is a cache: the registry has the truth, and the next change writes a whole file again.
+            log.warning("last-known-good catalog is unreadable, starting empty", extra={"error": str(error)})
+            return
+        self._replace(snapshot)
+        self._dirty.clear()
+
+    async def _write_changes(self) -> None:
+        # Apart from following, so that an alias move waits for no fsync and a burst of moves is one write.
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            await asyncio.to_thread(self._write, self._snapshot())
+
+    def _snapshot(self) -> Snapshot:
+        assert self._seq is not None
+        return Snapshot(seq=self._seq, adapters=tuple(entry.record for entry in self._entries.values()))
+
+    def _write(self, snapshot: Snapshot) -> None:
+        try:
+            write_whole(self._path, [snapshot.model_dump_json().encode()])
+        except OSError as error:
+            # The old file stays whole and memory is right; the next change tries again.
+            log.warning("cannot write the last-known-good catalog", extra={"error": str(error)})
+
+
+def _goes_back(old: AdapterRecord, new: AdapterRecord) -> bool:
+    """Whether ``new`` is the same adapter with an alias from before the one in ``old``.
+
+    An adapter deleted and made again counts its generations anew; its ``created_at`` tells.
+    """
+    if new.created_at != old.created_at:
+        return False
+    seen = {alias.alias: alias.generation for alias in old.aliases}
+    return any(alias.generation < seen.get(alias.alias, 0) for alias in new.aliases)
+
+
+def _spell(name: ModelName) -> str:
+    path = f"{name.tenant}/{name.adapter}" if name.tenant else name.adapter
+    match name.selector:
+        case Version(number):
+            return f"{path}@{number}"
+        case Exact(digest):
+            return f"{path}@{digest}"
+        case Alias(alias):
+            return path if alias == PRODUCTION else f"{path}@{alias}"

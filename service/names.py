@@ -1,0 +1,85 @@
+"""The grammar of a request's model string: ``[base:][tenant/]adapter[@version|@alias|@sha256:…]``."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
+from service.errors import InvalidValue
+
+PRODUCTION = "production"
+"""The alias that a name without a selector means."""
+
+_NAME = re.compile(NAME_PATTERN.removeprefix("^").removesuffix("$"))
+_DIGEST = re.compile(DIGEST_PATTERN.removeprefix("^").removesuffix("$"))
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version by its number within the adapter: 1, 2, 3…"""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A version by its manifest digest."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """Whatever version the alias points at when the request is admitted."""
+
+    alias: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelName:
+    """An adapter as a request names it; the base itself is never one of these."""
+
+    tenant: str | None
+    """None: the caller's own."""
+    adapter: str
+    selector: Version | Exact | Alias = Alias(PRODUCTION)
+
+
+def parse_model(model: str, base: str) -> ModelName | None:
+    """What ``model`` names; None is the base itself. Raises ``InvalidValue`` with ``param="model"``.
+
+    The served base's name is matched whole first, because it may itself hold colons and slashes.
+    """
+    if model == base:
+        return None
+    path, at, selector = model.removeprefix(f"{base}:").partition("@")
+    tenant, slash, adapter = path.rpartition("/")
+    if (slash and not _NAME.fullmatch(tenant)) or not _NAME.fullmatch(adapter):
+        raise _malformed(model)
+    return ModelName(
+        tenant=tenant if slash else None,
+        adapter=adapter,
+        selector=_selector(selector, model) if at else Alias(PRODUCTION),
+    )
+
+
+def _selector(text: str, model: str) -> Version | Exact | Alias:
+    # Alias names are never all digits and never begin with sha256, so the three do not overlap.
+    if _VERSION.fullmatch(text):
+        return Version(int(text))
+    if _DIGEST.fullmatch(text):
+        return Exact(text)
+    if _NAME.fullmatch(text) and not text.isdecimal() and not text.startswith("sha256"):
+        return Alias(text)
+    raise _malformed(model)
+
+
+def _malformed(model: str) -> InvalidValue:
+    shown = model if len(model) <= 100 else model[:100] + "…"
+    return InvalidValue(
+        f"malformed model {shown!r}: use [base:][tenant/]adapter[@version|@alias|@sha256:digest] in lower case, "
+        "or the base's own name; GET /v1/models lists both",
+        param="model",
+    )
