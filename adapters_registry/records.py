@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from adapters_registry.manifest import Digest, Manifest, Name
 
@@ -51,6 +51,39 @@ class VersionDetail(_Record):
     name: Name
     record: VersionRecord
     manifest: Manifest
+    lineage: dict[str, JsonValue] = {}
+    """What it was made from, as told at the push."""
+
+
+class Published(_Record):
+    """The answer to a commit."""
+
+    tenant: Name
+    name: Name
+    record: VersionRecord
+    aliases: tuple[AliasRecord, ...]
+    """All of the adapter's, as they stand after the commit."""
+    created: bool
+    """False: the adapter had this very version already."""
+
+
+class BaseRecord(_Record):
+    """A base that the service announced."""
+
+    digest: Digest
+    name: str
+    architecture: str
+    dtype: str
+    latest: bool
+    """The one that a push without a base is checked against."""
+
+
+class AdapterPage(_Record):
+    """One page of a list, by tenant and name."""
+
+    adapters: tuple[AdapterRecord, ...]
+    next: str | None
+    """Pass it as ``after``; None at the end."""
 
 
 class Snapshot(_Record):

@@ -1,0 +1,110 @@
+"""Error to HTTP answer: one table of statuses, one shape (OpenAI's)."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from adapters_registry import errors
+from adapters_registry.errors import InvalidValue, MethodNotAllowed, RegistryError, RouteNotFound, UnknownParameter
+
+_log = logging.getLogger(__name__)
+
+STATUS: dict[type[RegistryError], int] = {
+    errors.RegistryError: 500,
+    errors.RegistryUnavailable: 503,
+    errors.StoreOwned: 503,
+    errors.InvalidValue: 400,
+    errors.UnknownParameter: 400,
+    errors.RouteNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.AdapterNotFound: 404,
+    errors.VersionNotFound: 404,
+    errors.VersionDeleted: 410,
+    errors.AliasNotFound: 404,
+    errors.BaseNotFound: 404,
+    errors.BlobNotFound: 404,
+    errors.GenerationMismatch: 412,
+    errors.GenerationRequired: 428,
+    errors.AliasInUse: 409,
+    errors.NoPreviousVersion: 409,
+    errors.BodyTooLarge: 413,
+    errors.TruncatedUpload: 400,
+    errors.UploadTimeout: 408,
+    errors.DigestMismatch: 422,
+    errors.BlobMissing: 422,
+    errors.Overloaded: 429,
+    errors.StorageFull: 507,
+    errors.StorageFailed: 503,
+    errors.AdapterRefused: 422,
+    errors.PickleRefused: 422,
+    errors.UnknownFile: 422,
+    errors.InvalidConfig: 422,
+    errors.UnsupportedField: 422,
+    errors.InvalidTensors: 422,
+    errors.NotFinite: 422,
+    errors.UnknownModule: 422,
+    errors.ShapeMismatch: 422,
+    errors.RankTooLarge: 422,
+    errors.UnexpectedTensor: 422,
+    errors.MissingTensor: 422,
+    errors.NoEffect: 422,
+}
+_PASSING = {408, 429, 503, 507}
+"""May go well later; clients that retry on their own are told not to retry the others."""
+
+
+def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer for ``error``."""
+    status = STATUS[type(error)]
+    sent = dict(headers or {})
+    if status in _PASSING:
+        sent["retry-after"] = str(math.ceil(error.retry_after_s or 1))
+    else:
+        sent["x-should-retry"] = "false"
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    body = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
+    return JSONResponse({"error": body}, status, sent)
+
+
+def invalid(found: dict[str, Any]) -> RegistryError:
+    """A pydantic error entry as ours, naming the field."""
+    loc = [str(part) for part in found["loc"] if part not in ("body", "path", "query", "header")]
+    field = ".".join(loc) or None
+    if found["type"] == "extra_forbidden":
+        return UnknownParameter(f"Unknown field {field}.", param=field)
+    return InvalidValue(f"{field or 'body'}: {found['msg']}.", param=field)
+
+
+def install(app: FastAPI) -> None:
+    """Every failure of ``app`` answers in the one shape."""
+
+    @app.exception_handler(RegistryError)
+    async def ours(_request: Request, error: RegistryError) -> JSONResponse:
+        if STATUS[type(error)] >= 500:
+            _log.error("request failed", extra={"code": error.code}, exc_info=error)
+        return render(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return render(invalid(error.errors()[0]))
+
+    @app.exception_handler(HTTPException)
+    async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
+        what = f"{request.method} {request.url.path}"
+        if error.status_code == 405:
+            return render(MethodNotAllowed(f"No {what}."), dict(error.headers or {}))
+        if error.status_code == 404:
+            return render(RouteNotFound(f"No route {what}."))
+        return render(InvalidValue(str(error.detail)))
+
+    @app.exception_handler(Exception)
+    async def defect(_request: Request, error: Exception) -> JSONResponse:
+        # The last resort: the caller gets our shape, the log the trace (starlette raises it again).
+        return render(RegistryError("A defect of the registry; its log has the trace."))

@@ -1,0 +1,255 @@
+"""The registry's error tree: one class a stable code; the HTTP status of each is in ``api/status.py``."""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Something the caller must know of; ``code`` is stable and part of the API."""
+
+    code = "internal_error"
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """The field, file, tensor or module at fault."""
+        self.retry_after_s = retry_after_s
+
+
+class RegistryUnavailable(RegistryError):
+    """The registry does not answer; raised by the clients only."""
+
+    code = "registry_unavailable"
+
+
+class StoreOwned(RegistryError):
+    """Another process owns the data directory; raised at start, not over HTTP."""
+
+    code = "store_owned"
+
+
+class InvalidValue(RegistryError):
+    """A field has the wrong type or is out of bounds."""
+
+    code = "invalid_value"
+
+
+class UnknownParameter(RegistryError):
+    """A field that the API does not have."""
+
+    code = "unknown_parameter"
+
+
+class RouteNotFound(RegistryError):
+    """No such path."""
+
+    code = "not_found"
+
+
+class MethodNotAllowed(RegistryError):
+    """The path exists, the method does not."""
+
+    code = "method_not_allowed"
+
+
+class AdapterNotFound(RegistryError):
+    """No such adapter."""
+
+    code = "adapter_not_found"
+
+
+class VersionNotFound(RegistryError):
+    """No such version."""
+
+    code = "version_not_found"
+
+
+class VersionDeleted(RegistryError):
+    """The version existed and was deleted."""
+
+    code = "version_deleted"
+
+
+class AliasNotFound(RegistryError):
+    """The adapter has no such alias."""
+
+    code = "alias_not_found"
+
+
+class BaseNotFound(RegistryError):
+    """No such base was announced."""
+
+    code = "base_not_found"
+
+
+class BlobNotFound(RegistryError):
+    """No bytes of this digest are stored."""
+
+    code = "blob_not_found"
+
+
+class GenerationMismatch(RegistryError):
+    """The alias moved since the caller looked."""
+
+    code = "generation_mismatch"
+
+
+class GenerationRequired(RegistryError):
+    """An existing alias is moved by compare-and-set only."""
+
+    code = "generation_required"
+
+
+class AliasInUse(RegistryError):
+    """The version cannot be deleted while an alias points at it."""
+
+    code = "alias_in_use"
+
+
+class NoPreviousVersion(RegistryError):
+    """The alias never pointed at another version that still exists."""
+
+    code = "no_previous_version"
+
+
+class BodyTooLarge(RegistryError):
+    """The body is over the limit."""
+
+    code = "body_too_large"
+
+
+class TruncatedUpload(RegistryError):
+    """The body ended before its announced length."""
+
+    code = "truncated_upload"
+
+
+class UploadTimeout(RegistryError):
+    """The sender paused too long."""
+
+    code = "upload_timeout"
+
+
+class DigestMismatch(RegistryError):
+    """The bytes are not those that the digest names."""
+
+    code = "digest_mismatch"
+
+
+class BlobMissing(RegistryError):
+    """The commit names a file whose bytes were not uploaded."""
+
+    code = "blob_missing"
+
+
+class Overloaded(RegistryError):
+    """Too many requests of this kind at once; come back later."""
+
+    code = "overloaded"
+
+
+class StorageFull(RegistryError):
+    """The disk is full; nothing was changed."""
+
+    code = "storage_full"
+
+
+class StorageFailed(RegistryError):
+    """The disk or the database failed; nothing was changed."""
+
+    code = "storage_failed"
+
+
+class AdapterRefused(RegistryError):
+    """The artifact can never be served; ``code`` says why, ``param`` names the field, tensor or module."""
+
+    code = "adapter_refused"
+
+
+class PickleRefused(AdapterRefused):
+    """The weights come as a pickle only, which could run code."""
+
+    code = "pickle_refused"
+
+
+class UnknownFile(AdapterRefused):
+    """A file that is not part of an adapter, or one that is missing."""
+
+    code = "unknown_file"
+
+
+class InvalidConfig(AdapterRefused):
+    """``adapter_config.json`` cannot be read or has an impossible value."""
+
+    code = "invalid_config"
+
+
+class UnsupportedField(AdapterRefused):
+    """A config field asks for something that is not honoured."""
+
+    code = "unsupported_field"
+
+
+class InvalidTensors(AdapterRefused):
+    """``adapter_model.safetensors`` is malformed or over a bound."""
+
+    code = "invalid_tensors"
+
+
+class NotFinite(AdapterRefused):
+    """A tensor holds NaN or infinity."""
+
+    code = "not_finite"
+
+
+class UnknownModule(AdapterRefused):
+    """The adapter changes a module that the base lacks, or that cannot be adapted."""
+
+    code = "unknown_module"
+
+
+class ShapeMismatch(AdapterRefused):
+    """A tensor does not fit the base's module or the config's rank."""
+
+    code = "shape_mismatch"
+
+
+class RankTooLarge(AdapterRefused):
+    """The rank is over the limit."""
+
+    code = "rank_too_large"
+
+
+class UnexpectedTensor(AdapterRefused):
+    """A tensor that the config does not account for."""
+
+    code = "unexpected_tensor"
+
+
+class MissingTensor(AdapterRefused):
+    """The config names a module whose tensors are not there."""
+
+    code = "missing_tensor"
+
+
+class NoEffect(AdapterRefused):
+    """The adapter would change nothing."""
+
+    code = "no_effect"
+
+
+def _tree(cls: type[RegistryError]) -> list[type[RegistryError]]:
+    return [cls] + [leaf for child in cls.__subclasses__() for leaf in _tree(child)]
+
+
+def all_errors() -> list[type[RegistryError]]:
+    """Every class of the tree, root first."""
+    return _tree(RegistryError)
+
+
+def from_code(
+    code: str, message: str, *, param: str | None = None, retry_after_s: float | None = None
+) -> RegistryError:
+    """The error that the registry answered with; an unknown code becomes a plain ``RegistryError``."""
+    by_code = {cls.code: cls for cls in all_errors()}
+    return by_code.get(code, RegistryError)(message, param=param, retry_after_s=retry_after_s)

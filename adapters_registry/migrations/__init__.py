@@ -1,0 +1,1 @@
+"""Alembic's migrations, run at start by ``database.migrate``."""

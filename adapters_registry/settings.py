@@ -1,0 +1,54 @@
+"""Every option of the registry, read once from arguments and ``QUICKCHANGE_REGISTRY_*`` variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1 << 20
+
+
+class Limits(BaseModel):
+    """Bounds on what a caller may send or hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    upload_bytes: int = Field(4096 * MIB, gt=0)
+    """Largest single file."""
+    config_bytes: int = Field(1 * MIB, gt=0)
+    """Largest ``adapter_config.json``."""
+    commit_bytes: int = Field(256 << 10, gt=0)
+    base_bytes: int = Field(16 * MIB, gt=0)
+    """Largest base manifest."""
+    lineage_bytes: int = Field(16 << 10, gt=0)
+    rank: int = Field(256, gt=0)
+    """Largest LoRA rank."""
+    uploads: int = Field(16, gt=0)
+    """Uploads in flight before a further one is told to come back."""
+    validations: int = Field(2, gt=0)
+    """Commits checked at once; others wait."""
+    watchers: int = Field(256, gt=0)
+    """Long-polls in flight before a further one is told to come back."""
+    idle_s: float = Field(60.0, gt=0)
+    """Longest pause within an upload."""
+    page: int = Field(500, gt=0)
+    """Most adapters of one page of a list."""
+
+
+class RegistrySettings(BaseSettings):
+    """The whole tree. Unknown keys are refused."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="QUICKCHANGE_REGISTRY_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange") / "registry")
+    """The database and the blobs."""
+    host: str = "127.0.0.1"
+    port: int = Field(8100, gt=0, lt=65536)
+    limits: Limits = Limits()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"

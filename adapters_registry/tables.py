@@ -1,0 +1,123 @@
+"""The schema, for SQLite and PostgreSQL alike.
+
+tenants ─< adapters ─< versions ─< version_files >─ blobs
+               │           └────── bases
+               └─< aliases (a mutable pointer at a version; NULL once deleted, so that generations go on)
+audit: one row a change, append-only; its ``seq`` is the change feed
+feed:  one row, the last ``seq``; updating it first puts changes in commit order on any database
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+Moment = sa.DateTime(timezone=True)
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+feed = sa.Table(
+    "feed",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("first_seq", sa.BigInteger, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+)
+
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False, unique=True),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+bases = sa.Table(
+    "bases",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("name", sa.String(512), nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("announced_seq", sa.BigInteger, nullable=False),
+)
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("digest", sa.String(71), primary_key=True),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+)
+
+adapters = sa.Table(
+    "adapters",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("tenant_id", sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("next_number", sa.Integer, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("deleted_at", Moment),
+    sa.UniqueConstraint("tenant_id", "name"),
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("adapter_id", sa.ForeignKey("adapters.id"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("digest", sa.String(71), nullable=False, index=True),
+    sa.Column("base", sa.ForeignKey("bases.digest"), nullable=False),
+    sa.Column("kind", sa.String(63), nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("manifest", sa.Text, nullable=False),
+    sa.Column("lineage", sa.Text, nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("deleted_at", Moment),
+    sa.UniqueConstraint("adapter_id", "number"),
+)
+
+version_files = sa.Table(
+    "version_files",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("path", sa.String(128), primary_key=True),
+    sa.Column("blob", sa.ForeignKey("blobs.digest"), nullable=False, index=True),
+)
+
+aliases = sa.Table(
+    "aliases",
+    metadata,
+    sa.Column("adapter_id", sa.ForeignKey("adapters.id"), primary_key=True),
+    sa.Column("alias", sa.String(63), primary_key=True),
+    sa.Column("version_id", sa.ForeignKey("versions.id")),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("actor", sa.String(128), nullable=False),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("adapter_id", sa.ForeignKey("adapters.id"), index=True),
+    sa.Column("alias", sa.String(63)),
+    sa.Column("version_id", sa.ForeignKey("versions.id")),
+    sa.Column("subject", sa.String(512), nullable=False),
+)
+
+
+def utc(moment: datetime) -> datetime:
+    """SQLite forgets the zone; everything stored is UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,49 @@
+"""What both clients share: answers to values, failures to errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from adapters_registry.errors import RegistryError, RegistryUnavailable, from_code
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def is_loopback(url: str) -> bool:
+    """A proxy of the environment must not get between this machine and itself."""
+    return httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
+
+
+def parse(model: type[M], answer: httpx.Response) -> M:
+    try:
+        return model.model_validate_json(answer.content)
+    except ValidationError as error:
+        raise RegistryError(f"{answer.url} did not answer as this release's registry does: {error}") from error
+
+
+def check(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    try:
+        error = answer.json()["error"]
+        code, message, param = str(error["code"]), str(error["message"]), error.get("param")
+    except (ValueError, KeyError, TypeError):
+        raise RegistryUnavailable(
+            f"{answer.url} answered {answer.status_code}, not as a registry does: is it the registry's address?"
+        ) from None
+    after = answer.headers.get("retry-after", "")
+    raise from_code(code, message, param=param, retry_after_s=float(after) if after.isdigit() else None)
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        why = str(error) or type(error).__name__
+        raise RegistryUnavailable(f"The registry at {url} does not answer ({why}).", retry_after_s=1) from error
