@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-
 from adapters_registry.errors import (
     DigestMismatch,
     RegistryError,

@@ -1,0 +1,93 @@
+"""Only the bytes and shapes that the manifest and the base call for come out of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from adapters_registry.manifest import AdaptedModule, BaseManifest, File, Manifest
+from service.adapters.weights import read_weights
+from service.errors import AdapterFailed, AdapterIncompatible
+from tests.service.adapters.versions import SITE, lora, lora_tensors
+
+
+def written(path: Path, data: bytes, *modules: AdaptedModule) -> tuple[Path, Manifest]:
+    path.write_bytes(data)
+    file = File(path="adapter_model.safetensors", digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
+    manifest = Manifest(
+        kind="lora", base="sha256:" + "b" * 64, rank=4, dtype="float32", files=(file,), modules=modules or (lora(),)
+    )
+    return path, manifest
+
+
+def framed(header: object, body: bytes = b"") -> bytes:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(raw).to_bytes(8, "little") + raw + body
+
+
+def test_the_named_tensors(tmp_path: Path, base: BaseManifest) -> None:
+    tensors = lora_tensors(lora(), base)
+    path, manifest = written(tmp_path / "a", safetensors.torch.save(tensors))
+    read = read_weights(path, manifest, base)
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[name], tensors[name]) for name in tensors)
+
+
+def test_bias_only_module(tmp_path: Path, base: BaseManifest) -> None:
+    module = AdaptedModule(module=SITE, rank=0, scale=1.0, bias="q.bias")
+    path, manifest = written(tmp_path / "a", safetensors.torch.save({"q.bias": torch.ones(6)}), module)
+    assert torch.equal(read_weights(path, manifest, base)["q.bias"], torch.ones(6))
+
+
+@pytest.mark.parametrize("change", ["flip", "cut", "grow"])
+def test_other_bytes_than_the_digest_are_a_failed_fetch(tmp_path: Path, base: BaseManifest, change: str) -> None:
+    data = safetensors.torch.save(lora_tensors(lora(), base))
+    path, manifest = written(tmp_path / "a", data)
+    path.write_bytes({"flip": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-4], "grow": data + b"\0"}[change])
+    with pytest.raises(AdapterFailed, match="other bytes"):
+        read_weights(path, manifest, base)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "cut short"),
+        ((1 << 60).to_bytes(8, "little") + b"{}", "header over"),
+        (framed(b" " * ((1 << 20) + 1)), "header over"),
+        (framed(b"{"), "not JSON"),
+        (framed(b"[" * 100_000), "not JSON"),
+        (framed([]), "no table"),
+        (framed({f"t{i}": {} for i in range(4098)}), "4096"),
+        (framed({"t": 1}), "'t'"),
+        (framed({"t": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}, b"12345678"), "I64"),
+        (framed({"t": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}, b"1234"), "not a valid"),
+        (framed({"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"1234"), "lacks tensor"),
+    ],
+)
+def test_bytes_that_can_never_run(tmp_path: Path, base: BaseManifest, data: bytes, message: str) -> None:
+    path, manifest = written(tmp_path / "a", data)
+    with pytest.raises(AdapterIncompatible, match=message):
+        read_weights(path, manifest, base)
+
+
+@pytest.mark.parametrize(
+    ("module", "shapes", "message"),
+    [
+        (lora(rank=4), {"A": (3, 8), "B": (6, 4)}, r"lora_A.*\[3, 8\].*\[4, 8\]"),
+        (lora(rank=4), {"A": (4, 8), "B": (4, 6)}, r"lora_B.*\[4, 6\].*\[6, 4\]"),
+        (lora(rank=4), {"A": (4, 8)}, "lacks tensor.*lora_B"),
+        (lora("model.layers.7.q_proj"), {"A": (4, 8), "B": (6, 4)}, "base has not"),
+    ],
+)
+def test_modules_that_do_not_fit_the_base(
+    tmp_path: Path, base: BaseManifest, module: AdaptedModule, shapes: dict[str, tuple[int, int]], message: str
+) -> None:
+    tensors = {f"{module.module}.lora_{part}.weight": torch.zeros(shape) for part, shape in shapes.items()}
+    path, manifest = written(tmp_path / "a", safetensors.torch.save(tensors), module)
+    with pytest.raises(AdapterIncompatible, match=message):
+        read_weights(path, manifest, base)

@@ -1,0 +1,55 @@
+"""Adapter versions of the tests' small base, and an engine's form of them that is easy to see through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from adapters_registry.manifest import AdaptedModule, BaseManifest, Manifest
+from service.values import AdapterRef
+from tests.fakes import FakeSource
+
+SITE = "model.layers.0.self_attn.q_proj"
+WIDE = "model.layers.0.mlp.up_proj"
+
+
+class Form:
+    """Aᵀ and Bᵀ, bound as they are."""
+
+    layout = "test1-float32"
+
+    def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            f"{m.module}/{part}": tensors[name].t().contiguous() for m in manifest.modules for part, name in _ab(m)
+        }
+
+    def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(tensors)
+
+
+def _ab(module: AdaptedModule) -> list[tuple[str, str]]:
+    return [(part, name) for part, name in (("a_t", module.a), ("b_t", module.b)) if name is not None]
+
+
+def lora(module: str = SITE, rank: int = 4) -> AdaptedModule:
+    return AdaptedModule(
+        module=module, rank=rank, scale=2.0, a=f"{module}.lora_A.weight", b=f"{module}.lora_B.weight"
+    )
+
+
+def lora_tensors(module: AdaptedModule, base: BaseManifest, seed: int = 0) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    site = base.modules[module.module]
+    assert module.a
+    assert module.b
+    return {
+        module.a: torch.randn(module.rank, site.in_features, generator=draw),
+        module.b: torch.randn(site.out_features, module.rank, generator=draw),
+    }
+
+
+def publish(source: FakeSource, base: BaseManifest, seed: int = 0, module: str = SITE, rank: int = 4) -> AdapterRef:
+    adapted = lora(module, rank)
+    return source.publish((adapted,), lora_tensors(adapted, base, seed), base.digest)
