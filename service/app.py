@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 
-from service.gateway import Gateway, Ready
+from service.gateway import Gateway, OpenHttp, Ready
 from service.logs import configure_logs
 from service.replica import EngineReplica, Parts
 from service.settings import Settings
 from service.values import Generate, ServedBase
 
 if TYPE_CHECKING:
-    from adapters_registry.client import AsyncRegistryClient
     from starlette.types import ASGIApp
 
+    from adapters_registry.client import AsyncRegistryClient
     from adapters_registry.manifest import BaseManifest
 
 logger = logging.getLogger(__name__)
@@ -36,18 +36,22 @@ DRAIN_S = 8.0
 ANNOUNCE_S = 15.0
 """How often the registry is told of the base again: it may have come back empty."""
 ANNOUNCE_RETRY_S = 2.0
+CONSTRUCTOR_TRIES = 2
 UNBOUNDED = 1_000_000
 """For Serve's own bounds on requests: ours are ``limits.in_flight`` and ``engine.waiting``."""
 
 
-def build(settings: Settings, open_parts: Callable[[Settings], Parts] | None = None) -> serve.Application:
-    """The application graph: one gateway over ``settings.replicas`` engine replicas."""
+def build(
+    settings: Settings, open_parts: Callable[[Settings], Parts] | None = None, open_http: OpenHttp | None = None
+) -> serve.Application:
+    """The application graph: one gateway over ``settings.replicas`` engine replicas; tests hand in other parts."""
     # No CPUs are reserved: on one machine replicas share the cores by their thread counts.
     actor = {"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0}
     engine = serve.deployment(
         EngineReplica,
         num_replicas=settings.replicas,
         max_ongoing_requests=UNBOUNDED,
+        max_constructor_retry_count=CONSTRUCTOR_TRIES,
         ray_actor_options=actor,
         request_router_config=RequestRouterConfig(request_router_class="service.router.DigestRouter"),
         health_check_period_s=HEALTH_PERIOD_S,
@@ -58,13 +62,14 @@ def build(settings: Settings, open_parts: Callable[[Settings], Parts] | None = N
     gateway = serve.deployment(
         Gateway,
         max_ongoing_requests=UNBOUNDED,
+        max_constructor_retry_count=CONSTRUCTOR_TRIES,
         ray_actor_options={"num_cpus": 0},
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_wait_loop_s=0.2,
         graceful_shutdown_timeout_s=DRAIN_S,
     )
-    return gateway.bind(settings, engine, open_http)
+    return gateway.bind(settings, engine, open_http or _open_http)
 
 
 def application(args: dict[str, str]) -> serve.Application:
@@ -72,11 +77,11 @@ def application(args: dict[str, str]) -> serve.Application:
     return build(Settings.model_validate(args))
 
 
-def open_http(settings: Settings, served: ServedBase, generate: Generate, ready: Ready) -> ASGIApp:
+def _open_http(settings: Settings, served: ServedBase, generate: Generate, ready: Ready) -> ASGIApp:
     """The gateway's HTTP application."""
-    from adapters_registry.client import AsyncRegistryClient
     from transformers import AutoTokenizer
 
+    from adapters_registry.client import AsyncRegistryClient
     from service.api.front import Front
     from service.api.routes import create_app
     from service.catalog import Catalog
@@ -91,8 +96,8 @@ def open_http(settings: Settings, served: ServedBase, generate: Generate, ready:
 def _open_parts(settings: Settings) -> Parts:
     """An engine over the real base. Takes seconds to minutes: not for an event loop."""
     import torch
-    from adapters_registry.client import AsyncRegistryClient
 
+    from adapters_registry.client import AsyncRegistryClient
     from service.adapters.slab import SlabLoader
     from service.adapters.source import RegistrySource
     from service.adapters.store import AdapterStore

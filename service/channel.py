@@ -19,7 +19,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
-from service.errors import DeadlineExceeded, InternalError, QuickchangeError, ReplicaFailed, from_failure
+from service.errors import DeadlineExceeded, InternalError, NotReady, QuickchangeError, ReplicaFailed, from_failure
 from service.values import Event, Failure, FinishReason, GenerateRequest
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ LAST_FRAME_S = 5.0
 REATTACH_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a broken stream is opened again."""
 ATTEMPTS = 2
+STOPPING_RETRY_S = 5.0
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class Dispatcher:
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._fleet: frozenset[str] = frozenset()
         self._loop = asyncio.get_running_loop()
+        self.refusing = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[Event]]:
@@ -81,6 +83,8 @@ class Dispatcher:
         A replica that dies before anything was delivered costs one retry on another or on its successor.
         Raises ``ReplicaFailed``, ``DeadlineExceeded`` or what the replica refused with.
         """
+        if self.refusing:
+            raise NotReady("The service is stopping.", retry_after_s=STOPPING_RETRY_S)
         deadline = time.monotonic() + request.deadline_s
         delivered = False
         for attempt in range(1, ATTEMPTS + 1):
@@ -95,6 +99,10 @@ class Dispatcher:
                 if delivered or attempt == ATTEMPTS:
                     raise
                 logger.warning("replica lost before the first token: retrying", extra=_id(request))
+
+    def refuse_new(self) -> None:
+        """Take no new request; the running ones go on."""
+        self.refusing = True
 
     async def close(self) -> None:
         """Drop every stream; requests still running end as ``ReplicaFailed``."""

@@ -7,17 +7,21 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from typing import Any
 
 import grpc
 from ray import serve
 from ray.exceptions import RayError
+from ray.serve._private import replica as serve_replica
+from ray.serve._private.http_util import start_asgi_http_server
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
 from service.channel import Dispatcher
 from service.errors import Overloaded, ReplicaFailed
-from service.router import DIRECT, FLEET
+from service.fleet import FLEET
+from service.router import DIRECT
 from service.settings import Settings
 from service.values import Event, Failure, Generate, GenerateRequest, ServedBase
 
@@ -28,7 +32,7 @@ READY_S = 2.0
 
 Ready = Callable[[], Awaitable[bool]]
 OpenHttp = Callable[[Settings, ServedBase, Generate, Ready], ASGIApp]
-"""Builds the HTTP application (``app.open_http``); the application's lifespan owns what it opens."""
+"""Builds the HTTP application (``app._open_http``); the application's lifespan owns what it opens."""
 
 
 class ServeTransport:
@@ -73,6 +77,19 @@ def _translated() -> Iterator[None]:
         raise ReplicaFailed("The replica that ran the request went away.") from error
 
 
+def _reuse_address() -> None:
+    """Let this process' HTTP server bind although connections of the one before it are in TIME_WAIT.
+
+    Serve binds the direct ingress without SO_REUSEADDR, so that a start within a minute of a stop would fail; it has
+    the option, and no way to set it.
+    """
+
+    async def reusing(app: ASGIApp, options: Any, **more: Any) -> Any:
+        return await start_asgi_http_server(app, options, **more | {"enable_so_reuseport": True})
+
+    serve_replica.start_asgi_http_server = reusing
+
+
 @serve.ingress()
 class Gateway:
     """The Serve ingress: opened once a replica can say what it serves."""
@@ -80,14 +97,21 @@ class Gateway:
     async def __init__(  # type: ignore[misc]
         self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp
     ) -> None:
+        _reuse_address()
         self._engine = engine
         served: ServedBase = await engine.describe.remote()
         self._dispatcher = Dispatcher(ServeTransport(engine, served.digest))
         FLEET.listen(self._dispatcher)
         self._app = open_http(settings, served, self._dispatcher.generate, self.ready)
 
+    async def drain(self) -> None:
+        """Refuse new requests; the running ones go on."""
+        self._dispatcher.refuse_new()
+
     async def ready(self) -> bool:
-        """Whether a replica answers and is well."""
+        """Whether new requests are taken, and a replica answers and is well."""
+        if self._dispatcher.refusing:
+            return False
         try:
             async with asyncio.timeout(READY_S):
                 await self._engine.describe.remote()

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ray.serve.request_router import (
     PendingRequest,
@@ -15,6 +14,8 @@ from ray.serve.request_router import (
     RequestRouter,
     RunningReplica,
 )
+
+from service import fleet
 
 BALANCE = 1.25
 """A replica is full for an adapter when it carries this many times the mean load."""
@@ -52,45 +53,11 @@ def _weight(replica_id: str, digest: str) -> int:
     return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big")
 
 
-class FleetListener(Protocol):
-    """Told from the router's event loop, which may not be the listener's."""
-
-    def fleet_changed(self, replicas: frozenset[str]) -> None: ...
-
-    def request_routed(self, request_id: str, replica_id: str) -> None: ...
-
-
-class Fleet:
-    """The replicas that this process' router knows of, and who wants to hear of them.
-
-    Serve builds the router itself from its class and hands out no reference, so ``FLEET`` below, one a process,
-    is where the router and the gateway in that process meet.
-    """
-
-    def __init__(self) -> None:
-        self._replicas: frozenset[str] = frozenset()
-        self._listener: FleetListener | None = None
-
-    def listen(self, listener: FleetListener) -> None:
-        """``listener`` replaces the one before, and is told the present replicas at once."""
-        self._listener = listener
-        listener.fleet_changed(self._replicas)
-
-    def changed(self, replicas: frozenset[str]) -> None:
-        self._replicas = replicas
-        if self._listener is not None:
-            self._listener.fleet_changed(replicas)
-
-    def routed(self, request_id: str, replica_id: str) -> None:
-        if self._listener is not None:
-            self._listener.request_routed(request_id, replica_id)
-
-
-FLEET = Fleet()
-
-
 class DigestRouter(RequestRouter):
     """Routes by the session id: an adapter's digest, or ``replica:<id>``.
+
+    Serve pickles this module by value, objects it names included: what lives in the process must be reached through
+    another module, hence ``fleet.FLEET``.
 
     No mixins: those hand one request's replica to another request, or keep finished requests for ever.
     """
@@ -121,10 +88,10 @@ class DigestRouter(RequestRouter):
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
     ) -> None:
         if pending_request.metadata.call_method == "run":
-            FLEET.routed(pending_request.args[0].request_id, replica_id.unique_id)
+            fleet.FLEET.routed(pending_request.args[0].request_id, replica_id.unique_id)
 
     def _tell(self) -> None:
-        FLEET.changed(frozenset(replica.unique_id for replica in self.curr_replicas))
+        fleet.FLEET.changed(frozenset(replica.unique_id for replica in self.curr_replicas))
 
     def _load(self, replica: RunningReplica) -> int:
         return self.replica_queue_len_cache.get(replica.replica_id) or 0

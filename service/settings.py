@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Limits(_Group):
@@ -65,7 +65,11 @@ class Settings(BaseSettings):
     """The whole tree. Unknown keys are refused; computed sizes are results, not settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix="QUICKCHANGE_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix="QUICKCHANGE_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
 
     base: str = BUNDLED_BASE

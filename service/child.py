@@ -1,0 +1,78 @@
+"""A child process that is started again when it dies, and dies with its parent."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+STEADY_S = 10.0
+"""A child that lived this long starts its pauses from the first again."""
+STOP_S = 4.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent() -> None:
+    # Best effort, Linux only: the signal comes when the thread that started the child ends, so that thread stays.
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Child:
+    """One supervised process. In a session of its own: a Ctrl-C at the terminal reaches only its parent."""
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self._name = name
+        self._command = tuple(command)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
+        self.starts = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to end, wait, then kill it; no start follows."""
+        self._stopping.set()
+        process = self._process
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _supervise(self) -> None:
+        deaths = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            code = self._run_once()
+            if self._stopping.is_set():
+                return
+            deaths = 0 if time.monotonic() - began > STEADY_S else deaths
+            pause_s = BACKOFF_S[min(deaths, len(BACKOFF_S) - 1)]
+            deaths += 1
+            logger.warning("%s ended with %s; starting it again in %g s", self._name, code, pause_s)
+            self._stopping.wait(pause_s)
+
+    def _run_once(self) -> int:
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        self.starts += 1
+        if self._stopping.is_set():  # stop() may have looked before there was a process
+            self._process.terminate()
+        return self._process.wait()

@@ -1,0 +1,160 @@
+"""A Ray of our own on this machine: its environment, its start, and its end without leftovers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from service.settings import Settings
+
+APPLICATION = "quickchange"
+DRAIN_S = 8.0
+"""How long running requests may take to finish once the service stops."""
+SHUTDOWN_S = DRAIN_S + 3.0
+"""Most of the 15 s that a stop may take goes to draining; the rest is for Ray and for what lingers."""
+KILL_S = 1.0
+SERVE_LOGS: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
+OBJECT_STORE_BYTES = 100 << 20
+"""Nothing of ours goes through the object store; Ray wants at least 75 MiB."""
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What Ray and Serve read from the environment; must be set before Ray is imported.
+
+    Workers inherit it from the raylet, which inherits it from us.
+    """
+    return {
+        # The gateway's own process answers HTTP, on one fixed port; no proxy hop.
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_LOG_TO_STDERR": "1",  # else our replicas' own logs vanish
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(settings.port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.port + 1),  # exclusive
+        # There is no load balancer to deregister from, and a gateway started again needs the same port at once.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+        "RAY_SERVE_PORT_QUARANTINE_S": "0",
+        "RAY_SERVE_SHUTDOWN_TIER_TIMEOUT_S": str(DRAIN_S),
+        # Ray's processes listen on all interfaces and unpickle what they are sent: only holders of the token may.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_enable_metrics_collection": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Replicas set their thread count themselves; Ray would otherwise write 1 here, and say so.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),
+    }
+
+
+class Cluster:
+    """The Ray processes of this service. ``start`` imports Ray, after the environment is set."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: set[psutil.Process] = set()
+
+    def start(self) -> Path:
+        """Start Ray and an empty Serve; returns the directory of their logs."""
+        os.environ.update(environment(self._settings))
+        import ray
+        from ray import serve
+        from ray.serve.config import HTTPOptions
+        from ray.serve.schema import LoggingConfig
+
+        context = ray.init(
+            address="local",
+            num_cpus=1,  # only Ray's own bookkeeping: our actors ask for none
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            configure_logging=True,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(
+            # Port 0: Serve starts a proxy beside the direct ingress all the same, and nobody uses it.
+            http_options=HTTPOptions(host=self._settings.host, port=0),
+            logging_config=LoggingConfig(**SERVE_LOGS),
+        )
+        self._known |= set(_descendants())
+        return Path(context.address_info["session_dir"]) / "logs"
+
+    def run(self, application: object) -> None:
+        """Deploy and wait until it runs; raises ``RuntimeError`` with Serve's account if it does not."""
+        from ray import serve
+
+        serve.run(application, name=APPLICATION, route_prefix="/", logging_config=SERVE_LOGS)
+        self._known |= set(_descendants())
+
+    def stop(self) -> None:
+        """Finish running requests within ``DRAIN_S``, end Serve and Ray, and kill what is left."""
+        self._known |= set(_descendants())
+        # Ray tells the driver on stdout that the controller, which ends itself, has died.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            _within(SHUTDOWN_S, _end_serve)
+            _within(KILL_S * 2, _end_ray)
+            self.kill()
+
+    def kill(self) -> None:
+        """End everything now."""
+        _kill(self._known | set(_descendants()))
+
+
+def _end_serve() -> None:
+    import ray
+    from ray import serve
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    if not ray.is_initialized():
+        return
+    with contextlib.suppress(RayServeException, RayError, TimeoutError):  # it is going away in any case
+        asyncio.run(_drain_gateway())
+    serve.shutdown()
+
+
+async def _drain_gateway() -> None:
+    from ray import serve
+
+    async with asyncio.timeout(KILL_S):
+        await serve.get_app_handle(APPLICATION).drain.remote()
+
+
+def _end_ray() -> None:
+    import ray
+
+    ray.shutdown()
+
+
+def _within(limit_s: float, work: Callable[[], None]) -> None:
+    """Run ``work`` for at most ``limit_s``; what it leaves undone is killed afterwards."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(limit_s)
+
+
+def _descendants() -> Iterator[psutil.Process]:
+    """All processes below us. Ray's are our children until the raylet dies, hence ``Cluster._known``."""
+    yield from psutil.Process().children(recursive=True)
+
+
+def _kill(processes: set[psutil.Process]) -> None:
+    for process in processes:
+        try:
+            process.terminate()
+        except psutil.NoSuchProcess:
+            continue
+    _, alive = psutil.wait_procs(processes, timeout=KILL_S)
+    for process in alive:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(alive, timeout=KILL_S)

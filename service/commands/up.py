@@ -1,0 +1,254 @@
+"""``quickchange up``: start everything on this machine, say how to use it, stop without leftovers."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import httpx
+from pydantic import ValidationError
+from pydantic_settings import SettingsConfigDict, SettingsError
+
+from service.base import PreparedBase, prepare_base
+from service.child import Child
+from service.cluster import DRAIN_S, Cluster
+from service.errors import QuickchangeError
+from service.settings import Settings
+
+REGISTRY_S = 30.0
+READY_S = 120.0
+POLL_S = 0.1
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+T = TypeVar("T")
+
+
+class UpSettings(Settings):
+    """Serve one base model and its adapters on this machine, with a registry beside it.
+
+    Every option is also a variable: --port is QUICKCHANGE_PORT, --engine.threads is QUICKCHANGE_ENGINE__THREADS.
+    """
+
+    model_config = SettingsConfigDict(
+        cli_prog_name="quickchange up",
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_implicit_flags=True,
+    )
+
+
+class CannotStart(Exception):
+    """Something on this machine is in the way; the message says what to do."""
+
+
+class Interrupted(Exception):
+    """A signal came before the service was ready."""
+
+
+def up(arguments: Sequence[str]) -> int:
+    """Serve until SIGINT or SIGTERM. Returns 0 after a stop, 1 if it cannot start, 2 for a wrong option."""
+    try:
+        settings = UpSettings(_cli_parse_args=list(arguments))  # type: ignore[call-arg]
+    except ValidationError as error:
+        for problem in error.errors():
+            option = ".".join(str(part) for part in problem["loc"]).replace("_", "-")
+            _say(f"quickchange up: --{option}: {problem['msg']}")
+        return 2
+    except SettingsError as error:
+        _say(f"quickchange up: {error}")
+        return 2
+    try:
+        _serve(Settings.model_validate(settings.model_dump()))
+    except Interrupted:
+        _say("stopped")
+    except (CannotStart, QuickchangeError) as error:
+        _say(f"quickchange up: {error}")
+        return 1
+    return 0
+
+
+def _serve(settings: Settings) -> None:
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        stop = _signals(stack)
+        _need_port(settings.host, settings.port, "--port")
+        if settings.registry_url is None:
+            _need_port("127.0.0.1", settings.registry_port, "--registry-port")
+            stack.enter_context(_only_one(settings.data_dir))
+            _start_registry(settings, stack)
+        cluster = Cluster(settings)
+        stack.callback(cluster.kill)
+        _say(f"preparing base {settings.base}")
+        base = _until(lambda: _prepare(settings), stop)
+        _say(f"loading {base.name} ({settings.replicas} replica{'s' * (settings.replicas > 1)})")
+        logs = _until(lambda: _deploy(cluster, settings), stop)
+        if settings.registry_url is None:
+            _await(f"{settings.registry}/health", REGISTRY_S, stop)
+        _await(f"{_url(settings)}/ready", READY_S, stop, status=200)
+        _say(_welcome(settings, base, logs, time.monotonic() - began))
+        while not stop.wait(1.0):  # not for ever: a signal is heard between bytecodes
+            pass
+        _stop(cluster, stop)
+
+
+def _stop(cluster: Cluster, stop: threading.Event) -> None:
+    _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
+    stop.clear()
+    with contextlib.suppress(Interrupted):
+        _until(cluster.stop, stop)
+    _say("stopped")
+
+
+def _deploy(cluster: Cluster, settings: Settings) -> Path:
+    logs = cluster.start()
+    from service.app import build  # only now: it imports Ray, which reads the environment that start() set
+
+    try:
+        cluster.run(build(settings))
+    except RuntimeError as error:
+        raise CannotStart(f"the service does not start: {_reason(str(error))}\nlogs: {logs}") from error
+    return logs
+
+
+def _reason(account: str) -> str:
+    """The one line of Serve's account that says why: the exception of ours, if there is one."""
+    lines = [line.strip() for line in account.splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith("service.errors.")]
+    return ours[-1].split(": ", 1)[-1] if ours else lines[-1]
+
+
+def _prepare(settings: Settings) -> PreparedBase:
+    """In a process of its own: converting a base takes memory that this one would hold for ever."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawn, initializer=_ignore_signals) as pool:
+        return pool.submit(prepare_base, settings, _say).result()
+
+
+def _ignore_signals() -> None:
+    # A Ctrl-C at the terminal reaches the child too; its parent ends it.
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> None:
+    options = {"data-dir": settings.data_dir, "host": "127.0.0.1", "port": settings.registry_port}
+    arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    registry = Child("registry", [sys.executable, "-m", "adapters_registry", *arguments])
+    registry.start()
+    stack.callback(registry.stop)
+    _say(f"registry at {settings.registry}, data in {settings.data_dir}")
+
+
+def _signals(stack: contextlib.ExitStack) -> threading.Event:
+    """An event that the stop signals set, until the stack closes."""
+    stop = threading.Event()
+    for number in STOP_SIGNALS:
+        stack.callback(signal.signal, number, signal.signal(number, lambda *_: stop.set()))
+    return stop
+
+
+def _until(work: Callable[[], T], stop: threading.Event) -> T:
+    """``work()``, on a thread so that a signal is heard at once; raises ``Interrupted`` and leaves it running."""
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not stop.is_set():
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            return done.result(POLL_S)
+    raise Interrupted
+
+
+def _await(url: str, limit_s: float, stop: threading.Event, status: int | None = None) -> None:
+    """Until ``url`` answers (with ``status``, if given)."""
+    deadline = time.monotonic() + limit_s
+    last = "no answer"
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(url, timeout=5.0, trust_env=False)
+            if status in (None, answer.status_code):
+                return
+            last = f"{answer.status_code} {answer.text[:300]}"
+        except httpx.TransportError as error:
+            last = str(error)
+        if stop.wait(POLL_S):
+            raise Interrupted
+    raise CannotStart(f"{url} is not well after {limit_s:g} s: {last}")
+
+
+def _need_port(host: str, port: int, option: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another {option}"
+            ) from error
+
+
+@contextlib.contextmanager
+def _only_one(data_dir: Path) -> Iterator[None]:
+    """Hold ``data_dir`` for this process; the lock goes with the process, however it ends."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(
+                f"another `quickchange up` uses {data_dir}; stop it or choose another --data-dir"
+            ) from error
+        yield
+
+
+def _url(settings: Settings) -> str:
+    """Where this machine reaches the gateway."""
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not bound
+    host = everywhere.get(settings.host, settings.host)
+    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+
+
+def _welcome(settings: Settings, base: PreparedBase, logs: Path, seconds: float) -> str:
+    body = f'{{"model": "{base.name}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    return "\n".join(
+        [
+            f"ready after {seconds:.0f} s",
+            "",
+            f"  model      {base.name}",
+            f"  API        {_url(settings)}/v1",
+            f"  registry   {settings.registry}",
+            f"  logs       {logs}",
+            "",
+            "Next, in another terminal:",
+            f"  curl {_url(settings)}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+            "  quickchange push PEFT_DIRECTORY default/NAME",
+            "Ctrl-C stops.",
+        ]
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    code = up(sys.argv[1:])
+    os._exit(code)
