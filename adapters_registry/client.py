@@ -1,4 +1,4 @@
-"""The registry from Python: ``RegistryClient`` for operators and loader threads, ``AsyncRegistryClient`` to follow it.
+"""The registry from Python: ``RegistryClient`` for operators and loaders, ``AsyncRegistryClient`` to follow it.
 
 Both raise ``RegistryError``: ``RegistryUnavailable`` if nothing answers, else the error that the registry named.
 Errors of the caller's own disk pass through as ``OSError``.

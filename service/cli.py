@@ -1,0 +1,87 @@
+"""``quickchange``: a table of commands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+
+
+class Verb(NamedTuple):
+    """A command: where its function is, and its line of help."""
+
+    function: str
+    """``module:name``"""
+    help: str
+    raw: bool = False
+    """The function takes the arguments as they are and returns the exit code."""
+
+    def load(self) -> Callable[..., Any]:
+        module, _, name = self.function.partition(":")
+        function: Callable[..., Any] = getattr(import_module(module), name)
+        return function
+
+
+TABLE: dict[str, Verb] = {
+    "up": Verb("service.commands.up:up", "Serve a base and its adapters on this machine.", raw=True),
+    "push": Verb("service.commands.push:push", "Upload a PEFT folder as an adapter's next version."),
+    "list": Verb("service.commands.list:list_adapters", "List the adapters and what is live."),
+    "show": Verb("service.commands.show:show", "Show an adapter's versions and aliases, or one version."),
+    "promote": Verb("service.commands.promote:promote", "Point an alias at a version."),
+    "rollback": Verb("service.commands.rollback:rollback", "Point an alias back at the version before."),
+    "delete": Verb("service.commands.delete:delete", "Delete a version, or an adapter with all its versions."),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    verb = given[0] if given else ""
+    if verb in TABLE and TABLE[verb].raw:
+        code = TABLE[verb].load()(given[1:])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A start that was interrupted leaves threads at work: the interpreter would wait for them.
+        os._exit(code)
+    return _run(_application(verb), given)
+
+
+def _application(chosen: str) -> typer.Typer:
+    """The command line with only the ``chosen`` command imported; the others are there for their help."""
+    app = typer.Typer(
+        help="Serve one frozen base model under many adapters, and manage them.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for name, verb in TABLE.items():
+        app.command(name, help=None if name == chosen else verb.help)(verb.load() if name == chosen else _unloaded)
+    return app
+
+
+def _run(app: typer.Typer, arguments: list[str]) -> int:
+    from adapters_registry.errors import RegistryError
+
+    try:
+        app(arguments, prog_name="quickchange")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except RegistryError as error:
+        print(f"quickchange: {error.message}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"quickchange: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _unloaded() -> None:
+    """Stands in the help for a command that is not called."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
