@@ -213,7 +213,7 @@ class Catalog:
             snapshot = Snapshot.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return
-        except ValidationError as error:
+        except (OSError, ValidationError) as error:
             # It is a cache: the registry has the truth, and the next change writes a whole file again.
             log.warning("last-known-good catalog is unreadable, starting empty", extra={"error": str(error)})
             return
@@ -225,7 +225,11 @@ class Catalog:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await asyncio.to_thread(self._write, self._snapshot())
+            try:
+                await asyncio.to_thread(self._write, self._snapshot())
+            except asyncio.CancelledError:
+                self._dirty.set()  # the thread may not have begun: follow's own end writes then
+                raise
 
     def _snapshot(self) -> Snapshot:
         assert self._seq is not None

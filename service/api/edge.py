@@ -2,9 +2,8 @@
 
 Ray Serve reads some request headers before any application code does, and puts an ``x-request-id`` of its own
 into requests that have none, so that inside Serve a client's id cannot be told from Serve's. Under Serve this
-middleware therefore goes in front of Serve's own (``serve_middlewares`` is the function to name in
-``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``) and ``create_app(front, edge=False)`` is served behind it; anywhere
-else ``create_app`` wraps itself in it.
+middleware must therefore also run in front of Serve's own: ``serve_middlewares`` is the function to name in
+``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``. The second time a request meets it, it does nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +19,9 @@ from service.api.status import error_response
 from service.errors import UnknownParameter
 
 REQUEST_ID = "x-request-id"
+
+_STAMP = "quickchange.request_id"
+"""In the ASGI scope, where no client can put it."""
 
 REFUSED = frozenset(
     {
@@ -41,7 +43,7 @@ class Edge:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or _STAMP in scope:
             await self._app(scope, receive, send)
             return
         request_id = uuid.uuid4().hex
@@ -63,7 +65,7 @@ class Edge:
             log_request(record)
             return
         stamped = [*scope["headers"], (REQUEST_ID.encode(), request_id.encode())]
-        await self._app({**scope, "headers": stamped}, receive, send_with_id)
+        await self._app({**scope, "headers": stamped, _STAMP: request_id}, receive, send_with_id)
 
 
 def _refused(scope: Scope) -> str | None:
@@ -72,6 +74,13 @@ def _refused(scope: Scope) -> str | None:
         if name in REFUSED or name.startswith(REFUSED_PREFIX):
             return name
     return None
+
+
+def stamp_of(scope: Scope) -> str:
+    """The id that the request was given at the edge."""
+    stamp = scope[_STAMP]
+    assert isinstance(stamp, str)
+    return stamp
 
 
 def serve_middlewares() -> list[Middleware]:

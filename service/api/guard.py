@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import logs
 from service.api.disconnect import ClientGone
-from service.api.edge import REQUEST_ID
+from service.api.edge import stamp_of
 from service.api.record import Record, attach, log_request
 from service.api.status import GONE, error_response
 from service.errors import (
@@ -51,8 +51,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        record = Record(headers[REQUEST_ID.encode()].decode(), scope["method"])
+        record = Record(stamp_of(scope), scope["method"])
         attach(scope, record)
         token = logs.request_id.set(record.request_id)
         sent = _Sent()

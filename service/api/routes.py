@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,13 +33,19 @@ READY_S = 5.0
 """A readiness check that takes longer is a no."""
 
 
-def create_app(front: Front, *, edge: bool = True) -> Starlette:
-    """The ASGI application over ``front``; it owns no resource and needs no lifespan.
-
-    ``edge=False`` is for a server that already puts ``Edge`` in front of itself (see ``api/edge.py``).
-    """
+def create_app(front: Front) -> Starlette:
+    """The ASGI application over ``front``; while its lifespan lasts, the catalog follows the registry."""
     routes = _Routes(front)
-    guard = Middleware(Guard, limits=front.settings.limits)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        following = asyncio.create_task(front.catalog.follow())
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", routes.chat, methods=["POST"]),
@@ -47,8 +55,9 @@ def create_app(front: Front, *, edge: bool = True) -> Starlette:
             Route("/health", routes.health, methods=["GET"]),
             Route("/ready", routes.ready, methods=["GET"]),
         ],
-        middleware=[Middleware(Edge), guard] if edge else [guard],
+        middleware=[Middleware(Edge), Middleware(Guard, limits=front.settings.limits)],
         exception_handlers={HTTPException: _no_route},
+        lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     return app

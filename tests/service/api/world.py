@@ -1,0 +1,277 @@
+"""A whole front without an engine or a registry: a tiny real tokenizer and a `Generate` that plays scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from starlette.types import ASGIApp
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import decoders as token_decoders
+from transformers import PreTrainedTokenizerFast
+
+from adapters_registry.records import AdapterRecord, AliasRecord, Changes, Snapshot, VersionRecord
+from service.api.front import Front
+from service.api.routes import create_app
+from service.catalog import Catalog
+from service.settings import Limits, Settings
+from service.values import Event, FinishReason, GenerateRequest, ServedBase, TokenLogprob
+
+BASE = "sha256:" + "b" * 64
+OTHER_BASE = "sha256:" + "c" * 64
+BASE_NAME = "org/Base:1b"
+"""With a slash, a colon and a capital, as base names may have."""
+CONTEXT = 256
+CREATED = datetime(2026, 1, 2, tzinfo=UTC)
+TEMPLATE = (
+    "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
+    "{{ raise_exception('system must come first') }}{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@cache
+def tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE, trained on a few words: most characters outside ASCII take several tokens."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = token_decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    words = ["hello world, how are you today? the quick brown fox STOP here", "user assistant system é 😀"]
+    backend.train_from_iterator(words * 20, trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|im_end|>")
+    wrapped.chat_template = TEMPLATE
+    return wrapped
+
+
+def encode(text: str) -> list[int]:
+    return list(tokenizer()(text)["input_ids"])
+
+
+HANG = "hang"
+"""A step that never comes."""
+Step = list[Event] | Exception | str
+Script = Callable[[GenerateRequest], Sequence[Step]]
+
+
+def says(*texts: str, tokens_a_step: int = 1, finish: FinishReason = FinishReason.STOP) -> Script:
+    """Choice i says ``texts[i % len]``, cut at ``max_tokens`` with reason length."""
+
+    def script(request: GenerateRequest) -> Sequence[Step]:
+        return plays(*(encode(text) for text in texts), tokens_a_step=tokens_a_step, finish=finish)(request)
+
+    return script
+
+
+def plays(*choices: list[int], tokens_a_step: int = 1, finish: FinishReason = FinishReason.STOP) -> Script:
+    """As ``says``, in token ids; each token's log-probability is minus its place, from 0."""
+
+    def script(request: GenerateRequest) -> Sequence[Step]:
+        steps: list[Step] = []
+        limit = request.sampling.max_tokens
+        said = [choices[i % len(choices)] for i in range(request.n)]
+        for at in range(0, max(map(len, said)) + 1, tokens_a_step):
+            step = []
+            for choice, ids in enumerate(said):
+                part = tuple(ids[:limit][at : at + tokens_a_step])
+                done = at <= min(len(ids), limit) < at + tokens_a_step
+                if part or done:
+                    reason = FinishReason.LENGTH if len(ids) > limit else finish
+                    probs = _probs(request, at, part)
+                    step.append(
+                        Event(request.request_id, choice, part, probs, reason if done else None, 4 if at == 0 else 0)
+                    )
+            steps.append(step)
+        return steps
+
+    return script
+
+
+def _probs(request: GenerateRequest, at: int, part: tuple[int, ...]) -> tuple[TokenLogprob, ...]:
+    k = request.sampling.logprobs
+    if k is None:
+        return ()
+    return tuple(
+        TokenLogprob(-float(at + i), tuple((token + j, -float(at + i) - j) for j in range(k)))
+        for i, token in enumerate(part)
+    )
+
+
+@dataclass
+class ScriptedEngine:
+    """`Generate` from a script; notes what it was asked and how each request ended."""
+
+    script: Script
+    requests: list[GenerateRequest] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+    """Requests that were closed before their script ended."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[Event], None]:
+        self.requests.append(request)
+        complete = False
+        try:
+            for step in self.script(request):
+                await asyncio.sleep(0)
+                if isinstance(step, Exception):
+                    raise step
+                if isinstance(step, str):
+                    await asyncio.Event().wait()
+                else:
+                    yield step
+            complete = True
+        finally:
+            if not complete:
+                self.closed.append(request.request_id)
+            self.ended.set()
+
+
+def version(number: int, base: str = BASE) -> VersionRecord:
+    return VersionRecord(
+        number=number,
+        digest=f"sha256:{number:064x}",
+        base=base,
+        kind="lora",
+        rank=8,
+        size_bytes=1,
+        created_at=CREATED,
+    )
+
+
+def adapter(
+    tenant: str = "acme",
+    name: str = "support",
+    *versions: VersionRecord,
+    production: int | None = None,
+    generation: int = 1,
+) -> AdapterRecord:
+    """An adapter whose production alias points at the given version, by default the last; 0 is no alias."""
+    versions = versions or (version(1),)
+    target = versions[-1].number if production is None else production
+    aliases = (
+        AliasRecord(alias="production", version=one.number, digest=one.digest, generation=generation)
+        for one in versions
+        if one.number == target
+    )
+    return AdapterRecord(tenant=tenant, name=name, created_at=CREATED, versions=versions, aliases=tuple(aliases))
+
+
+class QuietSource:
+    """A registry that says nothing new."""
+
+    def __init__(self, *adapters: AdapterRecord) -> None:
+        self._adapters = adapters
+
+    async def snapshot(self) -> Snapshot:
+        return Snapshot(seq=1, adapters=self._adapters)
+
+    async def changes(self, since: int, wait_s: float) -> Changes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+ADAPTERS = (
+    adapter("acme", "support", version(1), version(2), version(3), production=3),
+    adapter("default", "mine", version(1)),
+    adapter("acme", "elsewhere", version(1, OTHER_BASE)),
+    adapter("globex", "draft", version(1), production=0),
+)
+
+
+@dataclass
+class World:
+    """A front, its fake engine and clients for it."""
+
+    engine: ScriptedEngine
+    app: ASGIApp
+    ready: bool = True
+
+    async def post(self, path: str, body: object, **more: Any) -> httpx.Response:
+        """One request inside this process; ``body`` is JSON, or bytes as they are."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        async with self.client() as client:
+            return await client.post(path, content=content, **more)
+
+    async def get(self, path: str, **more: Any) -> httpx.Response:
+        async with self.client() as client:
+            return await client.get(path, **more)
+
+    def client(self) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """A real server on a loopback port; yields its base URL."""
+        config = uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, lifespan="off")
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            server.force_exit = True
+            await task
+
+
+def world(path: Path, script: Script, limits: Limits | None = None, *, chat_template: bool = True) -> World:
+    """A front that knows ``ADAPTERS`` and whose engine plays ``script``."""
+    snapshot = Snapshot(seq=1, adapters=ADAPTERS)
+    file = path / "catalog.json"
+    file.write_text(snapshot.model_dump_json())
+    engine = ScriptedEngine(script)
+    tokens = tokenizer()
+    if not chat_template:
+        tokens = PreTrainedTokenizerFast(tokenizer_object=tokens.backend_tokenizer)
+    made: list[World] = []
+
+    async def ready() -> bool:
+        return made[0].ready
+
+    front = Front(
+        settings=Settings(limits=limits or Limits()),
+        catalog=Catalog(QuietSource(), file, BASE),
+        generate=engine.generate,
+        served=ServedBase(BASE_NAME, BASE, "/nowhere", CONTEXT, len(tokens)),
+        tokenizer=tokens,
+        ready=ready,
+    )
+    made.append(World(engine, create_app(front)))
+    return made[0]
+
+
+def events(response: httpx.Response) -> list[dict[str, Any]]:
+    """The chunks of a stream that ends with ``[DONE]``."""
+    parts = response.text.split("\n\n")
+    assert parts[-2:] == ["data: [DONE]", ""], response.text[-200:]
+    return [json.loads(part.removeprefix("data: ")) for part in parts[:-2]]
+
+
+USER = [{"role": "user", "content": "hello"}]
+CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+
+
+def chat(**more: object) -> dict[str, object]:
+    return {"model": "acme/support", "messages": USER, **more}
+
+
+def completion(**more: object) -> dict[str, object]:
+    return {"model": "acme/support", "prompt": "hello", **more}

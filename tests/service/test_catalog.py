@@ -1,0 +1,252 @@
+"""The gateway's catalog over a registry that answers, goes down, comes back and forgets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from adapters_registry.errors import RegistryError, RegistryUnavailable
+from adapters_registry.records import AdapterRecord, Changes, Snapshot
+from service import catalog as catalog_module
+from service.catalog import Catalog
+from service.errors import AdapterIncompatible, ModelNotFound
+from service.names import parse_model
+from tests.service.api.world import BASE, OTHER_BASE, adapter, version
+
+
+class FakeRegistry:
+    """A registry's history in memory; ``down`` makes it answer nothing."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.epoch = 0
+        self.adapters: dict[tuple[str, str], tuple[int, AdapterRecord]] = {}
+        self.down: Exception | None = None
+        self.calls: list[str] = []
+        self._moved = asyncio.Condition()
+
+    async def put(self, *records: AdapterRecord) -> None:
+        async with self._moved:
+            for record in records:
+                self.seq += 1
+                self.adapters[(record.tenant, record.name)] = (self.seq, record)
+            self._moved.notify_all()
+
+    async def fail(self, error: Exception | None) -> None:
+        async with self._moved:
+            self.down = error
+            self._moved.notify_all()
+
+    async def snapshot(self) -> Snapshot:
+        self.calls.append("snapshot")
+        if self.down:
+            raise self.down
+        return Snapshot(seq=self.seq, adapters=tuple(r for _, r in self.adapters.values() if r.versions))
+
+    async def changes(self, since: int, wait_s: float) -> Changes:
+        self.calls.append("changes")
+        if since > self.seq and not self.down:
+            return Changes(seq=self.seq, adapters=(), reset=True)
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.down or self.seq > since)
+        if self.down:
+            raise self.down
+        return Changes(seq=self.seq, adapters=tuple(r for at, r in self.adapters.values() if at > since))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog_module, "BACKOFF_S", (0.001, 0.002))
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "catalog.json"
+
+
+@contextlib.asynccontextmanager
+async def following(catalog: Catalog) -> AsyncIterator[Catalog]:
+    task = asyncio.create_task(catalog.follow())
+    try:
+        yield catalog
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def served(catalog: Catalog, model: str, tenant: str = "default") -> str:
+    """What a model string means now, as text; an error as its code."""
+    try:
+        return str(catalog.resolve(parse_model(model, "base"), tenant))
+    except (ModelNotFound, AdapterIncompatible) as error:
+        return error.code
+
+
+async def test_names_mean_versions(registry: FakeRegistry, path: Path) -> None:
+    await registry.put(
+        adapter("acme", "support", version(1), version(2), production=1),
+        adapter("default", "mine", version(7)),
+        adapter("acme", "foreign", version(4, OTHER_BASE)),
+        adapter("acme", "draft", version(1), production=0),
+    )
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        assert served(catalog, "base") == "None"
+        assert served(catalog, "acme/support") == "acme/support@1"
+        assert served(catalog, "acme/support@2") == "acme/support@2"
+        assert served(catalog, f"acme/support@{version(2).digest}") == "acme/support@2"
+        assert served(catalog, "base:acme/support@production") == "acme/support@1"
+        assert served(catalog, "support", tenant="acme") == "acme/support@1"
+        assert served(catalog, "mine") == "default/mine@7"
+        for missing in (
+            "support",
+            "acme/support@3",
+            "acme/support@canary",
+            "no/such",
+            f"mine@{version(1).digest}",
+            "acme/draft",
+        ):
+            assert served(catalog, missing) == "model_not_found", missing
+        assert served(catalog, "acme/foreign") == "adapter_incompatible"
+        assert [str(one.ref) for one in catalog.list_models(None)] == ["acme/support@1", "default/mine@7"]
+        assert [str(one.ref) for one in catalog.list_models("default")] == ["default/mine@7"]
+
+
+async def test_an_alias_move_and_a_deletion_are_heard_of(registry: FakeRegistry, path: Path) -> None:
+    await registry.put(adapter("acme", "support", version(1)))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        await registry.put(adapter("acme", "support", version(1), version(2), generation=2))
+        await until(lambda: served(catalog, "acme/support") == "acme/support@2")
+        gone = adapter("acme", "support").model_copy(update={"versions": (), "aliases": ()})
+        await registry.put(gone)
+        await until(lambda: served(catalog, "acme/support") == "model_not_found")
+        assert registry.calls.count("snapshot") == 1
+
+
+async def test_a_restart_without_the_registry_serves_what_was_known(registry: FakeRegistry, path: Path) -> None:
+    await registry.put(adapter("acme", "support", version(1)))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        await registry.put(adapter("acme", "support", version(1), version(2), generation=2))
+        await until(lambda: catalog.seq == 2)
+    assert [file.name for file in path.parent.iterdir()] == ["catalog.json"]
+
+    await registry.fail(RegistryUnavailable("down"))
+    async with following(Catalog(registry, path, BASE)) as again:
+        assert served(again, "acme/support") == "acme/support@2"
+        assert again.seq == 2
+        await until(lambda: len(registry.calls) > 6)
+        assert served(again, "acme/support") == "acme/support@2"
+        # It comes back and is followed again, from where we were: no snapshot.
+        registry.calls.clear()
+        await registry.put(adapter("acme", "support", version(1), version(2), production=1, generation=3))
+        await registry.fail(None)
+        await until(lambda: served(again, "acme/support") == "acme/support@1")
+        assert "snapshot" not in registry.calls
+
+
+@pytest.mark.parametrize("error", [RegistryUnavailable("down"), RegistryError("broken"), KeyError("a defect")])
+async def test_the_follower_survives_whatever_the_registry_does(
+    registry: FakeRegistry, path: Path, error: Exception
+) -> None:
+    await registry.put(adapter("acme", "support", version(1)))
+    await registry.fail(error)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: len(registry.calls) > 5)
+        assert catalog.seq is None
+        await registry.fail(None)
+        await catalog.heard()
+        assert served(catalog, "acme/support") == "acme/support@1"
+
+
+async def test_another_history_is_taken_whole_but_no_alias_goes_back(registry: FakeRegistry, path: Path) -> None:
+    two = (version(1), version(2))
+    await registry.put(
+        adapter("acme", "old"), adapter("acme", "support", *two, generation=5), adapter("acme", "gone")
+    )
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        await until(lambda: catalog.seq == 3)
+    restored = FakeRegistry()
+    await restored.put(adapter("acme", "support", *two, production=1, generation=4), adapter("acme", "new"))
+    async with following(Catalog(restored, path, BASE)) as catalog:
+        await until(lambda: catalog.seq == 2)
+        assert served(catalog, "acme/support") == "acme/support@2"
+        assert served(catalog, "acme/new") == "acme/new@1"
+        assert served(catalog, "acme/gone") == "model_not_found"
+        await restored.put(adapter("acme", "support", *two, production=1, generation=6))
+        await until(lambda: served(catalog, "acme/support") == "acme/support@1")
+
+
+async def test_an_adapter_made_anew_counts_its_generations_anew(registry: FakeRegistry, path: Path) -> None:
+    await registry.put(adapter("acme", "support", version(1), version(2), generation=5))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        later = catalog.list_models(None)[0]
+        assert str(later.ref) == "acme/support@2"
+        anew = adapter("acme", "support", version(1), generation=1)
+        await registry.put(anew.model_copy(update={"created_at": anew.created_at.replace(year=2027)}))
+        await until(lambda: served(catalog, "acme/support") == "acme/support@1")
+
+
+async def test_an_older_answer_changes_nothing(registry: FakeRegistry, path: Path) -> None:
+    class Stale(FakeRegistry):
+        async def changes(self, since: int, wait_s: float) -> Changes:
+            self.calls.append("changes")
+            await asyncio.sleep(0)
+            return Changes(seq=since - 1, adapters=(adapter("acme", "support", version(1), generation=9),))
+
+    stale = Stale()
+    await stale.put(adapter("acme", "support", version(1), version(2)))
+    async with following(Catalog(stale, path, BASE)) as catalog:
+        await until(lambda: stale.calls.count("changes") > 3)
+        assert (catalog.seq, served(catalog, "acme/support")) == (1, "acme/support@2")
+
+
+async def test_a_broken_file_is_told_and_replaced(
+    registry: FakeRegistry, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text('{"seq": 4, "adap')
+    catalog = Catalog(registry, path, BASE)
+    assert catalog.seq is None
+    assert "unreadable" in caplog.text
+    await registry.put(adapter())
+    async with following(catalog):
+        await catalog.heard()
+    assert Snapshot.model_validate_json(path.read_text()).seq == 1
+
+
+async def test_a_full_disk_stops_nothing(
+    registry: FakeRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    await registry.put(adapter())
+    async with following(Catalog(registry, blocked / "catalog.json", BASE)) as catalog:
+        await until(lambda: "cannot write" in caplog.text)
+        assert served(catalog, "acme/support") == "acme/support@1"
+
+
+async def test_foreign_deleted_and_unknown_read_the_same(registry: FakeRegistry, path: Path) -> None:
+    catalog = Catalog(registry, path, BASE)
+    with pytest.raises(ModelNotFound) as caught:
+        catalog.resolve(parse_model("acme/support@2", "base"), "default")
+    assert str(caught.value) == "The model `acme/support@2` does not exist or you do not have access to it."
+    assert caught.value.param == "model"
