@@ -44,6 +44,14 @@ class EngineSnapshot:
     steps: int
 
 
+@dataclass(frozen=True, slots=True)
+class DeltaPlace:
+    """What adapters are held and multiplied in, and where."""
+
+    dtype: torch.dtype
+    device: torch.device
+
+
 class Engine:
     """One frozen base; sequences under any adapters advance together, a step at a time.
 
@@ -57,13 +65,13 @@ class Engine:
         scheduling: SchedulerLimits,
         pool: BlockPool,
         sites: Sites,
-        delta_dtype: torch.dtype,
+        place: DeltaPlace,
     ) -> None:
         self.limits = limits
         self._runner = runner
         self._scheduler = Scheduler(scheduling, pool)
         self._sites = sites
-        self._delta_dtype = delta_dtype
+        self._place = place
         self._told: list[Event] = []
         self._steps = 0
 
@@ -81,18 +89,19 @@ class Engine:
     def layout(self) -> str:
         """Names the canonical slab form: a slab of another layout is made anew."""
         kinds = "-".join(f"{name}{kind.LAYOUT}" for name, kind in sorted(KINDS.items()))
-        return f"{kinds}-{str(self._delta_dtype).removeprefix('torch.')}"
+        return f"{kinds}-{str(self._place.dtype).removeprefix('torch.')}"
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Raw artifact tensors as the slab holds them; ``AdapterIncompatible`` if this engine cannot."""
         kind = KINDS.get(manifest.kind)
         if kind is None:
             raise AdapterIncompatible(f"adapters of kind {manifest.kind!r} are not supported by this engine")
-        return kind.canonicalise(manifest, tensors, self._sites.bias, self._delta_dtype)
+        return kind.canonicalise(manifest, tensors, self._sites.bias, self._place.dtype)
 
     def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> BoundAdapter:
         """Slab tensors as an adapter that batch rows can point at; ``AdapterIncompatible`` for unknown sites."""
-        deltas = KINDS[kind].bind(tensors, self._sites.index)
+        placed = {name: tensor.to(self._place.device) for name, tensor in tensors.items()}
+        deltas = KINDS[kind].bind(placed, self._sites.index)
         return BoundAdapter(digest, deltas, sum(tensor.nbytes for tensor in tensors.values()))
 
     # -- requests -------------------------------------------------------------------------------------------

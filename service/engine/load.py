@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from service.engine.attention import NAME, KVCache, LayerShape, forward_pass
 from service.engine.blocks import BlockPool
-from service.engine.engine import Engine, EngineLimits
+from service.engine.engine import DeltaPlace, Engine, EngineLimits
 from service.engine.linear import StepState, can_pack
 from service.engine.model import context_tokens, eos_ids, replace_projections
 from service.engine.runner import ModelRunner
@@ -65,7 +65,7 @@ def load_engine(model: PreTrainedModel, options: EngineOptions, *, name: str, ba
         ),
         BlockPool(blocks),
         sites,
-        delta_dtype,
+        DeltaPlace(delta_dtype, device),
     )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from service.engine.adapter import BoundAdapter
 from service.engine.blocks import BlockPool
-from service.engine.engine import Engine, EngineLimits
+from service.engine.engine import DeltaPlace, Engine, EngineLimits
 from service.engine.model import Sites
 from service.engine.scheduler import Plan, Sampled, SchedulerLimits
 from service.engine.sequence import Sequence
@@ -76,7 +76,7 @@ def simulated_engine(
         SchedulerLimits(batch_tokens, running, block_tokens, prefix_cache, frozenset({EOS}), "base"),
         BlockPool(blocks),
         Sites({}, {}),
-        torch.float32,
+        DeltaPlace(torch.float32, torch.device("cpu")),
     )
     return engine, runner
 
