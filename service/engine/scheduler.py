@@ -77,7 +77,8 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        return sum(len(queue) for queue in self._waiting.values())
+        # Read from other threads too: the copy is one step to the interpreter, the dictionary may grow after it.
+        return sum(map(len, list(self._waiting.values())))
 
     def add(self, sequence: Sequence) -> None:
         tenant = sequence.tenant
