@@ -15,7 +15,7 @@ from service.settings import Limits
 
 R = TypeVar("R", bound=Request)
 
-_UNHEARD_ROLES = frozenset({"tool", "function"})
+_UNHEARD_ROLES = ("tool", "function")
 
 
 def chat_request(raw: bytes, limits: Limits) -> ChatRequest:

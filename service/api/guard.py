@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 
@@ -29,6 +30,10 @@ log = logging.getLogger(__name__)
 
 BODY_READ_S = 30.0
 """A body must be in by then, counted from the request's arrival: slow senders hold a place in flight."""
+DISCARD_S = 2.0
+DISCARD_TIMES = 16
+"""A body over the cap is read and thrown away for so long, up to so many caps, before it is refused: a connection
+closed on a client that is still sending loses the answer."""
 PROBES = frozenset({"/health", "/ready"})
 """Answered however full the house is."""
 
@@ -61,8 +66,9 @@ class Guard:
                 sent.status = message["status"]
             await send(message)
 
+        body = _Body(receive, self._limits, record.arrived + self._body_read_s)
         try:
-            await self._admit(scope, _Body(receive, self._limits, record.arrived + self._body_read_s), send_noting)
+            await self._admit(scope, body, send_noting)
         except (ClientGone, ClientDisconnect):
             sent.status = GONE
         except asyncio.CancelledError:
@@ -70,6 +76,8 @@ class Guard:
             raise
         except QuickchangeError as error:
             record.error = error.code
+            if isinstance(error, BodyTooLarge) and not _waits_to_send(scope):
+                await body.discard()
             await error_response(error)(scope, receive, send_noting)
         except Exception:
             # Whatever a defect throws becomes our error shape here; the trace stays in the log, under the id.
@@ -134,6 +142,21 @@ class _Body:
             if self._bytes > self._limits.body_bytes:
                 raise _too_large(self._limits)
         return message
+
+    async def discard(self) -> None:
+        """Read what is left and keep none of it, within bounds."""
+        left = DISCARD_TIMES * self._limits.body_bytes
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DISCARD_S):
+                while left > 0 and not self._complete:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    self._complete = not message.get("more_body", False)
+
+
+def _waits_to_send(scope: Scope) -> bool:
+    """Whether the client sends its body only once it is told to."""
+    return dict(scope["headers"]).get(b"expect", b"").lower() == b"100-continue"
 
 
 def _too_large(limits: Limits) -> BodyTooLarge:

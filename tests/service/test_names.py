@@ -37,12 +37,11 @@ def test_every_well_formed_name_means_what_it_is_made_of(
 
 @given(st.text(max_size=80))
 def test_any_other_text_is_refused_with_the_field_named(text: str) -> None:
-    try:
-        name = parse_model(text, BASE)
-    except InvalidValue as error:
-        assert error.param == "model"
-    else:
-        assert name is None or re.fullmatch(NAME_PATTERN, name.adapter)
+    if re.fullmatch(r"[a-z0-9._:/@-]*", text):
+        return  # well formed, or among the malformed ones below
+    with pytest.raises(InvalidValue) as caught:
+        parse_model(text, BASE)
+    assert caught.value.param == "model"
 
 
 @pytest.mark.parametrize("base", ["plain", "org/base", "a:b/c:d", "/data/models/x", "a@b"])
@@ -54,8 +53,10 @@ def test_the_base_is_itself_whatever_its_name_holds(base: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", "@", "@1", "/", "a/", "/a", "a/b/c", "a:b", "A", "a b", "a@", "a@0", "a@01", "a@1@2", "a@sha256", "a@sha256:00",
-        "a@sha256-new", f"a@{DIGEST}0", f"a@{DIGEST.upper()}", "a\n", "a@1\n", "a@x\n", "other:acme/support", "-a", "a" * 64,
+        "", "@", "@1", "/", "a/", "/a", "a/b/c", "a:b", "A", "a b", "a@", "a@0", "a@01", "a@1@2", "a@sha256",
+        "a@sha256:00",
+        "a@sha256-new", f"a@{DIGEST}0", f"a@{DIGEST.upper()}", "a\n", "a@1\n", "a@x\n", "other:acme/support", "-a",
+        "a" * 64,
         f"{BASE}:", f"{BASE}:@1", f"{BASE}:{BASE}", "a@9999999999", "../a", "a@../b", "é",
     ],
 )  # fmt: skip

@@ -1,8 +1,9 @@
-"""Tokens to shown text: whatever the cuts, the pieces join to the tokenizer's own decoding, cut at the stop string."""
+"""Tokens to shown text: however they are cut, the pieces join to the tokenizer's own decoding, cut at the stop."""
 
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -57,7 +58,7 @@ def run(
     choice = Choice.begin(0, VOCABULARIES[kind], stops)
     edges = sorted({0, len(ids), *(cut for cut in cuts if cut < len(ids))})
     deltas = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         logprobs = tuple(TokenLogprob(-float(i), ()) for i in range(start, end))
         choice.push(Event("r", 0, tuple(ids[start:end]), logprobs))
         deltas.append(choice.take())

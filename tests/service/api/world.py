@@ -269,9 +269,9 @@ CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"
 
 
-def chat(**more: object) -> dict[str, object]:
-    return {"model": "acme/support", "messages": USER, **more}
+def chat(**more: Any) -> dict[str, Any]:
+    return {"model": "acme/support", "messages": USER} | more
 
 
-def completion(**more: object) -> dict[str, object]:
-    return {"model": "acme/support", "prompt": "hello", **more}
+def completion(**more: Any) -> dict[str, Any]:
+    return {"model": "acme/support", "prompt": "hello"} | more

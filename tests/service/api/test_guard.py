@@ -1,0 +1,188 @@
+"""The guard and the edge: bounds on a request before a route sees it, its id, its log line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.edge import Edge, serve_middlewares
+from service.api.guard import Guard
+from service.errors import Overloaded
+from service.settings import Limits
+from tests.service.api import world as w
+from tests.service.api.world import CHAT, chat, encode, plays, says, world
+
+REFUSED = [
+    "serve_multiplexed_model_id", "Serve-Multiplexed-Model-Id", "x-session-id", "X_Session_Id", "x-request-id",
+    "X-Request-Timeout-Seconds", "x_request_timeout_seconds", "x-request-disconnect-disabled", "x-serve-router-pick",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_steering_headers_are_refused_by_name(tmp_path: Path, name: str) -> None:
+    front = world(tmp_path, says("never"))
+    response = await front.post(CHAT, chat(), headers={name: "1"})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["code"] == "unknown_parameter"
+    assert error["param"] == name.lower().replace("_", "-")
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+    assert front.engine.requests == []
+
+
+async def test_other_headers_pass(tmp_path: Path) -> None:
+    headers = {
+        "x-stainless-retry-count": "0",
+        "authorization": "Bearer any",
+        "openai-organization": "o",
+        "idempotency-key": "k",
+    }
+    assert (await world(tmp_path, says("fine")).post(CHAT, chat(), headers=headers)).status_code == 200
+
+
+async def test_behind_a_server_that_stamps_requests_itself(tmp_path: Path) -> None:
+    """As Ray Serve does: it adds an id to requests without one, and answers with it."""
+
+    class Server:
+        def __init__(self, app: ASGIApp) -> None:
+            self._app = app
+            self.ids: list[bytes] = []
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            headers = dict(scope["headers"])
+            self.ids.append(headers.setdefault(b"x-request-id", b"the server's"))
+
+            async def answering(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    message["headers"] = [*message["headers"], (b"x-request-id", self.ids[-1])]
+                await send(message)
+
+            await self._app(dict(scope, headers=list(headers.items())), receive, answering)
+
+    front = world(tmp_path, says("fine"))
+    server = Server(front.app)
+    [edge] = serve_middlewares()
+    front.app = edge.cls(server, *edge.args, **edge.kwargs)
+    response = await front.post(CHAT, chat())
+    assert response.status_code == 200
+    assert response.headers.get_list("x-request-id") == [server.ids[0].decode()]
+    assert front.engine.requests[0].request_id == server.ids[0].decode()
+    assert (await front.post(CHAT, chat(), headers={"x-request-id": "mine"})).status_code == 400
+    assert len(server.ids) == 1
+
+
+async def test_a_body_over_the_cap_by_its_length(tmp_path: Path) -> None:
+    front = world(tmp_path, says("never"), Limits(body_bytes=100))
+    response = await front.post(CHAT, b"x" * 101)
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "body_too_large"
+    assert response.headers["connection"] == "close"
+
+
+async def test_a_body_over_the_cap_as_it_comes(tmp_path: Path) -> None:
+    front = world(tmp_path, says("never"), Limits(body_bytes=100))
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while True:
+            sent += 40
+            yield b"x" * 40
+
+    async with front.client() as client:
+        response = await client.post(CHAT, content=endless())
+    assert response.status_code == 413
+    assert sent < 2000
+
+
+async def test_headers_over_the_cap(tmp_path: Path) -> None:
+    front = world(tmp_path, says("never"), Limits(header_bytes=1000))
+    response = await front.post(CHAT, chat(), headers={"x-long": "y" * 1000})
+    assert response.status_code == 431
+    assert response.json()["error"]["code"] == "headers_too_large"
+    assert (await front.get("/v1/models?" + "y" * 1000)).status_code == 431
+
+
+async def test_a_body_that_does_not_come() -> None:
+    async def read(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(await request.body())
+
+    around = [Middleware(Edge), Middleware(Guard, limits=Limits(), body_read_s=0.02)]
+    app = Starlette(routes=[Route("/", read, methods=["POST"])], middleware=around)
+    sent: list[Message] = []
+
+    async def stuck() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b"", "raw_path": b"/"}
+    await app(scope, stuck, send)
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]["code"] == "request_timeout"
+
+
+async def test_more_in_flight_than_the_limit(tmp_path: Path) -> None:
+    front = world(tmp_path, lambda request: [w.HANG], Limits(in_flight=2, deadline_s=30))
+    tasks = [asyncio.create_task(front.post(CHAT, chat())) for _ in range(2)]
+    while len(front.engine.requests) < 2:
+        await asyncio.sleep(0.001)
+    response = await front.post(CHAT, chat())
+    assert response.status_code == 429
+    assert response.json()["error"]["code"] == "overloaded"
+    assert response.headers["retry-after"] == "1"
+    assert (await front.get("/health")).status_code == 200
+    assert (await front.get("/ready")).status_code == 200
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    front.engine.script = says("free again")
+    assert (await front.post(CHAT, chat())).status_code == 200
+
+
+async def test_each_request_leaves_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="service.api.record")
+    front = world(tmp_path, says("hello world"))
+    answered = [
+        await front.post(CHAT, chat()),
+        await front.post(CHAT, chat(stream=True)),
+        await front.post(CHAT, chat(model="no/such")),
+        await front.get("/v1/models/acme/support"),
+        await front.get("/nowhere"),
+        await front.get("/health", headers={"x-session-id": "s"}),
+    ]
+    lines = [record.__dict__ for record in caplog.records if record.message == "request"]
+    assert [line["request_id"] for line in lines] == [response.headers["x-request-id"] for response in answered]
+    assert [line["status"] for line in lines] == [200, 200, 404, 200, 404, 400]
+    routes = [CHAT, CHAT, CHAT, "/v1/models/{id:path}"]
+    assert [line.get("route") for line in lines] == [*routes, None, None]
+    for line in lines[:2]:
+        assert line["model"] == "acme/support@3"
+        assert line["digest"] == w.version(3).digest
+        assert line["completion_tokens"] == len(encode("hello world"))
+        assert line["prompt_tokens"] > 0
+        assert line["seconds"] >= 0
+    assert lines[2]["error"] == "model_not_found"
+    assert lines[4]["error"] == "not_found"
+
+
+async def test_an_error_inside_a_stream_is_in_the_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="service.api.record")
+    front = world(tmp_path, lambda r: [*plays(encode("hello"))(r)[:1], Overloaded("x")])
+    await front.post(CHAT, chat(stream=True))
+    [line] = [record.__dict__ for record in caplog.records if record.message == "request"]
+    assert (line["status"], line["error"]) == (200, "overloaded")

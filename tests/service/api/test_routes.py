@@ -1,0 +1,92 @@
+"""Models, probes, and what is no route."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.api.guard import PROBES
+from tests.service.api.world import BASE_NAME, CHAT, CREATED, chat, says, world
+
+
+async def test_models_are_the_base_and_what_has_a_production_alias(tmp_path: Path) -> None:
+    body = (await world(tmp_path, says("x")).get("/v1/models")).json()
+    assert body["object"] == "list"
+    base, *adapters = body["data"]
+    assert base.pop("created") > 1_700_000_000
+    assert base == {"id": BASE_NAME, "object": "model", "owned_by": "quickchange", "parent": None, "root": BASE_NAME}
+    assert adapters == [
+        {
+            "id": "acme/support",
+            "object": "model",
+            "created": int(CREATED.timestamp()),
+            "owned_by": "acme",
+            "parent": BASE_NAME,
+            "root": "acme/support@3",
+        },
+        {
+            "id": "default/mine",
+            "object": "model",
+            "created": int(CREATED.timestamp()),
+            "owned_by": "default",
+            "parent": BASE_NAME,
+            "root": "default/mine@1",
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "root"),
+    [
+        ("acme/support", "acme/support@3"),
+        ("acme%2Fsupport", "acme/support@3"),
+        ("acme/support@2", "acme/support@2"),
+        ("mine", "default/mine@1"),
+        ("org%2FBase%3A1b", BASE_NAME),
+        ("org/Base:1b", BASE_NAME),
+    ],
+)
+async def test_retrieve(tmp_path: Path, asked: str, root: str) -> None:
+    response = await world(tmp_path, says("x")).get(f"/v1/models/{asked}")
+    assert response.status_code == 200
+    assert response.json()["root"] == root
+
+
+async def test_every_listed_model_can_be_retrieved_and_asked(tmp_path: Path) -> None:
+    front = world(tmp_path, says("x"))
+    for entry in (await front.get("/v1/models")).json()["data"]:
+        assert (await front.get(f"/v1/models/{entry['id']}")).json() == entry
+        assert (await front.post(CHAT, chat(model=entry["id"]))).json()["model"] == entry["root"]
+
+
+@pytest.mark.parametrize(("asked", "status"), [("no/such", 404), ("acme/elsewhere", 422), ("A", 400)])
+async def test_retrieve_what_is_not_there(tmp_path: Path, asked: str, status: int) -> None:
+    assert (await world(tmp_path, says("x")).get(f"/v1/models/{asked}")).status_code == status
+
+
+async def test_probes(tmp_path: Path) -> None:
+    front = world(tmp_path, says("x"))
+    assert {path: (await front.get(path)).status_code for path in sorted(PROBES)} == {"/health": 200, "/ready": 200}
+    front.ready = False
+    assert (await front.get("/health")).status_code == 200
+    response = await front.get("/ready")
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "not_ready"
+    assert response.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/v1/models/", "/v1/embeddings", "/health/", "/v1/chat/completions/"])
+async def test_no_such_path(tmp_path: Path, path: str) -> None:
+    response = await world(tmp_path, says("x")).get(path)
+    assert response.status_code in (400, 404)
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+    assert response.headers["x-should-retry"] == "false"
+    assert "x-request-id" in response.headers
+
+
+async def test_no_such_method(tmp_path: Path) -> None:
+    response = await world(tmp_path, says("x")).get(CHAT)
+    assert response.status_code == 405
+    assert response.headers["allow"] == "POST"
+    assert response.json()["error"]["code"] == "method_not_allowed"
