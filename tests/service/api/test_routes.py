@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
 
+from adapters_registry.records import Changes
 from service.api.guard import PROBES
-from tests.service.api.world import BASE_NAME, CHAT, CREATED, chat, says, world
+from tests.service.api.world import BASE_NAME, CHAT, CREATED, QuietSource, adapter, chat, says, world
 
 
 async def test_models_are_the_base_and_what_has_a_production_alias(tmp_path: Path) -> None:
@@ -83,6 +86,24 @@ async def test_no_such_path(tmp_path: Path, path: str) -> None:
     assert set(response.json()["error"]) == {"message", "type", "param", "code"}
     assert response.headers["x-should-retry"] == "false"
     assert "x-request-id" in response.headers
+
+
+async def test_the_catalog_is_followed_while_the_application_lives(tmp_path: Path) -> None:
+    class Moved(QuietSource):
+        changed = False
+
+        async def changes(self, since: int, wait_s: float) -> Changes:
+            if not self.changed:
+                self.changed = True
+                return Changes(seq=2, adapters=(adapter("acme", "new"),))
+            return await super().changes(since, wait_s)
+
+    front = world(tmp_path, says("x"), source=Moved())
+    assert (await front.get("/v1/models/acme/new")).status_code == 404
+    assert isinstance(front.app, Starlette)
+    async with front.app.router.lifespan_context(front.app):
+        while (await front.get("/v1/models/acme/new")).status_code == 404:
+            await asyncio.sleep(0.001)
 
 
 async def test_no_such_method(tmp_path: Path) -> None:

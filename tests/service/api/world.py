@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerFast
 from adapters_registry.records import AdapterRecord, AliasRecord, Changes, Snapshot, VersionRecord
 from service.api.front import Front
 from service.api.routes import create_app
-from service.catalog import Catalog
+from service.catalog import Catalog, CatalogSource
 from service.settings import Limits, Settings
 from service.values import Event, FinishReason, GenerateRequest, ServedBase, TokenLogprob
 
@@ -231,7 +231,14 @@ class World:
             await task
 
 
-def world(path: Path, script: Script, limits: Limits | None = None, *, chat_template: bool = True) -> World:
+def world(
+    path: Path,
+    script: Script,
+    limits: Limits | None = None,
+    *,
+    chat_template: bool = True,
+    source: CatalogSource | None = None,
+) -> World:
     """A front that knows ``ADAPTERS`` and whose engine plays ``script``."""
     snapshot = Snapshot(seq=1, adapters=ADAPTERS)
     file = path / "catalog.json"
@@ -247,7 +254,7 @@ def world(path: Path, script: Script, limits: Limits | None = None, *, chat_temp
 
     front = Front(
         settings=Settings(limits=limits or Limits()),
-        catalog=Catalog(QuietSource(), file, BASE),
+        catalog=Catalog(source or QuietSource(), file, BASE),
         generate=engine.generate,
         served=ServedBase(BASE_NAME, BASE, "/nowhere", CONTEXT, len(tokens)),
         tokenizer=tokens,
