@@ -97,8 +97,9 @@ def _open_parts(settings: Settings) -> Parts:
     """An engine over the real base. Takes seconds to minutes: not for an event loop."""
     import torch
 
-    from adapters_registry.client import AsyncRegistryClient
-    from service.adapters.slab import SlabLoader
+    from adapters_registry.client import AsyncRegistryClient, RegistryClient
+    from service.adapters.cache import SlabCache
+    from service.adapters.loader import SlabLoader
     from service.adapters.source import RegistrySource
     from service.adapters.store import AdapterStore
     from service.base import describe_base, load_model, prepare_base
@@ -111,14 +112,15 @@ def _open_parts(settings: Settings) -> Parts:
     model = load_model(base.path, dtype=settings.dtype, device=settings.device)
     manifest = describe_base(base.path, base.name, model, settings.cache_dir)
     engine = load_engine(model, settings.engine, name=base.name, base_digest=manifest.digest)
-    client = AsyncRegistryClient(settings.registry)
-    loader = SlabLoader(RegistrySource(client), engine, settings.cache_dir)
+    source = RegistrySource(RegistryClient(settings.registry))
+    slabs = SlabCache(settings.cache_dir / "slabs", settings.adapters.disk_bytes)
+    loader = SlabLoader(source, slabs, manifest, engine)
     served = ServedBase(base.name, manifest.digest, str(base.path), engine.context_tokens, engine.vocab_size)
     return Parts(
         served,
         AdapterStore(loader, settings.adapters),
         partial(EngineLoop, engine),
-        partial(_announce, client, manifest),
+        partial(_announce, AsyncRegistryClient(settings.registry), manifest),
     )
 
 

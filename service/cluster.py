@@ -45,6 +45,9 @@ def environment(settings: Settings) -> dict[str, str]:
         # Ray's processes listen on all interfaces and unpickle what they are sent: only holders of the token may.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        # Ray's C++ handler prints a stack for a mere SIGTERM; Python's own tells what a crash needs.
+        "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
+        "PYTHONFAULTHANDLER": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_enable_metrics_collection": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -94,20 +97,24 @@ class Cluster:
         self._known |= set(_descendants())
 
     def stop(self) -> None:
-        """Finish running requests within ``DRAIN_S``, end Serve and Ray, and kill what is left."""
+        """Finish running requests within ``DRAIN_S``, end Serve and Ray; ``kill`` must follow."""
         self._known |= set(_descendants())
         # Ray tells the driver on stdout that the controller, which ends itself, has died.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             _within(SHUTDOWN_S, _end_serve)
             _within(KILL_S * 2, _end_ray)
-            self.kill()
 
     def kill(self) -> None:
-        """End everything now."""
+        """End now whatever is left of it, and of anything else below this process."""
         _kill(self._known | set(_descendants()))
 
 
 def _end_serve() -> None:
+    asyncio.run(_drain_and_end())
+
+
+async def _drain_and_end() -> None:
+    """The gateway refuses new requests, the running ones finish, Serve's actors end: callers before callees."""
     import ray
     from ray import serve
     from ray.exceptions import RayError
@@ -115,16 +122,10 @@ def _end_serve() -> None:
 
     if not ray.is_initialized():
         return
-    with contextlib.suppress(RayServeException, RayError, TimeoutError):  # it is going away in any case
-        asyncio.run(_drain_gateway())
-    serve.shutdown()
-
-
-async def _drain_gateway() -> None:
-    from ray import serve
-
-    async with asyncio.timeout(KILL_S):
-        await serve.get_app_handle(APPLICATION).drain.remote()
+    with contextlib.suppress(RayServeException, RayError, TimeoutError):  # it may not run, and goes away in any case
+        async with asyncio.timeout(KILL_S):
+            await serve.get_app_handle(APPLICATION).drain.remote()
+    await serve.shutdown_async()
 
 
 def _end_ray() -> None:

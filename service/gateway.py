@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
+import uvicorn
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve._private import replica as serve_replica
-from ray.serve._private.http_util import start_asgi_http_server
+from ray.serve.config import HTTPOptions
 from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
@@ -77,17 +79,35 @@ def _translated() -> Iterator[None]:
         raise ReplicaFailed("The replica that ran the request went away.") from error
 
 
-def _reuse_address() -> None:
-    """Let this process' HTTP server bind although connections of the one before it are in TIME_WAIT.
+async def _start_http(
+    app: ASGIApp, options: HTTPOptions, *, event_loop: asyncio.AbstractEventLoop, **_: Any
+) -> tuple[asyncio.Task[None], uvicorn.Server]:
+    """Serve HTTP on the direct ingress, in place of Serve's own ``start_asgi_http_server``.
 
-    Serve binds the direct ingress without SO_REUSEADDR, so that a start within a minute of a stop would fail; it has
-    the option, and no way to set it.
+    That one binds without SO_REUSEADDR, so that a start within a minute of a stop meets connections in TIME_WAIT and
+    fails; and it writes an ``x-request-id`` among the client's headers, which the guard could not tell from one that
+    the client sent.
     """
-
-    async def reusing(app: ASGIApp, options: Any, **more: Any) -> Any:
-        return await start_asgi_http_server(app, options, **more | {"enable_so_reuseport": True})
-
-    serve_replica.start_asgi_http_server = reusing
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((options.host, options.port))
+    except OSError as error:
+        listener.close()
+        raise RuntimeError(f"cannot listen on {options.host}:{options.port}") from error  # what Serve expects
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            interface="asgi3",  # a bound method, which uvicorn takes for something older
+            lifespan="off",  # Serve runs it
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=options.keep_alive_timeout_s,
+        )
+    )
+    return event_loop.create_task(server.serve(sockets=[listener])), server
 
 
 @serve.ingress()
@@ -97,7 +117,7 @@ class Gateway:
     async def __init__(  # type: ignore[misc]
         self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp
     ) -> None:
-        _reuse_address()
+        serve_replica.start_asgi_http_server = _start_http
         self._engine = engine
         served: ServedBase = await engine.describe.remote()
         self._dispatcher = Dispatcher(ServeTransport(engine, served.digest))

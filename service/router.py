@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 from collections.abc import Sequence
@@ -68,6 +69,7 @@ class DigestRouter(RequestRouter):
         if pending_request is None:
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True
+        await asyncio.sleep(0)  # the request routed before this one is sent, and so counted, first
         by_id = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
         session = pending_request.metadata.session_id
         if session.startswith(DIRECT):

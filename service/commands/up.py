@@ -6,7 +6,7 @@ import concurrent.futures
 import contextlib
 import fcntl
 import multiprocessing
-import os
+import queue
 import signal
 import socket
 import sys
@@ -60,7 +60,7 @@ class Interrupted(Exception):
 def up(arguments: Sequence[str]) -> int:
     """Serve until SIGINT or SIGTERM. Returns 0 after a stop, 1 if it cannot start, 2 for a wrong option."""
     try:
-        settings = UpSettings(_cli_parse_args=list(arguments))  # type: ignore[call-arg]
+        settings = UpSettings(_cli_parse_args=list(arguments))
     except ValidationError as error:
         for problem in error.errors():
             option = ".".join(str(part) for part in problem["loc"]).replace("_", "-")
@@ -84,31 +84,27 @@ def _serve(settings: Settings) -> None:
     with contextlib.ExitStack() as stack:
         stop = _signals(stack)
         _need_port(settings.host, settings.port, "--port")
+        worker, cluster = _Worker(), Cluster(settings)
+        stack.callback(cluster.kill)
         if settings.registry_url is None:
             _need_port("127.0.0.1", settings.registry_port, "--registry-port")
             stack.enter_context(_only_one(settings.data_dir))
             _start_registry(settings, stack)
-        cluster = Cluster(settings)
-        stack.callback(cluster.kill)
         _say(f"preparing base {settings.base}")
-        base = _until(lambda: _prepare(settings), stop)
+        base = worker.until(stop, lambda: _prepare(settings))
         _say(f"loading {base.name} ({settings.replicas} replica{'s' * (settings.replicas > 1)})")
-        logs = _until(lambda: _deploy(cluster, settings), stop)
+        logs = worker.until(stop, lambda: _deploy(cluster, settings))
         if settings.registry_url is None:
             _await(f"{settings.registry}/health", REGISTRY_S, stop)
         _await(f"{_url(settings)}/ready", READY_S, stop, status=200)
         _say(_welcome(settings, base, logs, time.monotonic() - began))
         while not stop.wait(1.0):  # not for ever: a signal is heard between bytecodes
             pass
-        _stop(cluster, stop)
-
-
-def _stop(cluster: Cluster, stop: threading.Event) -> None:
-    _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
-    stop.clear()
-    with contextlib.suppress(Interrupted):
-        _until(cluster.stop, stop)
-    _say("stopped")
+        _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
+        stop.clear()
+        with contextlib.suppress(Interrupted):  # what is left then is the exit stack's
+            worker.until(stop, cluster.stop)
+        _say("stopped")
 
 
 def _deploy(cluster: Cluster, settings: Settings) -> Path:
@@ -143,7 +139,12 @@ def _ignore_signals() -> None:
 
 
 def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> None:
-    options = {"data-dir": settings.data_dir, "host": "127.0.0.1", "port": settings.registry_port}
+    options = {
+        "data-dir": settings.data_dir,
+        "host": "127.0.0.1",
+        "port": settings.registry_port,
+        "log-level": "warning",
+    }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
     registry = Child("registry", [sys.executable, "-m", "adapters_registry", *arguments])
     registry.start()
@@ -159,21 +160,35 @@ def _signals(stack: contextlib.ExitStack) -> threading.Event:
     return stop
 
 
-def _until(work: Callable[[], T], stop: threading.Event) -> T:
-    """``work()``, on a thread so that a signal is heard at once; raises ``Interrupted`` and leaves it running."""
-    done: concurrent.futures.Future[T] = concurrent.futures.Future()
+class _Worker:
+    """One thread for all slow work, so that the main one hears signals at once.
 
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as error:
-            done.set_exception(error)
+    It stays to the end: Ray has the kernel kill its processes when the thread that started them ends.
+    """
 
-    threading.Thread(target=run, daemon=True).start()
-    while not stop.is_set():
-        with contextlib.suppress(concurrent.futures.TimeoutError):
-            return done.result(POLL_S)
-    raise Interrupted
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="worker", daemon=True).start()
+
+    def until(self, stop: threading.Event, work: Callable[[], T]) -> T:
+        """The result of ``work``; raises ``Interrupted``, and leaves it running, when ``stop`` comes first."""
+        done: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                done.set_result(work())
+            except BaseException as error:
+                done.set_exception(error)
+
+        self._work.put(run)
+        while not stop.is_set():
+            if concurrent.futures.wait([done], POLL_S).done:
+                return done.result()
+        raise Interrupted
+
+    def _run(self) -> None:
+        while True:
+            self._work.get()()
 
 
 def _await(url: str, limit_s: float, stop: threading.Event, status: int | None = None) -> None:
@@ -247,8 +262,3 @@ def _welcome(settings: Settings, base: PreparedBase, logs: Path, seconds: float)
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    code = up(sys.argv[1:])
-    os._exit(code)
