@@ -24,6 +24,7 @@ def create_app(registry: Registry, feed: Feed, limits: Limits) -> FastAPI:
         feed.close()
 
     app = FastAPI(title="Quickchange adapter registry", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.router.redirect_slashes = False
     app.state.plane = Plane(registry, feed, limits)
     app.include_router(router)
     install(app)

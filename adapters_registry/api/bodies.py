@@ -20,7 +20,7 @@ _ETAG = re.compile(r'"?(\d{1,18})"?')
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class CommitBody(_Body):
@@ -53,7 +53,7 @@ async def read_body(request: Request, model: type[M], limit: int) -> M:
     except ClientDisconnect:
         raise TruncatedUpload("The body ended early.") from None
     try:
-        return model.model_validate_json(bytes(body))
+        return model.model_validate_json(bytes(body), strict=True)
     except ValidationError as error:
         raise invalid(dict(error.errors(include_url=False)[0])) from None
 

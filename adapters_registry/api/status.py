@@ -75,8 +75,7 @@ def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONR
 
 def invalid(found: dict[str, Any]) -> RegistryError:
     """A pydantic error entry as ours, naming the field."""
-    loc = [str(part) for part in found["loc"] if part not in ("body", "path", "query", "header")]
-    field = ".".join(loc) or None
+    field = ".".join(map(str, found["loc"])) or None
     if found["type"] == "extra_forbidden":
         return UnknownParameter(f"Unknown field {field}.", param=field)
     return InvalidValue(f"{field or 'body'}: {found['msg']}.", param=field)
@@ -93,7 +92,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
-        return render(invalid(error.errors()[0]))
+        first = error.errors()[0]
+        return render(invalid(first | {"loc": first["loc"][1:]}))  # without the place: path, query, header
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> JSONResponse:
