@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,9 +37,18 @@ def feed() -> Feed:
     return Feed()
 
 
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that need not be migrated again for every test."""
+    path = tmp_path_factory.mktemp("migrated") / "registry.db"
+    open_sqlite(path).dispose()
+    return path
+
+
 @pytest.fixture
-def registry(tmp_path: Path, blobs: BlobStore, feed: Feed) -> Iterator[Registry]:
+def registry(tmp_path: Path, migrated: Path, blobs: BlobStore, feed: Feed) -> Iterator[Registry]:
     """With ``artifacts.base()`` announced."""
+    shutil.copy(migrated, tmp_path / "registry.db")
     metadata = Metadata(open_sqlite(tmp_path / "registry.db"))
     registry = Registry(metadata, blobs, LIMITS, feed.committed)
     registry.put_base(artifacts.base())
