@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from adapters_registry.api.app import create_app
@@ -80,7 +81,8 @@ def _serve(server: _Server) -> int:
 
 def _log_json(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter("{asctime}{levelname}{name}{message}", style="{"))
+    ignored = [*RESERVED_ATTRS, "color_message"]  # uvicorn's message again, with colours
+    handler.setFormatter(JsonFormatter("{asctime}{levelname}{name}{message}", style="{", reserved_attrs=ignored))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel("WARNING")
 
