@@ -82,7 +82,14 @@ def _serve(server: _Server) -> int:
 def _log_json(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     ignored = [*RESERVED_ATTRS, "color_message"]  # uvicorn's message again, with colours
-    handler.setFormatter(JsonFormatter("{asctime}{levelname}{name}{message}", style="{", reserved_attrs=ignored))
+    handler.setFormatter(
+        JsonFormatter(
+            "{asctime}{levelname}{name}{message}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            reserved_attrs=ignored,
+        )
+    )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel("WARNING")
 
