@@ -135,6 +135,30 @@ class BaseUnavailable(QuickchangeError):
     code = "base_unavailable"
 
 
+class ResponseNotFound(QuickchangeError):
+    """Feedback names a response that this caller has not had: unknown, forgotten and foreign look the same."""
+
+    code = "response_not_found"
+
+
+class IdempotencyConflict(QuickchangeError):
+    """The idempotency key was used before, for something else."""
+
+    code = "idempotency_conflict"
+
+
+class StorageFull(QuickchangeError):
+    """The disk or its quota has no room: nothing was kept, and nothing was lost."""
+
+    code = "storage_full"
+
+
+class StorageFailed(QuickchangeError):
+    """The disk failed, or what it holds is damaged; the log names the file."""
+
+    code = "storage_failed"
+
+
 def _tree(cls: type[QuickchangeError]) -> list[type[QuickchangeError]]:
     return [cls] + [leaf for child in cls.__subclasses__() for leaf in _tree(child)]
 

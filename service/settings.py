@@ -61,6 +61,27 @@ class AdapterOptions(_Group):
     """How long a failed load is remembered before it is tried again."""
 
 
+class FeedbackOptions(_Group):
+    """Bounds of the feedback log and of the response records that feedback is joined with."""
+
+    segment_bytes: int = Field(64 * MIB, ge=4096)
+    """A segment file that has grown beyond it is followed by a new one."""
+    response_bytes: int = Field(1024 * MIB, gt=0)
+    """Response records kept on disk; feedback for older ones is refused as not found."""
+    responses: int = Field(200_000, gt=0)
+    """Response records that can be found; about 300 bytes of memory each."""
+    keys: int = Field(200_000, gt=0)
+    """Events remembered by idempotency key; about 300 bytes of memory each."""
+    batch: int = Field(1000, gt=0)
+    """Most events of one request."""
+    gather_s: float = Field(0.05, ge=0, le=0.1)
+    """How long a response record waits for others to share its fsync."""
+    wait_s: float = Field(1.0, ge=0)
+    """How long feedback waits for the record of its response to arrive."""
+    queue_bytes: int = Field(64 * MIB, gt=0)
+    """Most bytes that wait for the disk before more are refused as overloaded."""
+
+
 class Settings(BaseSettings):
     """The whole tree. Unknown keys are refused; computed sizes are results, not settings."""
 

@@ -42,6 +42,10 @@ STATUS: dict[type[QuickchangeError], Row] = {
     errors.ReplicaFailed: Row(503, _SERVER),
     errors.NotReady: Row(503, _SERVER),
     errors.BaseUnavailable: Row(503, _SERVER),
+    errors.ResponseNotFound: Row(404, _INVALID),
+    errors.IdempotencyConflict: Row(409, _INVALID),
+    errors.StorageFull: Row(507, _SERVER),
+    errors.StorageFailed: Row(503, _SERVER),
 }
 
 RETRY_AFTER_S = 1.0

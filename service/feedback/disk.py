@@ -1,0 +1,53 @@
+"""The system calls by which a log changes the disk, so that tests can fail or kill at each of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.durable import sync_directory
+from service.errors import StorageFailed, StorageFull
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Disk:
+    """The real one. Raises ``OSError``."""
+
+    def create(self, path: Path) -> int:
+        """An empty file, open for reading and writing; what was left there by a failure is dropped."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+    def write(self, file: int, data: bytes, position: int) -> None:
+        """All of ``data`` at ``position``, or an error."""
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(file, rest, position)
+            rest, position = rest[written:], position + written
+
+    def sync(self, file: int) -> None:
+        os.fsync(file)
+
+    def truncate(self, file: int, size: int) -> None:
+        os.ftruncate(file, size)
+
+    def unlink(self, path: Path) -> None:
+        path.unlink()
+
+    def sync_directory(self, path: Path) -> None:
+        sync_directory(path)
+
+
+@contextmanager
+def storage_errors(doing: str) -> Iterator[None]:
+    """An ``OSError`` of the block as ``StorageFull`` or ``StorageFailed``; ``doing`` ends "while …"."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(f"no room on the disk while {doing}: free some, then send it again") from error
+        reason = error.strerror or type(error).__name__
+        raise StorageFailed(f"{reason} while {doing}: see to the disk, then send it again") from error

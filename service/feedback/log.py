@@ -1,0 +1,249 @@
+"""The feedback log: events and the responses they speak of, each event once."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from threading import RLock
+from typing import Any, NamedTuple
+
+from service.errors import IdempotencyConflict, InvalidValue, StorageFailed
+from service.feedback import format as layout
+from service.feedback.commit import Committed, GroupCommit
+from service.feedback.disk import Disk
+from service.feedback.events import ENTRY, FeedbackEvent, LogEntry, ResponseRecord, fingerprint
+from service.feedback.reading import START, Offset
+from service.feedback.segments import SegmentLog
+from service.feedback.wire import field_path
+from service.settings import FeedbackOptions
+
+
+class Receipt(NamedTuple):
+    """An event that is durable."""
+
+    id: str
+    offset: Offset
+    duplicate: bool
+    """Whether it had been sent before: id and offset are the earlier one's then."""
+
+
+class Stored(NamedTuple):
+    """One line of the log."""
+
+    offset: Offset
+    entry: LogEntry
+
+
+Receipts = Future[tuple[Receipt, ...]]
+
+
+@dataclass(slots=True, eq=False)
+class _Sending:
+    """The sending of an event that counts; those who send it again meanwhile hold on to it."""
+
+    fingerprint: bytes
+    offset: Offset | None = None
+    """None while it is on its way to the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """One submission on its way."""
+
+    events: tuple[FeedbackEvent, ...]
+    sendings: tuple[_Sending, ...]
+    """One an event: of this batch, or an earlier one."""
+    fresh: dict[str, _Sending]
+    """Those of this batch, by event id, as they lie in the frame after ``copied``."""
+    duplicates: tuple[bool, ...]
+    copied: tuple[str, ...]
+    """Ids of the responses in the frame."""
+    receipts: Receipts
+
+
+class FeedbackLog:
+    """Owns a directory of segments. Methods may be called from any thread.
+
+    The latest ``keys`` idempotency keys are known, also after a restart. An older event sent again is stored
+    again, under the same id, since the id is made of the key: whoever counts events counts ids.
+    """
+
+    def __init__(self, directory: Path, options: FeedbackOptions, disk: Disk | None = None) -> None:
+        self._keys = options.keys
+        self._segments = SegmentLog(directory, options.segment_bytes, disk=disk)
+        # Guards what follows; never held while the disk is waited for. Reentrant: a commit that is done already
+        # calls back at once.
+        self._lock = RLock()
+        self._flying: dict[str, _Sending] = {}
+        self._seen: dict[bytes, bytes] = {}
+        """Id of a keyed event to fingerprint and offset, packed; oldest first."""
+        self._copied: dict[str, None] = {}
+        """Responses that are in the log for certain; one forgotten here is only copied once more."""
+        try:
+            self._remember_latest()
+        except BaseException:
+            self._segments.close()
+            raise
+        self._commits = GroupCommit(self._segments, gather_s=0.0, queue_bytes=options.queue_bytes, name="feedback")
+
+    def submit(
+        self, events: Sequence[FeedbackEvent], responses: Mapping[str, ResponseRecord] | None = None
+    ) -> Receipts:
+        """The receipts of ``events`` once all are durable; they go into one frame, together or not at all.
+
+        ``responses`` by id are those the events speak of. The future raises ``StorageFull`` or ``StorageFailed``.
+        Raises at once ``IdempotencyConflict`` where a key was used for something else, ``Overloaded``, and
+        ``InvalidValue`` where the batch is too large for one frame.
+        """
+        with self._lock:
+            batch = self._plan(events, responses or {})
+            fresh = {event.id: event for event in events if event.id in batch.fresh}
+            lines = [_response_line(responses[key]) for key in batch.copied] if responses else []
+            lines += [_event_line(fresh[key]) for key in batch.fresh]
+            if sum(len(line) + 1 for line in lines) > layout.MAX_BODY_BYTES:
+                raise InvalidValue("events: too many bytes with the responses they speak of: send fewer at once")
+            done = self._commits.submit(lines)
+            self._flying |= batch.fresh
+            done.add_done_callback(partial(self._committed, batch))
+        return batch.receipts
+
+    def append(self, event: FeedbackEvent) -> Offset:
+        """Append one event and wait until it is durable. Raises as ``submit`` and its future do."""
+        return self.submit([event]).result()[0].offset
+
+    def read(self, since: Offset = START) -> Iterator[Stored]:
+        """Every line from ``since`` on that is durable by now, oldest first."""
+        for offset, record in self._segments.read(since):
+            yield Stored(offset, parse_entry(record, offset))
+
+    @property
+    def end(self) -> Offset:
+        """After the last durable line."""
+        return self._segments.end
+
+    def close(self) -> None:
+        """Commit what was submitted, then give the directory up."""
+        self._commits.close()
+        self._segments.close()
+
+    # -- each event once --------------------------------------------------------------------------------------
+
+    def _plan(self, events: Sequence[FeedbackEvent], responses: Mapping[str, ResponseRecord]) -> _Batch:
+        """Which of ``events`` and ``responses`` are new; changes nothing. Raises ``IdempotencyConflict``."""
+        sendings: list[_Sending] = []
+        duplicates: list[bool] = []
+        fresh: dict[str, _Sending] = {}
+        for i, event in enumerate(events):
+            said = fingerprint(event.said)
+            earlier = self._earlier(event.id) or fresh.get(event.id)
+            if earlier is not None and earlier.fingerprint != said:
+                param = field_path(i, len(events), "idempotency_key")
+                raise IdempotencyConflict(f"{param}: was used before for another event: take a new one", param=param)
+            if earlier is None:
+                fresh[event.id] = _Sending(said)
+            sendings.append(earlier or fresh[event.id])
+            duplicates.append(earlier is not None)
+        copied = tuple(key for key in responses if fresh and key not in self._copied)
+        receipts: Receipts = Future()
+        receipts.set_running_or_notify_cancel()
+        return _Batch(tuple(events), tuple(sendings), fresh, tuple(duplicates), copied, receipts)
+
+    def _earlier(self, event_id: str) -> _Sending | None:
+        packed = self._seen.get(_key(event_id))
+        return _unpacked(packed) if packed is not None else self._flying.get(event_id)
+
+    def _committed(self, batch: _Batch, done: Committed) -> None:
+        """Runs in the order of the submissions, so what a duplicate was first sent in has been decided before."""
+        error = done.exception()
+        with self._lock:
+            for event_id in batch.fresh:
+                del self._flying[event_id]
+            if error is None:
+                self._remember(batch, done.result())
+        if error is None and any(sending.offset is None for sending in batch.sendings):
+            error = StorageFailed("an event was sent before and could not be stored then: send it again")
+        if error is not None:
+            batch.receipts.set_exception(error)
+        else:
+            batch.receipts.set_result(_receipts(batch))
+
+    def _remember(self, batch: _Batch, offsets: tuple[Offset, ...]) -> None:
+        for response_id in batch.copied:
+            self._copied[response_id] = None
+        for sending, offset in zip(batch.fresh.values(), offsets[len(batch.copied) :], strict=True):
+            sending.offset = offset
+        for event, sending in zip(batch.events, batch.sendings, strict=True):
+            if event.said.idempotency_key is not None and event.id in batch.fresh:
+                self._seen[_key(event.id)] = _packed(sending)
+        _forget_oldest(self._seen, self._keys)
+        _forget_oldest(self._copied, self._keys)
+
+    def _remember_latest(self) -> None:
+        """Fill ``_seen`` and ``_copied`` from the newest segments, as far as they are bounded."""
+        for segment in self._segments.read_segments_backwards():
+            keyed: dict[bytes, bytes] = {}
+            for offset, record in segment:
+                entry = parse_entry(record, offset)
+                if entry.response is not None:
+                    self._copied[entry.response.id] = None
+                elif entry.event is not None and entry.event.said.idempotency_key is not None:
+                    sending = _Sending(fingerprint(entry.event.said), offset)
+                    keyed.setdefault(_key(entry.event.id), _packed(sending))
+            self._seen = keyed | self._seen  # what is older goes to the front
+            _forget_oldest(self._copied, self._keys)
+            if len(self._seen) >= self._keys:
+                break
+        _forget_oldest(self._seen, self._keys)
+
+
+def parse_entry(record: bytes, offset: Offset) -> LogEntry:
+    """A line of the log. Raises ``StorageFailed`` where a whole record holds something else."""
+    try:
+        return ENTRY.validate_json(record)
+    except ValueError as error:
+        raise StorageFailed(
+            f"segment {offset.segment} holds no feedback of this release at byte {offset.position}"
+        ) from error
+
+
+def _receipts(batch: _Batch) -> tuple[Receipt, ...]:
+    told = []
+    for event, sending, duplicate in zip(batch.events, batch.sendings, batch.duplicates, strict=True):
+        assert sending.offset is not None, "told before it was durable"
+        told.append(Receipt(event.id, sending.offset, duplicate))
+    return tuple(told)
+
+
+def _event_line(event: FeedbackEvent) -> bytes:
+    return b'{"event":' + event.model_dump_json().encode() + b"}"
+
+
+def _response_line(record: ResponseRecord) -> bytes:
+    return b'{"response":' + record.model_dump_json().encode() + b"}"
+
+
+_PACKED = struct.Struct("<8sQQI")
+
+
+def _key(event_id: str) -> bytes:
+    return bytes.fromhex(event_id.removeprefix("fb-"))
+
+
+def _packed(sending: _Sending) -> bytes:
+    assert sending.offset is not None, "only what is durable is remembered"
+    return _PACKED.pack(sending.fingerprint, *sending.offset)
+
+
+def _unpacked(packed: bytes) -> _Sending:
+    said, segment, position, line = _PACKED.unpack(packed)
+    return _Sending(said, Offset(segment, position, line))
+
+
+def _forget_oldest(remembered: dict[Any, Any], most: int) -> None:
+    for key in list(islice(remembered, max(0, len(remembered) - most))):
+        del remembered[key]

@@ -1,0 +1,117 @@
+"""Response records, found by tenant and id: the newest of them, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+from threading import Lock
+
+from pydantic import TypeAdapter
+
+from service.errors import InvalidValue, StorageFailed
+from service.feedback.commit import Committed, GroupCommit
+from service.feedback.disk import Disk
+from service.feedback.events import ResponseRecord
+from service.feedback.reading import Entry, Offset
+from service.feedback.segments import SegmentLog
+from service.settings import FeedbackOptions
+
+_RECORD = TypeAdapter(ResponseRecord)
+
+MAX_RECORD_BYTES = 8 << 20
+
+
+class ResponseLog:
+    """Owns a directory of segments; the oldest are dropped. Methods may be called from any thread.
+
+    The tenant is part of what a record is found by: a foreign id is looked for as an unknown one is, and not found.
+    """
+
+    def __init__(
+        self, directory: Path, options: FeedbackOptions, stored: Callable[[bytes], None], disk: Disk | None = None
+    ) -> None:
+        """``stored`` is told each key once its record can be found, on the commit thread."""
+        self._most = options.responses
+        self._stored = stored
+        self._lock = Lock()
+        self._offsets: dict[bytes, Offset] = {}
+        """Oldest first."""
+        self._segments = SegmentLog(
+            directory,
+            min(options.segment_bytes, max(4096, options.response_bytes // 8)),
+            keep_bytes=options.response_bytes,
+            disk=disk,
+        )
+        try:
+            for entry in self._segments.read():
+                self._add([_key_of(entry)], [entry.offset])
+        except BaseException:
+            self._segments.close()
+            raise
+        self._commits = GroupCommit(
+            self._segments, gather_s=options.gather_s, queue_bytes=options.queue_bytes, name="responses"
+        )
+
+    def submit(self, record: ResponseRecord) -> Committed:
+        """Keep ``record``; done when it is durable and can be found.
+
+        The future raises ``StorageFull`` or ``StorageFailed``. Raises at once ``Overloaded``, and
+        ``InvalidValue`` where the record is over ``MAX_RECORD_BYTES``.
+        """
+        line = record.model_dump_json().encode()
+        if len(line) > MAX_RECORD_BYTES:
+            raise InvalidValue(f"response {record.id} is over {MAX_RECORD_BYTES} bytes: no feedback will find it")
+        done = self._commits.submit([line])
+        done.add_done_callback(partial(self._committed, response_key(record.tenant, record.id)))
+        return done
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._offsets
+
+    def read(self, keys: Sequence[bytes]) -> dict[bytes, ResponseRecord]:
+        """The records that are here, by ``response_key``. Reads the disk."""
+        with self._lock:
+            offsets = {key: self._offsets[key] for key in keys if key in self._offsets}
+        lines = self._segments.read_at(offsets.values())
+        return {key: _parse(lines[offset], offset) for key, offset in offsets.items() if offset in lines}
+
+    def close(self) -> None:
+        """Commit what was submitted, then give the directory up."""
+        self._commits.close()
+        self._segments.close()
+
+    def _committed(self, key: bytes, done: Committed) -> None:
+        if done.exception() is None:
+            self._add([key], done.result())
+            self._stored(key)
+
+    def _add(self, keys: Iterable[bytes], offsets: Iterable[Offset]) -> None:
+        first = self._segments.first
+        with self._lock:
+            self._offsets |= dict(zip(keys, offsets, strict=True))
+            for key in list(islice(self._offsets, max(0, len(self._offsets) - self._most))):
+                del self._offsets[key]
+            while self._offsets and self._offsets[oldest := next(iter(self._offsets))] < first:
+                del self._offsets[oldest]
+
+
+def response_key(tenant: str, response_id: str) -> bytes:
+    """16 bytes by which a tenant's response is found. Tenants' names hold no zero byte."""
+    return blake2b(f"{tenant}\0{response_id}".encode(), digest_size=16).digest()
+
+
+def _key_of(entry: Entry) -> bytes:
+    record = _parse(entry.record, entry.offset)
+    return response_key(record.tenant, record.id)
+
+
+def _parse(line: bytes, offset: Offset) -> ResponseRecord:
+    try:
+        return _RECORD.validate_json(line)
+    except ValueError as error:
+        raise StorageFailed(
+            f"segment {offset.segment} holds no response record of this release at byte {offset.position}"
+        ) from error

@@ -1,0 +1,232 @@
+"""The one writer of a directory of segments: commits records whole and durably, or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from service.durable import sync_directory
+from service.errors import StorageFailed
+from service.feedback import format as layout
+from service.feedback.disk import Disk, storage_errors
+from service.feedback.reading import (
+    START,
+    Entry,
+    Offset,
+    TornTail,
+    frames,
+    read_frame,
+    read_segment,
+    segment_numbers,
+    segment_path,
+)
+
+log = logging.getLogger(__name__)
+
+
+class SegmentLog:
+    """Owns ``directory`` until it is closed. ``commit`` belongs to one thread; reads may run in others.
+
+    A failed commit leaves nothing behind: what was written of it is cut off again, at once or before the next
+    commit. ``keep_bytes`` bounds the whole log by dropping its oldest segments; None keeps everything.
+    """
+
+    def __init__(
+        self, directory: Path, segment_bytes: int, *, keep_bytes: int | None = None, disk: Disk | None = None
+    ) -> None:
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._keep_bytes = keep_bytes
+        self._disk = disk or Disk()
+        self._file = -1
+        self._first = 1
+        self._tail = (0, 0)
+        """The last segment and where its last durable frame ends; replaced whole, so that readers may look."""
+        self._dirty = False
+        with storage_errors("opening the feedback log"):
+            _make_durably(directory)
+            self._lock = _own(directory)
+            try:
+                self._open()
+            except BaseException:
+                self._lock.release()
+                raise
+
+    @property
+    def first(self) -> Offset:
+        """Before the oldest record that is kept."""
+        return Offset(self._first, 0, 0)
+
+    @property
+    def end(self) -> Offset:
+        """After the last record."""
+        return Offset(*self._tail, 0)
+
+    def commit(self, records: Sequence[bytes]) -> tuple[Offset, ...]:
+        """Append ``records``, each one line, as one frame; they are durable when this returns.
+
+        Raises ``StorageFull`` or ``StorageFailed``; none of them is kept then, and the next call starts clean.
+        """
+        with storage_errors("writing the feedback log"):
+            if self._dirty:
+                self._cut(self._tail[1])
+            if self._tail[1] >= self._segment_bytes:
+                self._begin_segment(self._tail[0] + 1)
+            number, position = self._tail
+            frame = layout.encode(records, number, position)
+            self._dirty = True
+            try:
+                self._disk.write(self._file, frame, position)
+                self._disk.sync(self._file)
+            except OSError:
+                with suppress(OSError):  # the first error is told; the next commit tries this again
+                    self._cut(position)
+                raise
+            self._dirty = False
+            self._tail = (number, position + len(frame))
+        return tuple(Offset(number, position, line) for line in range(len(records)))
+
+    def read(self, since: Offset = START) -> Iterator[Entry]:
+        """Every record from ``since`` on that is durable by now, oldest first."""
+        last, end = self._tail
+        with storage_errors("reading the feedback log"):
+            for number in range(max(self._first, since.segment), last + 1):
+                path = segment_path(self._directory, number)
+                size = end if number == last else path.stat().st_size
+                yield from read_segment(self._directory, number, since, size)
+
+    def read_segments_backwards(self) -> Iterator[Iterator[Entry]]:
+        """The segments' records, newest segment first."""
+        for number in range(self._tail[0], self._first - 1, -1):
+            yield self.read_segment(number)
+
+    def read_segment(self, number: int) -> Iterator[Entry]:
+        path = segment_path(self._directory, number)
+        with storage_errors("reading the feedback log"):
+            size = self._tail[1] if number == self._tail[0] else path.stat().st_size
+            yield from read_segment(self._directory, number, START, size)
+
+    def read_at(self, offsets: Iterable[Offset]) -> dict[Offset, bytes]:
+        """The records at ``offsets``; each frame is read once. One whose segment was dropped is left out."""
+        found: dict[Offset, bytes] = {}
+        with storage_errors("reading the feedback log"):
+            for (number, position), group in groupby(sorted(set(offsets)), key=lambda offset: offset[:2]):
+                with suppress(FileNotFoundError):
+                    records = read_frame(segment_path(self._directory, number), number, position)
+                    found |= {offset: records[offset.line] for offset in group}
+        return found
+
+    def close(self) -> None:
+        os.close(self._file)
+        self._lock.release()
+
+    def __repr__(self) -> str:
+        """``<SegmentLog feedback: segments 1–3, 1834 bytes in the last>``"""
+        number, position = self._tail
+        return f"<SegmentLog {self._directory.name}: segments {self._first}–{number}, {position} bytes in the last>"
+
+    # -- opening ----------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        numbers = segment_numbers(self._directory)
+        if not numbers:
+            self._begin_segment(1)
+            return
+        self._first = numbers[0]
+        number = numbers[-1]
+        path = segment_path(self._directory, number)
+        end, torn = self._last_frame_end(path, number)
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            self._tail = (number, end)
+            if torn:
+                log.warning("torn tail of the log cut off", extra={"segment": path.name, "position": end})
+                self._cut(end)
+            # What a killed process had written may not be on the disk yet: from here on it counts as kept.
+            self._disk.sync(self._file)
+            self._disk.sync_directory(self._directory)
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def _last_frame_end(self, path: Path, number: int) -> tuple[int, bool]:
+        """Where the last whole frame ends, and whether more follows it that must be cut."""
+        end = 0
+        try:
+            for frame in frames(path, number):
+                end = frame.end
+        except TornTail as torn:
+            return torn.position, True
+        return end or len(layout.SEGMENT_HEADER), False
+
+    # -- writing ----------------------------------------------------------------------------------------------
+
+    def _cut(self, position: int) -> None:
+        """Drop everything from ``position`` on, durably: it must not come back after a power loss.
+
+        A segment cut to nothing, because a crash tore its header, begins anew.
+        """
+        self._disk.truncate(self._file, position)
+        if position == 0:
+            self._disk.write(self._file, layout.SEGMENT_HEADER, 0)
+            self._tail = (self._tail[0], len(layout.SEGMENT_HEADER))
+        self._disk.sync(self._file)
+        self._dirty = False
+
+    def _begin_segment(self, number: int) -> None:
+        """The log is unchanged where this fails; the file it may leave is emptied by the next try."""
+        path = segment_path(self._directory, number)
+        file = self._disk.create(path)
+        try:
+            self._disk.write(file, layout.SEGMENT_HEADER, 0)
+            self._disk.sync(file)
+            self._disk.sync_directory(self._directory)
+        except BaseException:
+            os.close(file)
+            with suppress(OSError):
+                path.unlink()
+            raise
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = file
+        self._tail = (number, len(layout.SEGMENT_HEADER))
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Keep the bound. A failure here costs room, not records: the next segment tries again."""
+        if self._keep_bytes is None:
+            return
+        with suppress(OSError):
+            paths = {number: segment_path(self._directory, number) for number in range(self._first, self._tail[0])}
+            sizes = {number: path.stat().st_size for number, path in paths.items()}
+            excess = sum(sizes.values()) - self._keep_bytes
+            for number, size in sizes.items():
+                if excess <= 0:
+                    break
+                self._disk.unlink(paths[number])
+                self._first = number + 1
+                excess -= size
+            self._disk.sync_directory(self._directory)
+
+
+def _own(directory: Path) -> FileLock:
+    lock = FileLock(directory / "owner.lock", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise StorageFailed("another process owns the feedback log: stop it, or set another data_dir") from error
+    return lock
+
+
+def _make_durably(directory: Path) -> None:
+    """The directory and its parents, each kept by an fsync of the one it lies in."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(mode=0o700, exist_ok=True)
+        sync_directory(path.parent)

@@ -1,0 +1,164 @@
+"""Joins what clients say with what was answered: looks the response up, checks, keeps, acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from service.errors import InvalidValue, ResponseNotFound
+from service.feedback.events import (
+    Author,
+    FeedbackEvent,
+    FeedbackInput,
+    Ranking,
+    ResponseRecord,
+    answers,
+    event_of,
+)
+from service.feedback.log import FeedbackLog, Receipt
+from service.feedback.reading import START, Offset
+from service.feedback.responses import ResponseLog, response_key
+from service.feedback.wire import field_path
+from service.settings import FeedbackOptions
+
+PAGE_LINES = 20_000
+"""Lines of the log that one page reads at most, whosoever they are."""
+
+
+class Page(NamedTuple):
+    """Some of a tenant's own events, oldest first."""
+
+    events: tuple[FeedbackEvent, ...]
+    next: Offset
+    """Where to read on; nothing was left when it is the offset asked for."""
+
+
+class FeedbackStore:
+    """Owns ``<directory>/events`` and ``<directory>/responses``. Belongs to one event loop; made in it.
+
+    ::
+
+        directory/events/      the truth: every event, and each response that one speaks of
+        directory/responses/   the newest response records; may be deleted at the price of feedback on them
+    """
+
+    def __init__(self, directory: Path, options: FeedbackOptions) -> None:
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._awaited: dict[bytes, list[asyncio.Future[None]]] = {}
+        self._log = FeedbackLog(directory / "events", options)
+        try:
+            self._responses = ResponseLog(directory / "responses", options, self._stored)
+        except BaseException:
+            self._log.close()
+            raise
+
+    async def keep(self, records: Sequence[ResponseRecord]) -> None:
+        """Keep response records; returns when they are durable, which is within 100 ms and an fsync.
+
+        Raises ``StorageFull``, ``StorageFailed``, ``Overloaded`` or ``InvalidValue``: feedback on those that could
+        not be kept will not find them.
+        """
+        kept = [asyncio.wrap_future(self._responses.submit(record)) for record in records]
+        await asyncio.gather(*kept)
+
+    async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...]:
+        """Store feedback, all of it or nothing; returns when it is durable.
+
+        Raises ``ResponseNotFound``, ``InvalidValue`` or ``IdempotencyConflict`` with ``param`` naming the event;
+        ``StorageFull``, ``StorageFailed`` or ``Overloaded``.
+        """
+        if not 1 <= len(inputs) <= self._options.batch:
+            raise InvalidValue(f"events: must be 1 to {self._options.batch} at once", param="events")
+        responses = await self._find(inputs, author.tenant)
+        now = datetime.now(UTC)
+        events = []
+        for i, said in enumerate(inputs):
+            _check(said, responses, i, len(inputs))
+            events.append(event_of(said, author, [responses[answer.response_id] for answer in answers(said)], now))
+        return await asyncio.wrap_future(self._log.submit(events, responses))
+
+    async def page(self, tenant: str, since: Offset = START, limit: int = 100) -> Page:
+        """Up to ``limit`` of the tenant's own events from ``since`` on, from at most ``PAGE_LINES`` of the log."""
+        return await asyncio.to_thread(self._page, tenant, since, limit)
+
+    async def close(self) -> None:
+        """Commit what was submitted, then give the directories up."""
+        await asyncio.to_thread(self._responses.close)
+        await asyncio.to_thread(self._log.close)
+
+    # -- looking up -------------------------------------------------------------------------------------------
+
+    async def _find(self, inputs: Sequence[FeedbackInput], tenant: str) -> dict[str, ResponseRecord]:
+        """Every response that ``inputs`` speak of, by id. Raises ``ResponseNotFound``, naming the first missing."""
+        paths: dict[str, str] = {}
+        for i, said in enumerate(inputs):
+            for answer in answers(said):
+                paths.setdefault(answer.response_id, field_path(i, len(inputs), "target"))
+        keys = {response_id: response_key(tenant, response_id) for response_id in paths}
+        await self._arrived(list(keys.values()))
+        found = await asyncio.to_thread(self._responses.read, list(keys.values()))
+        for response_id, path in paths.items():
+            if keys[response_id] not in found:
+                raise ResponseNotFound(f"{path}: there is no response {response_id}", param=path)
+        return {response_id: found[key] for response_id, key in keys.items()}
+
+    async def _arrived(self, keys: Sequence[bytes]) -> None:
+        """Returns when all are here, or when that took too long.
+
+        The race "feedback first": a response's last byte reaches the client before its record reaches the disk,
+        so feedback on it may be here before it. Unknown and foreign ids wait as long, and so look the same.
+        """
+        waits = {key: self._loop.create_future() for key in keys}
+        for key, wait in waits.items():
+            self._awaited.setdefault(key, []).append(wait)
+        try:
+            # Looked at only now that we would be told: in the other order one could slip through between.
+            missing = [wait for key, wait in waits.items() if key not in self._responses]
+            if missing:
+                await asyncio.wait(missing, timeout=self._options.wait_s)
+        finally:
+            for key, wait in waits.items():
+                wait.cancel()
+                self._awaited[key].remove(wait)
+                if not self._awaited[key]:
+                    del self._awaited[key]
+
+    def _stored(self, key: bytes) -> None:
+        """On the commit thread; the loop may be gone already when the last record is kept."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._wake, key)
+
+    def _wake(self, key: bytes) -> None:
+        for wait in self._awaited.get(key, ()):
+            if not wait.done():
+                wait.set_result(None)
+
+    def _page(self, tenant: str, since: Offset, limit: int) -> Page:
+        events: list[FeedbackEvent] = []
+        after = since
+        for offset, entry in islice(self._log.read(since), PAGE_LINES):
+            after = offset._replace(line=offset.line + 1)
+            if entry.event is not None and entry.event.tenant == tenant:
+                events.append(entry.event)
+                if len(events) == limit:
+                    break
+        return Page(tuple(events), after)
+
+
+def _check(said: FeedbackInput, responses: dict[str, ResponseRecord], index: int, count: int) -> None:
+    """Raises ``InvalidValue`` where an answer does not exist, or those compared are to different prompts."""
+    param = field_path(index, count, "value" if isinstance(said, Ranking) else "target")
+    prompts = set()
+    for answer in answers(said):
+        record = responses[answer.response_id]
+        if answer.choice >= len(record.choices):
+            raise InvalidValue(f"{param}: response {record.id} has no choice {answer.choice}", param=param)
+        prompts.add(record.prompt(answer.choice))
+    if len(prompts) > 1:
+        raise InvalidValue(f"{param}: only answers to the same prompt can be compared", param=param)

@@ -1,0 +1,66 @@
+"""The body of ``POST /v1/feedback``, parsed: one event or a batch, or an error that names the field."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from service.errors import InvalidValue, QuickchangeError, UnknownParameter
+from service.feedback.events import KINDS, FeedbackInput
+
+_INPUT: TypeAdapter[FeedbackInput] = TypeAdapter(FeedbackInput)
+
+BATCH = "events"
+
+
+def parse_inputs(body: dict[str, object], most: int) -> tuple[FeedbackInput, ...]:
+    """The events of a JSON object: itself one, or ``{"events": [...]}`` with 1 to ``most``.
+
+    Raises ``InvalidValue`` or ``UnknownParameter`` with a ``param`` such as ``events[3].target.choice``.
+    """
+    if BATCH not in body:
+        return (_input(body, ""),)
+    events = body[BATCH]
+    other = next((name for name in body if name != BATCH), None)
+    if other is not None:
+        raise UnknownParameter(f"{_shown(other)}: a batch has the field events and no other", param=_shown(other))
+    if not isinstance(events, list) or not 1 <= len(events) <= most:
+        raise InvalidValue(f"events: must be a list of 1 to {most} events", param=BATCH)
+    return tuple(_input(event, f"{BATCH}[{i}]") for i, event in enumerate(events))
+
+
+def field_path(index: int, count: int, field: str) -> str:
+    """How an error names ``field`` of event ``index`` of ``count``."""
+    return field if count == 1 else f"{BATCH}[{index}].{field}"
+
+
+def _input(event: object, path: str) -> FeedbackInput:
+    try:
+        return _INPUT.validate_python(event)
+    except ValidationError as error:
+        raise _first(error, path) from error
+
+
+def _first(error: ValidationError, path: str) -> QuickchangeError:
+    # An unknown field is told first: it is often a misspelt one whose absence is told too.
+    details = error.errors(include_url=False, include_input=False, include_context=False)
+    detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
+    param = _param(detail, path)
+    if detail["type"] == "extra_forbidden":
+        return UnknownParameter(f"{param}: there is no such field", param=param)
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        param = f"{path}.kind" if path else "kind"
+        return InvalidValue(f"{param}: must be one of {', '.join(KINDS)}", param=param)
+    reason = detail["msg"].removeprefix("Value error, ")
+    return InvalidValue(f"{param or 'body'}: {reason[:1].lower()}{reason[1:]}", param=param or None)
+
+
+def _param(detail: ErrorDetails, path: str) -> str:
+    steps = detail["loc"]
+    for step in steps[1:] if steps and steps[0] in KINDS else steps:  # the first is the union's tag
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    return _shown(path)
+
+
+def _shown(path: str) -> str:
+    return path[:200].encode("utf-8", "replace").decode()
