@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 
+from service.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp, Ready
 from service.logs import configure_logs
 from service.replica import EngineReplica, Parts
@@ -31,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 HEALTH_PERIOD_S = 2.0
 HEALTH_TIMEOUT_S = 10.0
-DRAIN_S = 8.0
-"""How long a replica that is stopped waits for its requests."""
 ANNOUNCE_S = 15.0
 """How often the registry is told of the base again: it may have come back empty."""
 ANNOUNCE_RETRY_S = 2.0

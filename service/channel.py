@@ -29,7 +29,12 @@ LAST_FRAME_S = 5.0
 REATTACH_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a broken stream is opened again."""
 ATTEMPTS = 2
+STOPPING = "The service is stopping."
 STOPPING_RETRY_S = 5.0
+DRAIN_S = 8.0
+"""How long running requests may take to finish once the service stops."""
+LAST_WORDS_S = 1.0
+"""How long before the end of that the rest are failed, so that their clients hear it."""
 
 T = TypeVar("T")
 
@@ -84,7 +89,7 @@ class Dispatcher:
         Raises ``ReplicaFailed``, ``DeadlineExceeded`` or what the replica refused with.
         """
         if self.refusing:
-            raise NotReady("The service is stopping.", retry_after_s=STOPPING_RETRY_S)
+            raise NotReady(STOPPING, retry_after_s=STOPPING_RETRY_S)
         deadline = time.monotonic() + request.deadline_s
         delivered = False
         for attempt in range(1, ATTEMPTS + 1):
@@ -100,14 +105,15 @@ class Dispatcher:
                     raise
                 logger.warning("replica lost before the first token: retrying", extra=_id(request))
 
-    def refuse_new(self) -> None:
-        """Take no new request; the running ones go on."""
-        self.refusing = True
+    def drain(self) -> None:
+        """Take no new request; the running ones go on, and those that take too long end as ``NotReady``."""
+        if not self.refusing:
+            self.refusing = True
+            self._loop.call_later(DRAIN_S - LAST_WORDS_S, self._fail_all, NotReady(STOPPING))
 
     async def close(self) -> None:
-        """Drop every stream; requests still running end as ``ReplicaFailed``."""
-        for pending in self._pending.values():
-            _fail(pending, ReplicaFailed("The service is stopping."))
+        """Drop every stream; requests still running end as ``NotReady``."""
+        self._fail_all(NotReady(STOPPING))
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -215,6 +221,10 @@ class Dispatcher:
         """Close the stream of a replica that left, once nothing of ours runs there."""
         if not any(self._on(replica_id)) and (stream := self._streams.pop(replica_id, None)):
             stream.cancel()
+
+    def _fail_all(self, error: QuickchangeError) -> None:
+        for pending in self._pending.values():
+            _fail(pending, error)
 
     def _on(self, replica_id: str) -> list[_Pending]:
         return [pending for pending in self._pending.values() if pending.replica_id == replica_id]

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
+
+from service.keeper import die_with_parent
 
 logger = logging.getLogger(__name__)
 
 BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 STEADY_S = 10.0
 """A child that lived this long starts its pauses from the first again."""
-STOP_S = 4.0
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _die_with_parent() -> None:
-    # Best effort, Linux only: the signal comes when the thread that started the child ends, so that thread stays.
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+STOP_S = 2.0
 
 
 class Child:
-    """One supervised process. In a session of its own: a Ctrl-C at the terminal reaches only its parent."""
+    """One supervised process."""
 
     def __init__(self, name: str, command: Sequence[str]) -> None:
         self._name = name
@@ -69,8 +64,8 @@ class Child:
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
+            # One system call. The signal comes when the thread that started the child ends, so this one stays.
+            preexec_fn=partial(die_with_parent, signal.SIGTERM),
         )
         self.starts += 1
         if self._stopping.is_set():  # stop() may have looked before there was a process

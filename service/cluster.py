@@ -8,20 +8,18 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from service.channel import DRAIN_S
 from service.settings import Settings
 
 APPLICATION = "quickchange"
-DRAIN_S = 8.0
-"""How long running requests may take to finish once the service stops."""
-SHUTDOWN_S = DRAIN_S + 3.0
+SHUTDOWN_S = DRAIN_S + 2.0
 """Most of the 15 s that a stop may take goes to draining; the rest is for Ray and for what lingers."""
-KILL_S = 1.0
+REFUSE_S = 1.0
+RAY_S = 2.0
 SERVE_LOGS: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
 OBJECT_STORE_BYTES = 100 << 20
 """Nothing of ours goes through the object store; Ray wants at least 75 MiB."""
@@ -61,7 +59,6 @@ class Cluster:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._known: set[psutil.Process] = set()
 
     def start(self) -> Path:
         """Start Ray and an empty Serve; returns the directory of their logs."""
@@ -86,7 +83,6 @@ class Cluster:
             http_options=HTTPOptions(host=self._settings.host, port=0),
             logging_config=LoggingConfig(**SERVE_LOGS),
         )
-        self._known |= set(_descendants())
         return Path(context.address_info["session_dir"]) / "logs"
 
     def run(self, application: object) -> None:
@@ -94,19 +90,13 @@ class Cluster:
         from ray import serve
 
         serve.run(application, name=APPLICATION, route_prefix="/", logging_config=SERVE_LOGS)
-        self._known |= set(_descendants())
 
     def stop(self) -> None:
-        """Finish running requests within ``DRAIN_S``, end Serve and Ray; ``kill`` must follow."""
-        self._known |= set(_descendants())
+        """Finish running requests within ``DRAIN_S``, then end Serve and Ray; may leave processes behind."""
         # Ray tells the driver on stdout that the controller, which ends itself, has died.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             _within(SHUTDOWN_S, _end_serve)
-            _within(KILL_S * 2, _end_ray)
-
-    def kill(self) -> None:
-        """End now whatever is left of it, and of anything else below this process."""
-        _kill(self._known | set(_descendants()))
+            _within(RAY_S, _end_ray)
 
 
 def _end_serve() -> None:
@@ -123,7 +113,7 @@ async def _drain_and_end() -> None:
     if not ray.is_initialized():
         return
     with contextlib.suppress(RayServeException, RayError, TimeoutError):  # it may not run, and goes away in any case
-        async with asyncio.timeout(KILL_S):
+        async with asyncio.timeout(REFUSE_S):
             await serve.get_app_handle(APPLICATION).drain.remote()
     await serve.shutdown_async()
 
@@ -135,27 +125,7 @@ def _end_ray() -> None:
 
 
 def _within(limit_s: float, work: Callable[[], None]) -> None:
-    """Run ``work`` for at most ``limit_s``; what it leaves undone is killed afterwards."""
+    """Run ``work`` for at most ``limit_s``."""
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     thread.join(limit_s)
-
-
-def _descendants() -> Iterator[psutil.Process]:
-    """All processes below us. Ray's are our children until the raylet dies, hence ``Cluster._known``."""
-    yield from psutil.Process().children(recursive=True)
-
-
-def _kill(processes: set[psutil.Process]) -> None:
-    for process in processes:
-        try:
-            process.terminate()
-        except psutil.NoSuchProcess:
-            continue
-    _, alive = psutil.wait_procs(processes, timeout=KILL_S)
-    for process in alive:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(alive, timeout=KILL_S)

@@ -125,8 +125,8 @@ class Gateway:
         self._app = open_http(settings, served, self._dispatcher.generate, self.ready)
 
     async def drain(self) -> None:
-        """Refuse new requests; the running ones go on."""
-        self._dispatcher.refuse_new()
+        """Refuse new requests; the running ones have ``channel.DRAIN_S`` to end."""
+        self._dispatcher.drain()
 
     async def ready(self) -> bool:
         """Whether new requests are taken, and a replica answers and is well."""

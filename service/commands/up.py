@@ -21,15 +21,16 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
 from service.base import PreparedBase, prepare_base
+from service.channel import DRAIN_S
 from service.child import Child
-from service.cluster import DRAIN_S, Cluster
+from service.cluster import Cluster
 from service.errors import QuickchangeError
+from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.settings import Settings
 
 REGISTRY_S = 30.0
 READY_S = 120.0
 POLL_S = 0.1
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 T = TypeVar("T")
 
@@ -69,8 +70,12 @@ def up(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         _say(f"quickchange up: {error}")
         return 2
+    return keep(lambda: _serve(Settings.model_validate(settings.model_dump())))
+
+
+def _serve(settings: Settings) -> int:
     try:
-        _serve(Settings.model_validate(settings.model_dump()))
+        _run(settings)
     except Interrupted:
         _say("stopped")
     except (CannotStart, QuickchangeError) as error:
@@ -79,13 +84,13 @@ def up(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _serve(settings: Settings) -> None:
+def _run(settings: Settings) -> None:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         stop = _signals(stack)
         _need_port(settings.host, settings.port, "--port")
         worker, cluster = _Worker(), Cluster(settings)
-        stack.callback(cluster.kill)
+        stack.callback(end_descendants)
         if settings.registry_url is None:
             _need_port("127.0.0.1", settings.registry_port, "--registry-port")
             stack.enter_context(_only_one(settings.data_dir))
@@ -128,14 +133,8 @@ def _reason(account: str) -> str:
 def _prepare(settings: Settings) -> PreparedBase:
     """In a process of its own: converting a base takes memory that this one would hold for ever."""
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawn, initializer=_ignore_signals) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
         return pool.submit(prepare_base, settings, _say).result()
-
-
-def _ignore_signals() -> None:
-    # A Ctrl-C at the terminal reaches the child too; its parent ends it.
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
 
 
 def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> None:

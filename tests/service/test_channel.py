@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import TypeVar
 
 import pytest
 
 from service import channel
 from service.channel import Dispatcher
-from service.errors import AdapterFailed, DeadlineExceeded, InternalError, Overloaded, ReplicaFailed
+from service.errors import AdapterFailed, DeadlineExceeded, InternalError, NotReady, Overloaded, ReplicaFailed
 from service.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
+
+T = TypeVar("T")
 
 
 class FakeReplica:
@@ -78,7 +81,7 @@ class FakeTransport:
         self.aborted.append(request_id)
         self.replicas[replica_id].host.abort(request_id)
 
-    async def _unless_pulled(self, replica: FakeReplica, work) -> Failure | None:  # type: ignore[no-untyped-def,type-arg]
+    async def _unless_pulled(self, replica: FakeReplica, work: Awaitable[T]) -> T:
         working = asyncio.ensure_future(work)
         pulled = asyncio.create_task(replica.pulled.wait())
         try:
@@ -100,9 +103,10 @@ async def transport() -> AsyncIterator[FakeTransport]:
         await replica.host.stop()
 
 
-def request(id: str = "r", *, tokens: int = 5, n: int = 1, **more) -> GenerateRequest:  # type: ignore[no-untyped-def]
-    defaults = {"adapter": None, "deadline_s": 20.0} | more
-    return GenerateRequest(id, "acme", prompt=(1, 2), sampling=SamplingParams(max_tokens=tokens), n=n, **defaults)
+def request(
+    id: str = "r", *, tokens: int = 5, n: int = 1, adapter: AdapterRef | None = None, deadline_s: float = 20.0
+) -> GenerateRequest:
+    return GenerateRequest(id, "acme", adapter, (1, 2), SamplingParams(max_tokens=tokens), deadline_s, n)
 
 
 async def answer(transport: FakeTransport, asked: GenerateRequest) -> list[Event]:
@@ -199,8 +203,7 @@ async def test_an_engine_that_dies_is_an_error_and_no_token_is_made_up(transport
     events = await anext(generating)
     replica.loops[0]._commands.append(lambda: (_ for _ in ()).throw(RuntimeError("dead")))
     with pytest.raises(ReplicaFailed):
-        async for more in generating:
-            events += more
+        events += [event async for more in generating for event in more]
     assert all(event.finish is not FinishReason.FAILED for event in events)
 
 
@@ -235,3 +238,20 @@ async def test_ids_are_unique(transport: FakeTransport) -> None:
     with pytest.raises(InternalError):
         await answer(transport, request())
     await generating.aclose()
+
+
+async def test_draining_finishes_what_runs_and_takes_nothing_new(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "DRAIN_S", channel.LAST_WORDS_S + 0.5)
+    transport.start("a")
+    short = asyncio.create_task(answer(transport, request("short", tokens=50)))
+    endless = asyncio.create_task(answer(transport, request("endless", tokens=100_000)))
+    await until(lambda: transport.replicas["a"].loops[0].alive == 2)
+    transport.dispatcher.drain()
+    with pytest.raises(NotReady):
+        await answer(transport, request("new"))
+    assert tokens(await short) == expected(request(tokens=50))
+    with pytest.raises(NotReady):
+        await endless
+    await until(lambda: transport.replicas["a"].loops[0].alive == 0)

@@ -52,10 +52,15 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 def request(
-    id: str = "r", *, prompt: tuple[int, ...] = (1, 2), tokens: int = 5, n: int = 1, **more
-) -> GenerateRequest:  # type: ignore[no-untyped-def]
-    defaults = {"adapter": None, "deadline_s": 10.0} | more
-    return GenerateRequest(id, "acme", prompt=prompt, sampling=SamplingParams(max_tokens=tokens), n=n, **defaults)
+    id: str = "r",
+    *,
+    prompt: tuple[int, ...] = (1, 2),
+    tokens: int = 5,
+    n: int = 1,
+    adapter: AdapterRef | None = None,
+    deadline_s: float = 10.0,
+) -> GenerateRequest:
+    return GenerateRequest(id, "acme", adapter, prompt, SamplingParams(max_tokens=tokens), deadline_s, n)
 
 
 async def test_every_choice_comes_whole_and_ends_once(bench: Bench) -> None:

@@ -1,0 +1,151 @@
+"""The whole loop in real processes: ready, answer, push, promote, survive deaths."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+
+from tests.acceptance.up import Up, eventually
+
+pytestmark = pytest.mark.acceptance
+
+BASE = "smollm2-135m-instruct"
+BACK_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def client(up: Up) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{up.url}/v1", api_key="none", max_retries=0, timeout=60.0) as client:
+        yield client
+
+
+def ask(client: openai.OpenAI, model: str) -> tuple[str, Mapping[str, str]]:
+    """A greedy answer, and the headers it came with."""
+    answer = client.chat.completions.with_raw_response.create(
+        model=model,
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
+        max_tokens=12,
+        temperature=0,
+    )
+    return answer.parse().choices[0].message.content or "", answer.headers
+
+
+def knows(client: openai.OpenAI, model: str) -> bool:
+    try:
+        client.models.retrieve(model)
+    except openai.NotFoundError:
+        return False
+    return True
+
+
+def test_the_base_answers_the_official_client(client: openai.OpenAI) -> None:
+    assert BASE in [model.id for model in client.models.list()]
+    content, headers = ask(client, BASE)
+    assert "Paris" in content
+    assert headers["x-adapter"] == BASE
+    streamed = client.chat.completions.create(
+        model=BASE,
+        messages=[{"role": "user", "content": "What is the capital of France?"}],
+        max_tokens=12,
+        temperature=0,
+        stream=True,
+    )
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed) == content
+
+
+def test_an_adapter_is_pushed_promoted_and_answers(up: Up, client: openai.OpenAI, folders: list[Path]) -> None:
+    base_answer, _ = ask(client, BASE)
+    up.quickchange("push", str(folders[0]), "default/x")
+    eventually(lambda: knows(client, "default/x"))
+    first, headers = ask(client, "default/x")
+    assert headers["x-adapter"] == "default/x@1"
+    assert first != base_answer
+    up.quickchange("push", str(folders[1]), "default/x")
+    assert ask(client, "default/x")[0] == first
+    up.quickchange("promote", "default/x@2")
+    second, headers = eventually(
+        lambda: ask(client, "default/x"), until=lambda answer: answer[1]["x-adapter"] == "default/x@2"
+    )
+    assert second != first
+    assert headers["x-adapter-digest"].startswith("sha256:")
+    again, headers = ask(client, "default/x@1")
+    assert (again, headers["x-adapter"]) == (first, "default/x@1")
+
+
+def test_no_registry_no_matter(up: Up, client: openai.OpenAI, folders: list[Path]) -> None:
+    up.quickchange("push", str(folders[0]), "default/resident")
+    eventually(lambda: knows(client, "default/resident"))
+    before, _ = ask(client, "default/resident")
+    (registry,) = up.processes("adapters_registry")
+    registry.kill()
+    registry.wait()
+    assert ask(client, "default/resident")[0] == before
+    assert httpx.get(f"{up.url}/ready").status_code == 200
+    # Nobody helps: it is started again, and the gateway follows it again.
+    eventually(lambda: httpx.get(f"{up.registry}/health").status_code == 200)
+    up.quickchange("push", str(folders[1]), "default/after")
+    eventually(lambda: knows(client, "default/after"))
+    assert ask(client, "default/after")[1]["x-adapter"] == "default/after@1"
+
+
+def test_a_killed_replica_leaves_nobody_waiting(up: Up, client: openai.OpenAI) -> None:
+    started = threading.Semaphore(0)
+
+    def stream() -> str:
+        """How a long stream ended."""
+        chunks = client.completions.create(
+            model=BASE, prompt="Once", max_tokens=1500, stream=True, extra_body={"ignore_eos": True}
+        )
+        try:
+            for at, _ in enumerate(chunks):
+                if at == 1:
+                    started.release()
+        except openai.APIError as error:
+            return str(error.code)
+        return "finished"
+
+    with ThreadPoolExecutor(9) as pool:
+        streams = [pool.submit(stream) for _ in range(8)]
+        for _ in streams:
+            assert started.acquire(timeout=60)
+        (replica,) = up.processes("EngineReplica")
+        replica.kill()
+        killed_at = time.monotonic()
+        late = pool.submit(ask, client, BASE)  # before its first token: answered by the successor
+        assert {one.result(60) for one in streams} == {"replica_failed"}
+        assert "Paris" in late.result(60)[0]
+        assert time.monotonic() - killed_at < BACK_S
+    assert eventually(lambda: httpx.get(f"{up.url}/ready").status_code == 200, BACK_S)
+
+
+def test_a_killed_gateway_comes_back(up: Up, client: openai.OpenAI) -> None:
+    (gateway,) = up.processes("ServeReplica:quickchange:Gateway")
+    gateway.kill()
+    gateway.wait()
+    eventually(lambda: httpx.get(f"{up.url}/ready").status_code == 200, BACK_S)
+    assert "Paris" in ask(client, BASE)[0]
+
+
+def test_a_second_start_is_told_what_is_in_the_way(up: Up, tmp_path: Path) -> None:
+    elsewhere = Up(tmp_path / "data", tmp_path / "log", registry_port=up.registry_port)
+    same_data = Up(up.data_dir, tmp_path / "log")
+    same_port = Up(tmp_path / "data", tmp_path / "log", port=up.port)
+    for wrong, reason in [
+        (same_port, f"cannot listen on 127.0.0.1:{up.port}"),
+        (elsewhere, f"cannot listen on 127.0.0.1:{up.registry_port}"),
+        (same_data, f"another `quickchange up` uses {up.data_dir}"),
+    ]:
+        done = subprocess.run(wrong.command(), capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1
+        assert reason in done.stderr
+    done = subprocess.run(same_port.command("--engine.threads", "0"), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "--engine.threads" in done.stderr
