@@ -1,4 +1,4 @@
-"""What people say of answers, and what was answered: the values that the feedback log keeps."""
+"""What the feedback log keeps: events, and the responses they speak of."""
 
 from __future__ import annotations
 
@@ -8,145 +8,20 @@ from hashlib import blake2b
 from typing import Annotated, Literal, NamedTuple
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from adapters_registry.manifest import Digest, Name
+from service.feedback.said import MAX_CHOICES, FeedbackInput, Label, ResponseId
 from service.values import FinishReason, SamplingParams
 
-MAX_CHOICES = 1024
 MAX_TEXT = 1 << 22
 """Characters of a prompt's or an answer's text."""
-MAX_CORRECTION = 1 << 18
-MAX_COMMENT = 1 << 14
-STARS = 5
 
-Label = Annotated[str, Field(min_length=1, max_length=128)]
-ResponseId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,159}$")]
-Choice = Annotated[int, Field(strict=True, ge=0, lt=MAX_CHOICES)]
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-# -- what a client says ---------------------------------------------------------------------------------------
-
-
-class Answer(_Value):
-    """One choice of one response."""
-
-    response_id: ResponseId
-    choice: Choice = 0
-
-
-class Pair(_Value):
-    """Two answers to the same prompt."""
-
-    a: Answer
-    b: Answer
-
-    @model_validator(mode="after")
-    def _differ(self) -> Pair:
-        if self.a == self.b:
-            raise ValueError("a and b are the same answer: a preference needs two")
-        return self
-
-
-class Response(_Value):
-    """All choices of one response."""
-
-    response_id: ResponseId
-
-
-class _Said(_Value):
-    source: Label = "api"
-    """Who or what judged, in the client's own words: ``chat``, ``reviewers``, ``judge:v2``…"""
-    idempotency_key: Label | None = None
-    """An event sent again under the same key counts once; None counts each time."""
-
-
-class Rating(_Said):
-    """One to five stars."""
-
-    kind: Literal["rating"]
-    target: Answer
-    value: Annotated[int, Field(strict=True, ge=1, le=STARS)]
-
-
-class Binary(_Said):
-    """Good (true) or bad."""
-
-    kind: Literal["binary"]
-    target: Answer
-    value: Annotated[bool, Field(strict=True)]
-
-
-class Preference(_Said):
-    """Which of two answers is the better one."""
-
-    kind: Literal["preference"]
-    target: Pair
-    value: Literal["a", "b", "tie", "both_bad"]
-
-
-class Ranking(_Said):
-    """A response's choices, best first; choices left out are not ranked."""
-
-    kind: Literal["ranking"]
-    target: Response
-    value: Annotated[tuple[Choice, ...], Field(min_length=2, max_length=64)]
-
-    @field_validator("value")
-    @classmethod
-    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(value)) < len(value):
-            raise ValueError("names a choice twice")
-        return value
-
-
-class Correction(_Said):
-    """The answer as it should have been."""
-
-    kind: Literal["correction"]
-    target: Answer
-    value: Annotated[str, Field(min_length=1, max_length=MAX_CORRECTION)]
-
-
-class Comment(_Said):
-    """Words on an answer; not used for training."""
-
-    kind: Literal["comment"]
-    target: Answer
-    value: Annotated[str, Field(min_length=1, max_length=MAX_COMMENT)]
-
-
-FeedbackInput = Annotated[
-    Rating | Binary | Preference | Ranking | Correction | Comment,
-    Field(discriminator="kind"),
-]
-"""What a client may say. What was asked and answered, and by which weights, is never taken from it."""
-
-KINDS: tuple[str, ...] = ("rating", "binary", "preference", "ranking", "correction", "comment")
-
-
-def answers(said: FeedbackInput) -> tuple[Answer, ...]:
-    """The answers that ``said`` speaks of; a pair's a before b, a ranking's best first."""
-    match said:
-        case Preference():
-            return (said.target.a, said.target.b)
-        case Ranking():
-            return tuple(Answer(response_id=said.target.response_id, choice=choice) for choice in said.value)
-        case _:
-            return (said.target,)
-
-
-def fingerprint(said: FeedbackInput) -> bytes:
-    """8 bytes by which an event sent again is told from another one under the same key."""
-    return blake2b(said.model_dump_json().encode(), digest_size=8).digest()
-
-
-# -- what was answered ----------------------------------------------------------------------------------------
 
 
 class Turn(_Value):
@@ -172,7 +47,7 @@ class Adapter(_Value):
     digest: Digest
 
 
-class Said(_Value):
+class Given(_Value):
     """One choice of a response, as the client got it."""
 
     text: Text
@@ -191,7 +66,7 @@ class ResponseRecord(_Value):
     base_digest: Digest
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=MAX_CHOICES)]
     """Each has the same number of choices: choice j of prompt i is choice i × n + j."""
-    choices: Annotated[tuple[Said, ...], Field(min_length=1, max_length=MAX_CHOICES)]
+    choices: Annotated[tuple[Given, ...], Field(min_length=1, max_length=MAX_CHOICES)]
     sampling: SamplingParams
     stops: tuple[Annotated[str, Field(max_length=4096)], ...] = ()
     created_at: AwareDatetime
@@ -210,9 +85,6 @@ class ResponseRecord(_Value):
     def prompt(self, choice: int) -> Prompt:
         """What ``choice`` answers."""
         return self.prompts[choice * len(self.prompts) // len(self.choices)]
-
-
-# -- what is kept ---------------------------------------------------------------------------------------------
 
 
 class Author(NamedTuple):

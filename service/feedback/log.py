@@ -16,8 +16,9 @@ from service.errors import IdempotencyConflict, InvalidValue, StorageFailed
 from service.feedback import format as layout
 from service.feedback.commit import Committed, GroupCommit
 from service.feedback.disk import Disk
-from service.feedback.events import ENTRY, FeedbackEvent, LogEntry, ResponseRecord, fingerprint
+from service.feedback.events import ENTRY, FeedbackEvent, LogEntry, ResponseRecord
 from service.feedback.reading import START, Offset
+from service.feedback.said import fingerprint
 from service.feedback.segments import SegmentLog
 from service.feedback.wire import field_path
 from service.settings import FeedbackOptions
@@ -185,7 +186,7 @@ class FeedbackLog:
 
     def _remember_latest(self) -> None:
         """Fill ``_seen`` and ``_copied`` from the newest segments, as far as they are bounded."""
-        for segment in self._segments.read_segments_backwards():
+        for segment in self._segments.newest_first():
             keyed: dict[bytes, bytes] = {}
             for offset, record in segment:
                 entry = parse_entry(record, offset)

@@ -22,6 +22,8 @@ from service.settings import FeedbackOptions
 _RECORD = TypeAdapter(ResponseRecord)
 
 MAX_RECORD_BYTES = 8 << 20
+MAX_READ_BYTES = 24 << 20
+"""Fits, with a batch of events, into one frame of the feedback log."""
 
 
 class ResponseLog:
@@ -72,11 +74,20 @@ class ResponseLog:
         return key in self._offsets
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, ResponseRecord]:
-        """The records that are here, by ``response_key``. Reads the disk."""
+        """The records that are here, by ``response_key``. Reads the disk.
+
+        Raises ``InvalidValue`` where they are more than one batch of feedback may speak of.
+        """
         with self._lock:
             offsets = {key: self._offsets[key] for key in keys if key in self._offsets}
-        lines = self._segments.read_at(offsets.values())
-        return {key: _parse(lines[offset], offset) for key, offset in offsets.items() if offset in lines}
+        records: dict[Offset, ResponseRecord] = {}
+        nbytes = 0
+        for offset, line in self._segments.read_at(offsets.values()):
+            nbytes += len(line)
+            if nbytes > MAX_READ_BYTES:
+                raise InvalidValue("events: they speak of too many and too long responses: send fewer at once")
+            records[offset] = _parse(line, offset)
+        return {key: records[offset] for key, offset in offsets.items() if offset in records}
 
     def close(self) -> None:
         """Commit what was submitted, then give the directory up."""

@@ -97,30 +97,25 @@ class SegmentLog:
         last, end = self._tail
         with storage_errors("reading the feedback log"):
             for number in range(max(self._first, since.segment), last + 1):
-                path = segment_path(self._directory, number)
-                size = end if number == last else path.stat().st_size
+                size = end if number == last else self._size(number)
                 yield from read_segment(self._directory, number, since, size)
 
-    def read_segments_backwards(self) -> Iterator[Iterator[Entry]]:
-        """The segments' records, newest segment first."""
+    def newest_first(self) -> Iterator[Iterator[Entry]]:
+        """Each segment's records, in their order; the newest segment first."""
         for number in range(self._tail[0], self._first - 1, -1):
-            yield self.read_segment(number)
+            with storage_errors("reading the feedback log"):
+                yield read_segment(self._directory, number, START, self._size(number))
 
-    def read_segment(self, number: int) -> Iterator[Entry]:
-        path = segment_path(self._directory, number)
-        with storage_errors("reading the feedback log"):
-            size = self._tail[1] if number == self._tail[0] else path.stat().st_size
-            yield from read_segment(self._directory, number, START, size)
-
-    def read_at(self, offsets: Iterable[Offset]) -> dict[Offset, bytes]:
-        """The records at ``offsets``; each frame is read once. One whose segment was dropped is left out."""
-        found: dict[Offset, bytes] = {}
+    def read_at(self, offsets: Iterable[Offset]) -> Iterator[Entry]:
+        """The records at ``offsets``, in order; each frame is read once. Those of a dropped segment are left out."""
         with storage_errors("reading the feedback log"):
             for (number, position), group in groupby(sorted(set(offsets)), key=lambda offset: offset[:2]):
-                with suppress(FileNotFoundError):
+                try:
                     records = read_frame(segment_path(self._directory, number), number, position)
-                    found |= {offset: records[offset.line] for offset in group}
-        return found
+                except FileNotFoundError:
+                    continue
+                for offset in group:
+                    yield Entry(offset, records[offset.line])
 
     def close(self) -> None:
         os.close(self._file)
@@ -130,6 +125,11 @@ class SegmentLog:
         """``<SegmentLog feedback: segments 1–3, 1834 bytes in the last>``"""
         number, position = self._tail
         return f"<SegmentLog {self._directory.name}: segments {self._first}–{number}, {position} bytes in the last>"
+
+    def _size(self, number: int) -> int:
+        """Bytes of the segment that are durable."""
+        last, end = self._tail
+        return end if number == last else segment_path(self._directory, number).stat().st_size
 
     # -- opening ----------------------------------------------------------------------------------------------
 

@@ -11,18 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.errors import InvalidValue, ResponseNotFound
-from service.feedback.events import (
-    Author,
-    FeedbackEvent,
-    FeedbackInput,
-    Ranking,
-    ResponseRecord,
-    answers,
-    event_of,
-)
+from service.feedback.events import Author, FeedbackEvent, ResponseRecord, event_of
 from service.feedback.log import FeedbackLog, Receipt
 from service.feedback.reading import START, Offset
 from service.feedback.responses import ResponseLog, response_key
+from service.feedback.said import FeedbackInput, Ranking, answers
 from service.feedback.wire import field_path
 from service.settings import FeedbackOptions
 

@@ -6,7 +6,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.errors import InvalidValue, QuickchangeError, UnknownParameter
-from service.feedback.events import KINDS, FeedbackInput
+from service.feedback.said import KINDS, FeedbackInput
 
 _INPUT: TypeAdapter[FeedbackInput] = TypeAdapter(FeedbackInput)
 

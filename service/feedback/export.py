@@ -1,0 +1,201 @@
+"""The feedback log to files of training rows, with a manifest that says what they are made of.
+
+::
+
+    out/conversational-train.jsonl       rows whose prompt is a conversation
+    out/conversational-held_out.jsonl    the prompts that training does not see
+    out/standard-train.jsonl             rows whose prompt is a text
+    out/standard-held_out.jsonl
+    out/manifest.json                    written last: where it is, the export is whole
+
+A file that would be empty is not there. The same log and selection give the same bytes. Which prompts are held
+out depends on the prompt alone, so it is the same in every format and after every further export.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from hashlib import blake2b, sha256
+from pathlib import Path
+
+from service.durable import write_whole
+from service.errors import InvalidValue, StorageFailed
+from service.feedback.disk import storage_errors
+from service.feedback.events import FeedbackEvent, Prompt, ResponseRecord
+from service.feedback.log import parse_entry
+from service.feedback.manifest import ExportedFile, Manifest, Selection, Split
+from service.feedback.reading import START, Offset, read_directory, read_frame, segment_path
+from service.feedback.row_files import RowFiles
+from service.feedback.rows import COLUMNS, Answered, Left, rows
+from service.feedback.said import Answer, answers
+
+NOT_SELECTED, SENT_TWICE, SUPERSEDED, DUPLICATE = "not_selected", "sent_twice", "superseded", "duplicate"
+"""Reasons of ``Manifest.left`` besides those of ``Left``: of no adapter asked for; the same event once more;
+judged anew by the same person; the same row once more."""
+
+
+def export(events: Path, selection: Selection, out: Path) -> Manifest:
+    """Write the feedback in the log directory ``events`` to ``out``, which must be empty or absent.
+
+    The service may go on meanwhile; what it appends after the start is left out. Takes some 500 bytes of memory
+    for each event. Raises ``InvalidValue``, ``StorageFailed``, ``StorageFull``.
+    """
+    if not events.is_dir():
+        raise InvalidValue(f"{events} is no feedback log: set data_dir to the service's", param="data_dir")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InvalidValue(f"{out} is not an empty directory: name a new one", param="out")
+    with storage_errors("writing the export"):
+        out.mkdir(parents=True, exist_ok=True)
+        tally = _Tally()
+        log = _Log(events)
+        with RowFiles(out, selection.format) as files:
+            for event in log.counting(selection, tally):
+                _export_event(event, log, selection, tally, files)
+            manifest = tally.manifest(selection, files.publish())
+        write_whole(out / "manifest.json", [manifest.model_dump_json(indent=2).encode(), b"\n"])
+    return manifest
+
+
+def split_of(prompt: Prompt, held_out: float) -> Split:
+    """Where a prompt belongs, by the hash of its texts alone."""
+    texts = (
+        prompt if isinstance(prompt, str) else [turn if isinstance(turn, int) else turn.content for turn in prompt]
+    )
+    digest = sha256(json.dumps(texts).encode()).digest()
+    return "held_out" if int.from_bytes(digest[:8]) < held_out * 2**64 else "train"
+
+
+@dataclass
+class _Tally:
+    """What the manifest will say."""
+
+    events: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    times: list[datetime] = field(default_factory=list)
+    """The oldest and the newest."""
+    adapters: Counter[str] = field(default_factory=Counter)
+    bases: Counter[str] = field(default_factory=Counter)
+
+    def used(self, event: FeedbackEvent, records: list[ResponseRecord]) -> None:
+        times = [*self.times, event.created_at]
+        self.times = [min(times), max(times)]
+        self.adapters.update({record.digest for record in records})
+        self.bases.update({record.base_digest for record in records})
+
+    def manifest(self, selection: Selection, files: tuple[ExportedFile, ...]) -> Manifest:
+        return Manifest(
+            selection=selection,
+            columns=COLUMNS[selection.format],
+            files=files,
+            rows=sum(file.rows for file in files),
+            events=self.events,
+            left=dict(sorted(self.left.items())),
+            first=self.times[0] if self.times else None,
+            last=self.times[-1] if self.times else None,
+            adapters=dict(sorted(self.adapters.items())),
+            bases=dict(sorted(self.bases.items())),
+        )
+
+
+def _export_event(event: FeedbackEvent, log: _Log, selection: Selection, tally: _Tally, files: RowFiles) -> None:
+    targets = answers(event.said)
+    records = [log.response(answer) for answer in targets]
+    if selection.adapters and not any(_names(record) & set(selection.adapters) for record in records):
+        tally.left[NOT_SELECTED] += 1
+        return
+    tally.events += 1
+    answered = [
+        Answered(record.prompt(answer.choice), record.choices[answer.choice].text)
+        for answer, record in zip(targets, records, strict=True)
+    ]
+    gave_rows = False
+    for row in rows(selection.format, event.said, answered):
+        if isinstance(row, Left):
+            tally.left[row.value] += 1
+        elif files.write(row, split_of(row.prompt, selection.held_out)):
+            gave_rows = True
+        else:
+            tally.left[DUPLICATE] += 1
+    if gave_rows:
+        tally.used(event, records)
+
+
+class _Log:
+    """The events that count, in the log's order, and the responses they speak of."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._responses: dict[str, Offset] = {}
+        # Most events lie in the frame of their response, or soon after it.
+        self._frame = lru_cache(maxsize=8)(self._read_frame)
+
+    def counting(self, selection: Selection, tally: _Tally) -> Iterator[FeedbackEvent]:
+        """Two passes: only the first knows which judgement of an answer is a person's last."""
+        last: dict[bytes, str] = {}
+        seen: set[str] = set()
+        end = START
+        for offset, event in self._events(selection):
+            if event.id not in seen:
+                last[_judgement(event)] = event.id
+            seen.add(event.id)
+            end = offset
+        seen.clear()
+        for offset, event in self._events(selection):
+            if offset > end:
+                return
+            if event.id in seen:
+                tally.left[SENT_TWICE] += 1
+            elif last[_judgement(event)] != event.id:
+                tally.left[SUPERSEDED] += 1
+            else:
+                yield event
+            seen.add(event.id)
+
+    def response(self, answer: Answer) -> ResponseRecord:
+        """The record that ``answer`` is of. Raises ``StorageFailed`` where the log lacks it."""
+        offset = self._responses.get(answer.response_id)
+        record = None
+        if offset is not None:
+            record = parse_entry(self._frame(offset.segment, offset.position)[offset.line], offset).response
+        if record is None:
+            raise StorageFailed(f"the feedback log lacks response {answer.response_id}: restore its oldest segments")
+        return record
+
+    def _events(self, selection: Selection) -> Iterator[tuple[Offset, FeedbackEvent]]:
+        for offset, line in read_directory(self._directory):
+            entry = parse_entry(line, offset)
+            if entry.response is not None and entry.response.tenant == selection.tenant:
+                self._responses.setdefault(entry.response.id, offset)
+            elif entry.event is not None and _selected(entry.event, selection):
+                yield offset, entry.event
+
+    def _read_frame(self, segment: int, position: int) -> list[bytes]:
+        return read_frame(segment_path(self._directory, segment), segment, position)
+
+
+def _selected(event: FeedbackEvent, selection: Selection) -> bool:
+    """By everything but the adapters, whose names only the responses know."""
+    return (
+        event.tenant == selection.tenant
+        and (not selection.sources or event.said.source in selection.sources)
+        and (selection.since is None or event.created_at >= selection.since)
+        and (selection.until is None or event.created_at < selection.until)
+    )
+
+
+def _judgement(event: FeedbackEvent) -> bytes:
+    """What a person says anew by saying it again: 16 bytes."""
+    said = event.said
+    parts = [event.principal, said.source, said.kind, said.target.model_dump_json()]
+    return blake2b(json.dumps(parts).encode(), digest_size=16).digest()
+
+
+def _names(record: ResponseRecord) -> set[str]:
+    """What a selection may call the weights that answered."""
+    adapter = record.adapter
+    return {record.digest} | ({f"{adapter.tenant}/{adapter.name}"} if adapter else set())
