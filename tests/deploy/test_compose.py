@@ -1,0 +1,44 @@
+"""The compose file: the specification's schema, and nothing reachable from outside the machine."""
+
+from __future__ import annotations
+
+import yaml
+
+from adapters_registry.settings import RegistrySettings
+from service.settings import Settings
+from tests.deploy.tools import DEPLOY, run, tool
+
+COMPOSE = DEPLOY / "compose.yaml"
+SERVICES = yaml.safe_load(COMPOSE.read_text())["services"]
+
+
+def test_schema() -> None:
+    checker = tool("check-jsonschema", "of the extra `check`")
+    run(checker, "--builtin-schema", "vendor.compose-spec", str(COMPOSE))
+
+
+def test_published_on_loopback_only() -> None:
+    ports = [port for service in SERVICES.values() for port in service["ports"]]
+    registry, service = RegistrySettings.model_fields["port"].default, Settings.model_fields["port"].default
+    assert ports == [f"127.0.0.1:{registry}:{registry}", f"127.0.0.1:{service}:{service}"]
+
+
+def test_confined_bounded_and_checked() -> None:
+    volumes = yaml.safe_load(COMPOSE.read_text())["volumes"]
+    for name, service in SERVICES.items():
+        assert service["read_only"], name
+        assert service["cap_drop"] == ["ALL"]
+        assert {"mem_limit", "pids_limit", "healthcheck", "stop_grace_period"} <= set(service)
+        assert all(mount.split(":")[0] in volumes for mount in service["volumes"])
+
+
+def test_the_service_knows_the_registry_by_name() -> None:
+    own = SERVICES["service"]["environment"]
+    port = RegistrySettings.model_fields["port"].default
+    assert own["QUICKCHANGE_REGISTRY_URL"] == f"http://registry:{port}"
+    assert {name.removeprefix("QUICKCHANGE_").lower() for name in own} <= set(Settings.model_fields)
+
+
+def test_build_context_holds_the_image_definition() -> None:
+    build = SERVICES["service"]["build"]
+    assert (DEPLOY / build["context"] / build["dockerfile"]).resolve() == (DEPLOY / "Dockerfile").resolve()
