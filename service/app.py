@@ -6,10 +6,12 @@ serve run service.app:application        (the settings come from ``QUICKCHANGE_*
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -86,10 +88,16 @@ def _open_http(settings: Settings, served: ServedBase, generate: Generate, ready
     from service.catalog import Catalog
 
     configure_logs(settings.log_level)
-    path = settings.cache_dir / "catalog" / f"{served.digest.removeprefix('sha256:')}.json"
-    catalog = Catalog(AsyncRegistryClient(settings.registry), path, served.digest)
+    catalog = Catalog(AsyncRegistryClient(settings.registry), _catalog_file(settings, served), served.digest)
     tokenizer = AutoTokenizer.from_pretrained(served.path)
     return create_app(Front(settings, catalog, generate, served, tokenizer, ready))
+
+
+def _catalog_file(settings: Settings, served: ServedBase) -> Path:
+    """The last-known-good snapshot of this registry for this base: one registry's is never taken for another's."""
+    registry = settings.registry_url or f"embedded:{settings.data_dir.resolve()}"
+    key = hashlib.sha256(f"{registry}\0{served.digest}".encode()).hexdigest()
+    return settings.cache_dir / "catalog" / f"{key}.json"
 
 
 def _open_parts(settings: Settings) -> Parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import fcntl
+import ipaddress
 import multiprocessing
 import queue
 import signal
@@ -88,6 +89,7 @@ def _run(settings: Settings) -> None:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         stop = _signals(stack)
+        _need_loopback(settings.host)
         _need_port(settings.host, settings.port, "--port")
         worker, cluster = _Worker(), Cluster(settings)
         stack.callback(end_descendants)
@@ -207,6 +209,19 @@ def _await(url: str, limit_s: float, stop: threading.Event, status: int | None =
     raise CannotStart(f"{url} is not well after {limit_s:g} s: {last}")
 
 
+def _need_loopback(host: str) -> None:
+    """Without keys every caller may do everything, so only this machine may call."""
+    try:
+        addresses = {ipaddress.ip_address(found[4][0]) for found in socket.getaddrinfo(host, None)}
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"--host {host} is no address of this machine ({error})") from error
+    if not all(address.is_loopback for address in addresses):
+        raise CannotStart(
+            f"--host {host} can be reached from other machines, and no API keys are configured: listen on 127.0.0.1 "
+            "and put a proxy that authenticates in front"
+        )
+
+
 def _need_port(host: str, port: int, option: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -235,9 +250,8 @@ def _only_one(data_dir: Path) -> Iterator[None]:
 
 def _url(settings: Settings) -> str:
     """Where this machine reaches the gateway."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not bound
-    host = everywhere.get(settings.host, settings.host)
-    return f"http://{f'[{host}]' if ':' in host and not host.startswith('[') else host}:{settings.port}"
+    host = settings.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def _welcome(settings: Settings, base: PreparedBase, logs: Path, seconds: float) -> str:
