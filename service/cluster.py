@@ -89,7 +89,16 @@ class Cluster:
         """Deploy and wait until it runs; raises ``RuntimeError`` with Serve's account if it does not."""
         from ray import serve
 
-        serve.run(application, name=APPLICATION, route_prefix="/", logging_config=SERVE_LOGS)
+        try:
+            serve.run(application, name=APPLICATION, route_prefix="/", logging_config=SERVE_LOGS)
+        except RuntimeError as error:
+            # The error names the deployments; why is in their status.
+            told = [
+                deployment.message for deployment in serve.status().applications[APPLICATION].deployments.values()
+            ]
+            raise RuntimeError(
+                "\n".join([str(error), *(message for message in told if "Error" in message)])
+            ) from error
 
     def stop(self) -> None:
         """Finish running requests within ``DRAIN_S``, then end Serve and Ray; may leave processes behind."""

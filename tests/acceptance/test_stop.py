@@ -37,7 +37,7 @@ def test_stop_drains_and_the_next_start_works(tmp_path: Path, folders: list[Path
         up.start()
         up.quickchange("push", str(folders[0]), "default/kept")
         begun, lines = threading.Event(), list[str]()
-        client = threading.Thread(target=stream, args=(up, 100, begun, lines))
+        client = threading.Thread(target=stream, args=(up, 24, begun, lines))
         client.start()
         assert begun.wait(60)
         up.interrupt()
