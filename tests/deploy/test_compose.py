@@ -1,4 +1,4 @@
-"""The compose file: the specification's schema, and nothing reachable from outside the machine."""
+"""The compose file: the specification's schema, and nothing listens beyond the machine's loopback."""
 
 from __future__ import annotations
 
@@ -17,10 +17,15 @@ def test_schema() -> None:
     run(checker, "--builtin-schema", "vendor.compose-spec", str(COMPOSE))
 
 
-def test_published_on_loopback_only() -> None:
-    ports = [port for service in SERVICES.values() for port in service["ports"]]
-    registry, service = RegistrySettings.model_fields["port"].default, Settings.model_fields["port"].default
-    assert ports == [f"127.0.0.1:{registry}:{registry}", f"127.0.0.1:{service}:{service}"]
+def test_everything_stays_on_the_machines_loopback() -> None:
+    """Nothing is published, and no listener is moved from its default, which is loopback."""
+    for service in SERVICES.values():
+        assert service["network_mode"] == "host"
+        assert "ports" not in service
+        assert not [name for name in service.get("environment", {}) if name.endswith("_HOST")]
+        assert "--host" not in service["command"]
+    for settings in (RegistrySettings, Settings):
+        assert settings.model_fields["host"].default == "127.0.0.1"
 
 
 def test_confined_bounded_and_checked() -> None:
@@ -32,10 +37,10 @@ def test_confined_bounded_and_checked() -> None:
         assert all(mount.split(":")[0] in volumes for mount in service["volumes"])
 
 
-def test_the_service_knows_the_registry_by_name() -> None:
+def test_the_service_knows_the_registry() -> None:
     own = SERVICES["service"]["environment"]
     port = RegistrySettings.model_fields["port"].default
-    assert own["QUICKCHANGE_REGISTRY_URL"] == f"http://registry:{port}"
+    assert own["QUICKCHANGE_REGISTRY_URL"] == f"http://127.0.0.1:{port}"
     assert {name.removeprefix("QUICKCHANGE_").lower() for name in own} <= set(Settings.model_fields)
 
 
