@@ -27,8 +27,8 @@ SIGNATURE = b"QCLOG\x00\x00"
 SEGMENT_HEADER = SIGNATURE + bytes([VERSION])
 
 MAGIC = b"QCFR"
-MAX_BODY_BYTES = 32 << 20
-"""No frame is larger: what claims to be is no frame."""
+MAX_BODY_BYTES = (16 << 20) - 1
+"""No frame is larger: what claims to be is no frame. So the length's last byte is zero, which no JSON holds."""
 
 _HEAD = struct.Struct("<4sI16s")
 _PLACE = struct.Struct("<QQI")
@@ -59,10 +59,10 @@ def body_bytes(head: bytes) -> int:
 
 
 def decode(frame: bytes, segment: int, position: int) -> list[bytes]:
-    """The records of a whole ``frame`` that was found there. Raises ``InvalidFrame``."""
+    """The records of exactly one ``frame`` that was found there. Raises ``InvalidFrame``."""
     length = body_bytes(frame[:HEAD_BYTES])
     body = frame[HEAD_BYTES:]
-    if len(body) < length:
+    if len(body) != length:
         raise InvalidFrame("it ends within the frame's body")
     if _HEAD.unpack_from(frame)[2] != _checksum(body, segment, position):
         raise InvalidFrame("its checksum does not match")
@@ -73,7 +73,7 @@ def holds_frame(data: bytes, segment: int, position: int) -> bool:
     """Whether a valid frame begins anywhere in ``data``, which was found at ``position``.
 
     Where one follows invalid bytes, those are damage; where none does, they are a tail that was being written.
-    Text that a client sent cannot pass for a frame: the length has a zero byte, JSON has none.
+    Text that a client sent cannot pass for a frame: the length ends with a zero byte.
     """
     at = data.find(MAGIC)
     while at >= 0:

@@ -122,10 +122,9 @@ class FeedbackLog:
         for offset, record in self._segments.read(since):
             yield Stored(offset, parse_entry(record, offset))
 
-    @property
-    def end(self) -> Offset:
-        """After the last durable line."""
-        return self._segments.end
+    def has(self, since: Offset) -> bool:
+        """Whether it can be read on from there: false for an offset that this log never gave out."""
+        return self._segments.has_frame(since)
 
     def close(self) -> None:
         """Commit what was submitted, then give the directory up."""

@@ -21,8 +21,8 @@ from service.settings import FeedbackOptions
 
 _RECORD = TypeAdapter(ResponseRecord)
 
-MAX_RECORD_BYTES = 8 << 20
-MAX_READ_BYTES = 24 << 20
+MAX_RECORD_BYTES = 4 << 20
+MAX_READ_BYTES = 12 << 20
 """Fits, with a batch of events, into one frame of the feedback log."""
 
 

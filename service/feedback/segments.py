@@ -63,11 +63,6 @@ class SegmentLog:
         """Before the oldest record that is kept."""
         return Offset(self._first, 0, 0)
 
-    @property
-    def end(self) -> Offset:
-        """After the last record."""
-        return Offset(*self._tail, 0)
-
     def commit(self, records: Sequence[bytes]) -> tuple[Offset, ...]:
         """Append ``records``, each one line, as one frame; they are durable when this returns.
 
@@ -99,6 +94,18 @@ class SegmentLog:
             for number in range(max(self._first, since.segment), last + 1):
                 size = end if number == last else self._size(number)
                 yield from read_segment(self._directory, number, since, size)
+
+    def has_frame(self, offset: Offset) -> bool:
+        """Whether a durable frame begins there, or it is before all: from elsewhere nothing can be read on."""
+        if offset == START:
+            return True
+        if not self._first <= offset.segment <= self._tail[0] or offset.position >= self._size(offset.segment):
+            return False
+        try:
+            read_frame(segment_path(self._directory, offset.segment), offset.segment, offset.position)
+        except StorageFailed:
+            return False
+        return True
 
     def newest_first(self) -> Iterator[Iterator[Entry]]:
         """Each segment's records, in their order; the newest segment first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,8 +28,8 @@ class Page(NamedTuple):
     """Some of a tenant's own events, oldest first."""
 
     events: tuple[FeedbackEvent, ...]
-    next: Offset
-    """Where to read on; nothing was left when it is the offset asked for."""
+    next: str
+    """What to ask for next; there was no more when it is what was asked for."""
 
 
 class FeedbackStore:
@@ -76,9 +77,12 @@ class FeedbackStore:
             events.append(event_of(said, author, [responses[answer.response_id] for answer in answers(said)], now))
         return await asyncio.wrap_future(self._log.submit(events, responses))
 
-    async def page(self, tenant: str, since: Offset = START, limit: int = 100) -> Page:
-        """Up to ``limit`` of the tenant's own events from ``since`` on, from at most ``PAGE_LINES`` of the log."""
-        return await asyncio.to_thread(self._page, tenant, since, limit)
+    async def page(self, tenant: str, after: str = "", limit: int = 100) -> Page:
+        """Up to ``limit`` of the tenant's own events after those of an earlier page, from ``PAGE_LINES`` of the log.
+
+        Raises ``InvalidValue`` where ``after`` is no ``next`` of a page.
+        """
+        return await asyncio.to_thread(self._page, tenant, after, limit)
 
     async def close(self) -> None:
         """Commit what was submitted, then give the directories up."""
@@ -132,16 +136,32 @@ class FeedbackStore:
             if not wait.done():
                 wait.set_result(None)
 
-    def _page(self, tenant: str, since: Offset, limit: int) -> Page:
+    def _page(self, tenant: str, after: str, limit: int) -> Page:
+        since = _parse_cursor(after)
+        if since is None or not self._log.has(since):
+            raise InvalidValue("after: must be the next of an earlier page", param="after")
         events: list[FeedbackEvent] = []
-        after = since
         for offset, entry in islice(self._log.read(since), PAGE_LINES):
-            after = offset._replace(line=offset.line + 1)
+            after = _cursor(offset._replace(line=offset.line + 1))
             if entry.event is not None and entry.event.tenant == tenant:
                 events.append(entry.event)
                 if len(events) == limit:
                     break
         return Page(tuple(events), after)
+
+
+_CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,15})-([0-9]{1,9})", re.ASCII)
+
+
+def _cursor(offset: Offset) -> str:
+    return "-".join(map(str, offset))
+
+
+def _parse_cursor(text: str) -> Offset | None:
+    if not text:
+        return START
+    match = _CURSOR.fullmatch(text)
+    return Offset(*map(int, match.groups())) if match else None
 
 
 def _check(said: FeedbackInput, responses: dict[str, ResponseRecord], index: int, count: int) -> None:
