@@ -82,6 +82,7 @@ def engine_alone(checkpoint: Path, settings: Settings, pairs: int) -> Pairs:
     for turn in range(pairs):
         base.append(_run_engine(engine, [None], f"base{turn}"))
         mixed.append(_run_engine(engine, adapters, f"mixed{turn}"))
+        _progress("engine alone", turn, base, mixed)
     return Pairs(base, mixed)
 
 
@@ -95,9 +96,11 @@ async def over_http(checkpoint: Path, pairs: int) -> Pairs:
         mixed: list[float] = []
         for turn in range(pairs + 1):
             for models, speeds in (([service.base], base), (names, mixed)):
-                run = await closed_loop(service.url, models, WORK, concurrency=CONCURRENCY, requests=2 * CONCURRENCY)
+                run = await closed_loop(service.url, models, WORK, concurrency=CONCURRENCY, requests=CONCURRENCY)
                 if turn:  # the first turn loads the adapters
                     speeds.append(run.tokens_per_s)
+            if turn:
+                _progress("over HTTP", turn - 1, base, mixed)
         return Pairs(base, mixed)
 
 
@@ -111,9 +114,9 @@ def _bound(engine: Engine, checkpoint: Path, seed: int) -> BoundAdapter:
 
 
 def _run_engine(engine: Engine, adapters: list[BoundAdapter] | list[None], tag: str) -> float:
-    """Tokens per second of two rounds of full concurrency."""
+    """Tokens per second of one round at full concurrency."""
     sampling = SamplingParams(max_tokens=WORK.max_tokens, temperature=0, ignore_eos=True)
-    tokens, waiting, running = 0, list(range(2 * CONCURRENCY)), 0
+    tokens, waiting, running = 0, list(range(CONCURRENCY)), 0
     began = time.perf_counter()
     while waiting or running:
         while waiting and running < CONCURRENCY:
@@ -127,6 +130,11 @@ def _run_engine(engine: Engine, adapters: list[BoundAdapter] | list[None], tag: 
             tokens += len(event.tokens)
             running -= event.finish is not None
     return tokens / (time.perf_counter() - began)
+
+
+def _progress(what: str, turn: int, base: list[float], mixed: list[float]) -> None:
+    line = f"{what}, pair {turn + 1}: base {base[-1]:.0f}, mixed {mixed[-1]:.0f} tokens/s"
+    print(line, file=sys.stderr, flush=True)
 
 
 def _print_table(results: dict[str, Pairs]) -> None:

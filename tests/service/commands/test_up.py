@@ -75,5 +75,5 @@ def test_serves_account_is_cut_to_our_reason() -> None:
 
 
 def test_the_address_shown_can_be_opened() -> None:
-    assert command._url(options("--host", "0.0.0.0")) == "http://127.0.0.1:8000"
+    assert command._url(options()) == "http://127.0.0.1:8000"
     assert command._url(options("--host", "::1", "--port", "1")) == "http://[::1]:1"
