@@ -2,9 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-export QUICKCHANGE_COMMIT := $(shell git rev-parse --short HEAD 2>/dev/null)
 
-.PHONY: serve test check unit acceptance slow bench clean
+.PHONY: serve test check lint slow bench clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/quickchange up $(ARGS)
@@ -14,12 +13,14 @@ test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 # What a change must pass before it is looked at: lint, types, import layers, unit tests.
-check: $(VENV)/.test
+check: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
 
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m "slow and not gpu"
