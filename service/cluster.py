@@ -48,6 +48,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "PYTHONFAULTHANDLER": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_enable_metrics_collection": "0",
+        "RAY_worker_niceness": "0",  # Ray's 15 lets every other process of the machine go before the engine
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         # Replicas set their thread count themselves; Ray would otherwise write 1 here, and say so.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),

@@ -13,11 +13,13 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from service.errors import DeadlineExceeded, InternalError, QuickchangeError, ReplicaFailed
 from service.logs import request_id as logged_id
 from service.settings import Settings
+from service.threads import in_ending_thread
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, ServedBase
 
 logger = logging.getLogger(__name__)
@@ -270,7 +272,7 @@ class EngineReplica:
     """The Serve deployment: an ``EngineHost`` made by ``open_parts`` and nothing else."""
 
     async def __init__(self, settings: Settings, open_parts: Callable[[Settings], Parts]) -> None:  # type: ignore[misc]
-        parts = await asyncio.to_thread(open_parts, settings)
+        parts = await in_ending_thread(partial(open_parts, settings), "load")
         self._host = EngineHost(parts)
         self._announcing = asyncio.create_task(parts.announce())
 

@@ -1,0 +1,32 @@
+"""Threads beside the engine's compute alone or end: see ``service.threads`` for what it costs if they do not."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from service.threads import compute_serially, in_ending_thread
+
+
+def test_a_pools_threads_compute_alone_and_nobody_else_does() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(1, initializer=compute_serially) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 1
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+async def test_work_in_an_ending_thread_leaves_none_behind() -> None:
+    assert await in_ending_thread(lambda: threading.current_thread().name, "once") == "once"
+    for thread in threading.enumerate():
+        if thread.name == "once":
+            thread.join(10)
+            assert not thread.is_alive()
+    with pytest.raises(ZeroDivisionError):
+        await in_ending_thread(lambda: 1 // 0, "broken")
