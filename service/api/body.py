@@ -65,15 +65,15 @@ def _not_json(constant: str) -> float:
 
 def _refuse_lone_surrogates(fields: dict[str, Any]) -> None:
     """They are no characters: neither a tokenizer nor UTF-8 can take them."""
-    todo: list[tuple[str, Any]] = [("", fields)]
-    while todo:
-        path, value = todo.pop()
+    unvisited: list[tuple[str, Any]] = [("", fields)]
+    while unvisited:
+        path, value = unvisited.pop()
         if isinstance(value, dict):
             for key, item in value.items():
-                todo.append((path, key))
-                todo.append((f"{path}.{key}" if path else key, item))
+                unvisited.append((path, key))
+                unvisited.append((f"{path}.{key}" if path else key, item))
         elif isinstance(value, list):
-            todo.extend((f"{path}[{i}]", item) for i, item in enumerate(value))
+            unvisited.extend((f"{path}[{i}]", item) for i, item in enumerate(value))
         elif isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
             raise InvalidValue(f"{_printable(path)}: holds a lone surrogate", param=_printable(path))
 
