@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from adapters_registry.kinds import ArtifactFile, build_manifest
-from adapters_registry.manifest import File
+from adapters_registry.manifest import BaseManifest, File, Manifest
 from adapters_registry.settings import Limits
 from service.base import describe_model
 from service.engine.adapter import BoundAdapter
@@ -29,9 +29,19 @@ from service.values import GenerateRequest, SamplingParams
 Job = tuple[GenerateRequest, BoundAdapter | None]
 
 
+def described(base: PreTrainedModel) -> BaseManifest:
+    """The untouched model as the registry knows it."""
+    return describe_model(base, "base", "sha256:" + "0" * 64)
+
+
+def judged(base: PreTrainedModel, folder: Path) -> Manifest:
+    """The manifest that the registry gives the artifact in ``folder``."""
+    return build_manifest(described(base), artifact(folder), Limits())
+
+
 def bound_adapter(engine: Engine, base: PreTrainedModel, folder: Path) -> BoundAdapter:
     """The artifact in ``folder`` as batch rows point at it: judged by the registry, then bound by the engine."""
-    manifest = build_manifest(describe_model(base, "base", "sha256:" + "0" * 64), artifact(folder), Limits())
+    manifest = judged(base, folder)
     tensors = load_file(folder / "adapter_model.safetensors")
     return engine.bind(manifest.digest, manifest.kind, engine.canonicalise(manifest, tensors))
 

@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 from peft import LoraConfig
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
+from service.adapters.cache import SlabCache
+from service.adapters.loader import SlabLoader
+from service.adapters.store import AdapterStore
 from service.base import load_model, prepare_base
 from service.engine.engine import Engine
 from service.engine.load import load_engine
-from service.settings import EngineOptions, Settings
-from tests.engines import all_logits, bound_adapter, greedy_jobs, run_jobs, trial
+from service.settings import AdapterOptions, EngineOptions, Settings
+from tests.engines import all_logits, bound_adapter, described, greedy_jobs, judged, run_jobs, trial
+from tests.fakes import FakeSource
 from tests.models import lora_configs, oracle, random_adapter, save
 
 pytestmark = pytest.mark.acceptance
@@ -33,7 +38,9 @@ def base() -> PreTrainedModel:
 
 @pytest.fixture(scope="module")
 def engine(base: PreTrainedModel) -> Engine:
-    return load_engine(copy.deepcopy(base), EngineOptions(kv_cache_bytes=256 << 20), name="smollm2")
+    return load_engine(
+        copy.deepcopy(base), EngineOptions(kv_cache_bytes=256 << 20, prefix_cache=False), name="smollm2"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +79,29 @@ def test_logits_are_pefts(base: PreTrainedModel, engine: Engine, folders: list[P
         print(f"adapter {number}: ours {difference:.1e}, PEFT's own spread {spread:.1e}")
 
 
-def test_32_mixed_requests_give_the_tokens_each_gives_alone(
-    base: PreTrainedModel, engine: Engine, folders: list[Path]
+async def test_32_mixed_requests_give_the_tokens_each_gives_alone(
+    base: PreTrainedModel, engine: Engine, folders: list[Path], tmp_path: Path
 ) -> None:
-    jobs = greedy_jobs([None, *(bound_adapter(engine, base, folder) for folder in folders)], VOCABULARY, 12)
-    together = run_jobs(engine, jobs)
+    source = FakeSource()
+    refs = [
+        source.publish(
+            judged(base, folder).modules, load_file(folder / "adapter_model.safetensors"), described(base).digest
+        )
+        for folder in folders
+    ]
+    loader = SlabLoader(source, SlabCache(tmp_path, 1 << 30), described(base), engine)
+    store = AdapterStore(loader, AdapterOptions())
+    leases = [await store.acquire(ref) for ref in refs]
+    jobs = greedy_jobs([None, *(lease.adapter for lease in leases)], VOCABULARY, 12)
     alone = {name: tokens for job in jobs for name, tokens in run_jobs(engine, [job]).items()}
-    assert together == alone
-    reloaded = greedy_jobs([None, *(bound_adapter(engine, base, folder) for folder in folders)], VOCABULARY, 12)
-    assert run_jobs(engine, reloaded) == alone
+    assert len({tuple(tokens) for tokens in alone.values()}) > 16, "the adapters do not differ"
+    assert run_jobs(engine, jobs) == alone
+    del jobs
+    for lease in leases:
+        lease.release()
+        assert store.evict(lease.ref.digest)
+    fetched = list(source.calls)
+    leases = [await store.acquire(ref) for ref in refs]
+    assert source.calls == fetched, "reloaded from the slabs on disk"
+    assert run_jobs(engine, greedy_jobs([None, *(lease.adapter for lease in leases)], VOCABULARY, 12)) == alone
+    await store.close()
