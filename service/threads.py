@@ -2,8 +2,8 @@
 
 libgomp lets idle OpenMP workers spin only while the process has no more of them than cores; beyond that they sleep,
 and each of a step's several thousand small parallel regions pays for waking them. Every thread that once computed in
-parallel keeps a team for as long as it lives: five such threads made a step with eight adapters five times as slow
-(109 ms to 516 ms on two cores). So threads beside the engine's either compute serially or end after their work.
+parallel keeps a team for as long as it lives, and a few such threads made a step with eight adapters several times
+as slow on two cores. So threads beside the engine's either compute serially or end after their work.
 """
 
 from __future__ import annotations
