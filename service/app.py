@@ -18,17 +18,18 @@ from ray import serve
 from ray.serve.config import RequestRouterConfig
 
 from service.channel import DRAIN_S
-from service.gateway import Gateway, OpenHttp, Ready
+from service.gateway import Gateway, OpenHttp
 from service.logs import configure_logs
 from service.replica import EngineReplica, Parts
 from service.settings import Settings
-from service.values import Generate, ServedBase
+from service.values import ServedBase
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from adapters_registry.client import AsyncRegistryClient
     from adapters_registry.manifest import BaseManifest
+    from service.api.front import Backend
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ def application(args: dict[str, str]) -> serve.Application:
     return build(Settings.model_validate(args))
 
 
-def _open_http(settings: Settings, served: ServedBase, generate: Generate, ready: Ready) -> ASGIApp:
+def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     """The gateway's HTTP application."""
     from transformers import AutoTokenizer
 
@@ -88,9 +89,10 @@ def _open_http(settings: Settings, served: ServedBase, generate: Generate, ready
     from service.catalog import Catalog
 
     configure_logs(settings.log_level)
+    served = backend.served
     catalog = Catalog(AsyncRegistryClient(settings.registry), _catalog_file(settings, served), served.digest)
     tokenizer = AutoTokenizer.from_pretrained(served.path)
-    return create_app(Front(settings, catalog, generate, served, tokenizer, ready))
+    return create_app(Front(settings, catalog, tokenizer, backend))
 
 
 def _catalog_file(settings: Settings, served: ServedBase) -> Path:

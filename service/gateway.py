@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -20,20 +20,20 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from service.api.front import Backend
 from service.channel import Dispatcher
 from service.errors import Overloaded, ReplicaFailed
 from service.fleet import FLEET
 from service.router import DIRECT
 from service.settings import Settings
-from service.values import Event, Failure, Generate, GenerateRequest, ServedBase
+from service.values import Event, Failure, GenerateRequest, ServedBase
 
 logger = logging.getLogger(__name__)
 
 ABORT_S = 5.0
 READY_S = 2.0
 
-Ready = Callable[[], Awaitable[bool]]
-OpenHttp = Callable[[Settings, ServedBase, Generate, Ready], ASGIApp]
+OpenHttp = Callable[[Settings, Backend], ASGIApp]
 """Builds the HTTP application (``app._open_http``); the application's lifespan owns what it opens."""
 
 
@@ -122,7 +122,7 @@ class Gateway:
         served: ServedBase = await engine.describe.remote()
         self._dispatcher = Dispatcher(ServeTransport(engine, served.digest))
         FLEET.listen(self._dispatcher)
-        self._app = open_http(settings, served, self._dispatcher.generate, self.ready)
+        self._app = open_http(settings, Backend(served, self._dispatcher.generate, self.ready, feedback=None))
 
     async def drain(self) -> None:
         """Refuse new requests; the running ones have ``channel.DRAIN_S`` to end."""

@@ -62,8 +62,10 @@ class AdapterOptions(_Group):
 
 
 class FeedbackOptions(_Group):
-    """Bounds of the feedback log and of the response records that feedback is joined with."""
+    """The feedback log, and the response records that feedback is joined with."""
 
+    enabled: bool = False
+    """Keep what was asked and answered under ``data_dir/feedback`` and take feedback on it."""
     segment_bytes: int = Field(64 * MIB, ge=4096)
     """A segment file that has grown beyond it is followed by a new one."""
     response_bytes: int = Field(1024 * MIB, gt=0)
@@ -113,6 +115,7 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     engine: EngineOptions = EngineOptions()
     adapters: AdapterOptions = AdapterOptions()
+    feedback: FeedbackOptions = FeedbackOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING
 
 from service.catalog import Catalog
+from service.feedback.port import Feedback
 from service.settings import Settings
 from service.values import Generate, ServedBase
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The deployments behind the front, as calls."""
+
+    served: ServedBase
+    generate: Generate
+    ready: Callable[[], Awaitable[bool]]
+    """Whether the base answers; asked by each ``GET /ready``, given a few seconds."""
+    feedback: Feedback | None
+    """None where feedback is switched off."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +33,5 @@ class Front:
 
     settings: Settings
     catalog: Catalog
-    generate: Generate
-    served: ServedBase
     tokenizer: PreTrainedTokenizerBase
-    ready: Callable[[], Awaitable[bool]]
-    """Whether the base answers; asked by each ``GET /ready``, given a few seconds."""
+    backend: Backend

@@ -62,11 +62,11 @@ class Jobs:
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._prompts = Prompts(front.tokenizer, front.served)
+        self._prompts = Prompts(front.tokenizer, front.backend.served)
 
     def serve(self, model: str, principal: Principal) -> Served:
         """The weights that ``model`` means now. Raises what the catalog raises."""
-        base = self._front.served
+        base = self._front.backend.served
         fingerprint = f"fp_{_short(base.digest)}"
         name = parse_model(model, base.name)
         if name is None:

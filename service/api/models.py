@@ -23,7 +23,7 @@ class Models:
 
     def retrieve(self, model: str, principal: Principal) -> dict[str, object]:
         """The entry of any name that a request may use. Raises as a request with it would."""
-        name = parse_model(model, self._front.served.name)
+        name = parse_model(model, self._front.backend.served.name)
         if name is None:
             return self._base()
         if not principal.may_use(name.tenant or principal.tenant):
@@ -31,7 +31,7 @@ class Models:
         return self._adapter(model, self._front.catalog.find(name, principal.tenant))
 
     def _base(self) -> dict[str, object]:
-        name = self._front.served.name
+        name = self._front.backend.served.name
         return {
             "id": name,
             "object": "model",
@@ -47,6 +47,6 @@ class Models:
             "object": "model",
             "created": listed.created_s,
             "owned_by": listed.ref.tenant,
-            "parent": self._front.served.name,
+            "parent": self._front.backend.served.name,
             "root": str(listed.ref),
         }

@@ -87,9 +87,9 @@ class _Routes:
     async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
         run = Run(job, self._vocabulary)
         if stream:
-            return answer.Stream(job, run, shape, self._front.generate)
+            return answer.Stream(job, run, shape, self._front.backend.generate)
         record = record_of(request.scope)
-        return await answer.whole(job, run, shape, self._front.generate, request.receive, record)
+        return await answer.whole(job, run, shape, self._front.backend.generate, request.receive, record)
 
     async def models(self, request: Request) -> Response:
         return JSONResponse(self._models.list(principal(request)))
@@ -105,7 +105,7 @@ class _Routes:
         """200 only when the base answers; a registry that is down does not count."""
         try:
             async with asyncio.timeout(READY_S):
-                ready = await self._front.ready()
+                ready = await self._front.backend.ready()
         except TimeoutError:
             ready = False
         if not ready:

@@ -20,7 +20,7 @@ from tokenizers import decoders as token_decoders
 from transformers import PreTrainedTokenizerFast
 
 from adapters_registry.records import AdapterRecord, AliasRecord, Changes, Snapshot, VersionRecord
-from service.api.front import Front
+from service.api.front import Backend, Front
 from service.api.routes import create_app
 from service.catalog import Catalog, CatalogSource
 from service.settings import Limits, Settings
@@ -255,10 +255,13 @@ def world(
     front = Front(
         settings=Settings(limits=limits or Limits()),
         catalog=Catalog(source or QuietSource(), file, BASE),
-        generate=engine.generate,
-        served=ServedBase(BASE_NAME, BASE, "/nowhere", CONTEXT, len(tokens)),
         tokenizer=tokens,
-        ready=ready,
+        backend=Backend(
+            served=ServedBase(BASE_NAME, BASE, "/nowhere", CONTEXT, len(tokens)),
+            generate=engine.generate,
+            ready=ready,
+            feedback=None,
+        ),
     )
     made.append(World(engine, create_app(front)))
     return made[0]
