@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ray import serve
 from ray.serve.config import RequestRouterConfig
@@ -20,6 +20,7 @@ from ray.serve.config import RequestRouterConfig
 from service.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp
 from service.logs import configure_logs
+from service.recorder import Recorder
 from service.replica import EngineReplica, Parts
 from service.settings import Settings
 from service.values import ServedBase
@@ -46,32 +47,37 @@ UNBOUNDED = 1_000_000
 def build(
     settings: Settings, open_parts: Callable[[Settings], Parts] | None = None, open_http: OpenHttp | None = None
 ) -> serve.Application:
-    """The application graph: one gateway over ``settings.replicas`` engine replicas; tests hand in other parts."""
-    # No CPUs are reserved: on one machine replicas share the cores by their thread counts.
-    actor = {"num_cpus": 0, "num_gpus": 1 if settings.device == "cuda" else 0}
-    engine = serve.deployment(
+    """One gateway over ``settings.replicas`` engine replicas, and one recorder if feedback is on.
+
+    Tests hand in other parts.
+    """
+    engine = _deployment(
         EngineReplica,
         num_replicas=settings.replicas,
-        max_ongoing_requests=UNBOUNDED,
-        max_constructor_retry_count=CONSTRUCTOR_TRIES,
-        ray_actor_options=actor,
+        ray_actor_options=_actor(num_gpus=1 if settings.device == "cuda" else 0),
         request_router_config=RequestRouterConfig(request_router_class="service.router.DigestRouter"),
-        health_check_period_s=HEALTH_PERIOD_S,
-        health_check_timeout_s=HEALTH_TIMEOUT_S,
-        graceful_shutdown_wait_loop_s=0.2,
-        graceful_shutdown_timeout_s=DRAIN_S,
     ).bind(settings, open_parts or _open_parts)
-    gateway = serve.deployment(
-        Gateway,
-        max_ongoing_requests=UNBOUNDED,
-        max_constructor_retry_count=CONSTRUCTOR_TRIES,
-        ray_actor_options={"num_cpus": 0},
-        health_check_period_s=HEALTH_PERIOD_S,
-        health_check_timeout_s=HEALTH_TIMEOUT_S,
-        graceful_shutdown_wait_loop_s=0.2,
-        graceful_shutdown_timeout_s=DRAIN_S,
-    )
-    return gateway.bind(settings, engine, open_http or _open_http)
+    recorder = _deployment(Recorder).bind(settings) if settings.feedback.enabled else None
+    return _deployment(Gateway).bind(settings, engine, open_http or _open_http, recorder)
+
+
+def _deployment(kind: type, **options: Any) -> serve.Deployment:
+    """What all have in common: our own bounds instead of Serve's, quick health checks, time to drain."""
+    common = {
+        "max_ongoing_requests": UNBOUNDED,
+        "max_constructor_retry_count": CONSTRUCTOR_TRIES,
+        "ray_actor_options": _actor(),
+        "health_check_period_s": HEALTH_PERIOD_S,
+        "health_check_timeout_s": HEALTH_TIMEOUT_S,
+        "graceful_shutdown_wait_loop_s": 0.2,
+        "graceful_shutdown_timeout_s": DRAIN_S,
+    }
+    return serve.deployment(kind, **(common | options))
+
+
+def _actor(**options: int) -> dict[str, int]:
+    """No CPUs are reserved: on one machine replicas share the cores by their thread counts."""
+    return {"num_cpus": 0, **options}
 
 
 def application(args: dict[str, str]) -> serve.Application:

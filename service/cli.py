@@ -15,7 +15,7 @@ class Verb(NamedTuple):
     """A command: where its function is, and its line of help."""
 
     function: str
-    """``module:name``"""
+    """``module:name``; a ``typer.Typer`` is a group of commands."""
     help: str
     raw: bool = False
     """The function takes the arguments as they are and returns the exit code."""
@@ -33,6 +33,7 @@ TABLE: dict[str, Verb] = {
     "show": Verb("service.commands.show:show", "Show an adapter's versions and aliases, or one version."),
     "promote": Verb("service.commands.promote:promote", "Point an alias at a version."),
     "rollback": Verb("service.commands.rollback:rollback", "Point an alias back at the version before."),
+    "feedback": Verb("service.commands.feedback:app", "Export what people said of the answers."),
     "delete": Verb("service.commands.delete:delete", "Delete a version, or an adapter with all its versions."),
 }
 
@@ -59,18 +60,23 @@ def _application(chosen: str) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     for name, verb in TABLE.items():
-        app.command(name, help=None if name == chosen else verb.help)(verb.load() if name == chosen else _unloaded)
+        function = verb.load() if name == chosen else _unloaded
+        if isinstance(function, typer.Typer):
+            app.add_typer(function, name=name)
+        else:
+            app.command(name, help=None if name == chosen else verb.help)(function)
     return app
 
 
 def _run(app: typer.Typer, arguments: list[str]) -> int:
     from adapters_registry.errors import RegistryError
+    from service.errors import QuickchangeError
 
     try:
         app(arguments, prog_name="quickchange")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except RegistryError as error:
+    except (RegistryError, QuickchangeError) as error:
         print(f"quickchange: {error.message}", file=sys.stderr)
         return 1
     except OSError as error:

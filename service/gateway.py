@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -22,8 +22,13 @@ from starlette.types import ASGIApp
 
 from service.api.front import Backend
 from service.channel import Dispatcher
-from service.errors import Overloaded, ReplicaFailed
+from service.errors import Overloaded, ReplicaFailed, StorageFailed
+from service.feedback.events import Author, ResponseRecord
+from service.feedback.log import Receipt
+from service.feedback.said import FeedbackInput
+from service.feedback.store import Page
 from service.fleet import FLEET
+from service.recorder import RecorderClient
 from service.router import DIRECT
 from service.settings import Settings
 from service.values import Event, Failure, GenerateRequest, ServedBase
@@ -31,6 +36,7 @@ from service.values import Event, Failure, GenerateRequest, ServedBase
 logger = logging.getLogger(__name__)
 
 ABORT_S = 5.0
+RECORDER_RETRY_S = 2.0
 READY_S = 2.0
 
 OpenHttp = Callable[[Settings, Backend], ASGIApp]
@@ -66,6 +72,35 @@ class ServeTransport:
         with _translated():
             async with asyncio.timeout(ABORT_S):
                 await handle.abort.remote(request_id)
+
+
+class RecorderTransport:
+    """Calls of one gateway to the recorder deployment."""
+
+    def __init__(self, recorder: DeploymentHandle) -> None:
+        self._recorder = recorder.options(request_serialization="pickle", response_serialization="pickle")
+
+    async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
+        with _recorder_answers():
+            return await self._recorder.keep.remote(records)
+
+    async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...] | Failure:
+        with _recorder_answers():
+            return await self._recorder.accept.remote(inputs, author)
+
+    async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
+        with _recorder_answers():
+            return await self._recorder.page.remote(tenant, after, limit)
+
+
+@contextlib.contextmanager
+def _recorder_answers() -> Iterator[None]:
+    try:
+        yield
+    except (RayError, RayServeException, grpc.RpcError) as error:
+        raise StorageFailed(
+            "the owner of the feedback log does not answer: send it again", retry_after_s=RECORDER_RETRY_S
+        ) from error
 
 
 @contextlib.contextmanager
@@ -115,14 +150,17 @@ class Gateway:
     """The Serve ingress: opened once a replica can say what it serves."""
 
     async def __init__(  # type: ignore[misc]
-        self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp
+        self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp, recorder: DeploymentHandle | None
     ) -> None:
         serve_replica.start_asgi_http_server = _start_http
         self._engine = engine
         served: ServedBase = await engine.describe.remote()
         self._dispatcher = Dispatcher(ServeTransport(engine, served.digest))
         FLEET.listen(self._dispatcher)
-        self._app = open_http(settings, Backend(served, self._dispatcher.generate, self.ready, feedback=None))
+        self._feedback = None
+        if recorder is not None:
+            self._feedback = RecorderClient(RecorderTransport(recorder), settings.feedback.queue_bytes)
+        self._app = open_http(settings, Backend(served, self._dispatcher.generate, self.ready, self._feedback))
 
     async def drain(self) -> None:
         """Refuse new requests; the running ones have ``channel.DRAIN_S`` to end."""
@@ -145,3 +183,5 @@ class Gateway:
     async def __del__(self) -> None:
         if hasattr(self, "_dispatcher"):
             await self._dispatcher.close()
+            if self._feedback is not None:
+                await self._feedback.flush()

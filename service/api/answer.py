@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -28,30 +27,23 @@ _FAREWELL_S = 5.0
 """How long the last bytes of a stream may wait for a client that does not read."""
 
 
-@dataclass
-class _Gathered:
-    text: list[str]
-    logprobs: list[ShownToken]
-
-
 async def whole(job: Job, run: Run, shape: Shape, generate: Generate, receive: Receive, record: Record) -> Response:
     """The answer in one JSON body."""
-    gathered = [_Gathered([], []) for _ in run.choices]
+    logprobs: list[list[ShownToken]] = [[] for _ in run.choices]
 
     async def collect() -> None:
         async with within(job.deadline), aclosing(run.deltas(generate)) as deltas:
             async for batch in deltas:
                 for delta in batch:
-                    gathered[delta.index].text.append(delta.text)
-                    gathered[delta.index].logprobs.extend(delta.logprobs)
+                    logprobs[delta.index].extend(delta.logprobs)
 
     try:
         await unless_gone(receive, collect())
     finally:
         record.completion_tokens = sum(choice.tokens for choice in run.choices)
     choices = [
-        Delta(choice.index, "".join(got.text), tuple(got.logprobs), choice.finish)
-        for choice, got in zip(run.choices, gathered, strict=True)
+        Delta(choice.index, choice.text, tuple(shown), choice.finish)
+        for choice, shown in zip(run.choices, logprobs, strict=True)
     ]
     body = _envelope(job, shape.whole_object) | {
         "choices": [shape.whole(choice, job.logprobs) for choice in choices],

@@ -15,6 +15,8 @@ class Principal:
 
     tenant: str
     """The tenant that a model name without one means."""
+    name: str
+    """Who it is, for the record: the key's public id."""
     any_tenant: bool
     """Whether other tenants' adapters may be used too."""
 
@@ -27,7 +29,7 @@ class Principal:
         return None if self.any_tenant else self.tenant
 
 
-ANONYMOUS = Principal(DEFAULT_TENANT, any_tenant=True)
+ANONYMOUS = Principal(DEFAULT_TENANT, "anonymous", any_tenant=True)
 """The one principal while no key is configured; our listeners then bind to loopback only."""
 
 

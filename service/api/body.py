@@ -20,7 +20,7 @@ _UNHEARD_ROLES = ("tool", "function")
 
 def chat_request(raw: bytes, limits: Limits) -> ChatRequest:
     """The body of ``POST /v1/chat/completions``."""
-    fields = neutral.without_neutral(_json_object(raw), neutral.REQUEST)
+    fields = neutral.without_neutral(json_object(raw), neutral.REQUEST)
     messages = fields.get("messages")
     if isinstance(messages, list):
         if len(messages) > limits.messages:
@@ -35,13 +35,14 @@ def chat_request(raw: bytes, limits: Limits) -> ChatRequest:
 
 def completion_request(raw: bytes, limits: Limits) -> CompletionRequest:
     """The body of ``POST /v1/completions``."""
-    fields = neutral.without_neutral(_json_object(raw), neutral.REQUEST)
+    fields = neutral.without_neutral(json_object(raw), neutral.REQUEST)
     request = _validated(CompletionRequest, fields, limits)
     _check_choices(len(request.prompt), request, limits)
     return request
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
+def json_object(raw: bytes) -> dict[str, Any]:
+    """Raises ``InvalidValue`` where ``raw`` is anything but one JSON object in UTF-8."""
     try:
         fields = json.loads(raw.decode("utf-8"), parse_constant=_not_json)
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from service.api.auth import Principal
 from service.api.front import Front
 from service.api.prompt import COMPLETION_TOKENS, Prompts
 from service.api.record import Record
-from service.api.schemas import ChatRequest, CompletionRequest, Request
+from service.api.schemas import ChatRequest, CompletionRequest, Message, Prompt, Request
 from service.catalog import model_not_found
 from service.errors import DeadlineExceeded
 from service.names import parse_model
@@ -47,6 +47,11 @@ class Job:
 
     id: str
     created_s: int
+    caller: str
+    """The tenant that asks, whosever adapter answers."""
+    asked: tuple[tuple[Message, ...] | Prompt, ...]
+    """What each prompt was, in the client's words."""
+    base_digest: str
     served: Served
     requests: tuple[GenerateRequest, ...]
     """One a prompt; choice j of prompt i is choice i × n + j of the answer."""
@@ -82,7 +87,7 @@ class Jobs:
         prompt = await self._prompts.chat(body.messages)
         top = (body.top_logprobs or 0) if body.logprobs else None
         sampling = self._sampling(body, prompt, default=None, param="messages", logprobs=top)
-        return self._job("chatcmpl", body, served, record, [(prompt, sampling)])
+        return self._job("chatcmpl", body, served, record, principal, (body.messages,), [(prompt, sampling)])
 
     async def completion(self, body: CompletionRequest, principal: Principal, record: Record) -> Job:
         served = self._begin(body, principal, record)
@@ -90,7 +95,7 @@ class Jobs:
         pairs = [
             (prompt, self._sampling(body, prompt, COMPLETION_TOKENS, "prompt", body.logprobs)) for prompt in prompts
         ]
-        return self._job("cmpl", body, served, record, pairs)
+        return self._job("cmpl", body, served, record, principal, body.prompt, pairs)
 
     def _begin(self, body: Request, principal: Principal, record: Record) -> Served:
         served = self.serve(body.model, principal)
@@ -121,6 +126,8 @@ class Jobs:
         body: Request,
         served: Served,
         record: Record,
+        principal: Principal,
+        asked: tuple[tuple[Message, ...] | Prompt, ...],
         prompts: list[tuple[tuple[int, ...], SamplingParams]],
     ) -> Job:
         deadline = record.arrived + self._front.settings.limits.deadline_s
@@ -143,6 +150,9 @@ class Jobs:
         return Job(
             id=f"{prefix}-{record.request_id}",
             created_s=int(time.time()),
+            caller=principal.tenant,
+            asked=asked,
+            base_digest=self._front.backend.served.digest,
             served=served,
             requests=requests,
             stops=body.stop,

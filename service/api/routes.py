@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,6 +20,7 @@ from service.api import answer
 from service.api.auth import principal
 from service.api.body import chat_request, completion_request
 from service.api.edge import Edge
+from service.api.feedback import FeedbackRoutes, response_record
 from service.api.front import Front
 from service.api.guard import Guard
 from service.api.jobs import Job, Jobs
@@ -26,8 +29,11 @@ from service.api.record import record_of
 from service.api.run import Run
 from service.api.shapes import Chat, Completion, Shape
 from service.api.status import error_response
+from service.api.text import Choice
 from service.api.vocabulary import Vocabulary
 from service.errors import MethodNotAllowed, NotReady, RouteNotFound
+
+log = logging.getLogger(__name__)
 
 READY_S = 5.0
 """A readiness check that takes longer is a no."""
@@ -50,6 +56,8 @@ def create_app(front: Front) -> Starlette:
         routes=[
             Route("/v1/chat/completions", routes.chat, methods=["POST"]),
             Route("/v1/completions", routes.completion, methods=["POST"]),
+            Route("/v1/feedback", routes.feedback.post, methods=["POST"]),
+            Route("/v1/feedback", routes.feedback.get, methods=["GET"]),
             Route("/v1/models", routes.models, methods=["GET"]),
             Route("/v1/models/{id:path}", routes.model, methods=["GET"]),
             Route("/health", routes.health, methods=["GET"]),
@@ -73,6 +81,7 @@ class _Routes:
         self._models = Models(front, int(time.time()))
         self._chat = Chat(vocabulary)
         self._completion = Completion(vocabulary)
+        self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback)
 
     async def chat(self, request: Request) -> Response:
         body = chat_request(await request.body(), self._limits)
@@ -85,11 +94,21 @@ class _Routes:
         return await self._answer(job, self._completion, bool(body.stream), request)
 
     async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
-        run = Run(job, self._vocabulary)
+        run = Run(job, self._vocabulary, self._remember if self._front.backend.feedback is not None else None)
         if stream:
             return answer.Stream(job, run, shape, self._front.backend.generate)
         record = record_of(request.scope)
         return await answer.whole(job, run, shape, self._front.backend.generate, request.receive, record)
+
+    def _remember(self, job: Job, choices: Sequence[Choice]) -> None:
+        assert self._front.backend.feedback is not None
+        try:
+            record = response_record(job, choices)
+        except ValidationError:
+            # The answer is right and must go out, though nobody can leave feedback on it.
+            log.exception("no record of a response", extra={"id": job.id})
+        else:
+            self._front.backend.feedback.keep(record)
 
     async def models(self, request: Request) -> Response:
         return JSONResponse(self._models.list(principal(request)))

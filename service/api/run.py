@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import cast
 
@@ -13,6 +13,8 @@ from service.api.vocabulary import Vocabulary
 from service.errors import InternalError
 from service.values import Event, Generate
 
+OnEnd = Callable[[Job, Sequence[Choice]], None]
+
 
 class Run:
     """One job being generated: a task per prompt fills the inbox, ``deltas`` empties it.
@@ -20,8 +22,10 @@ class Run:
     The inbox needs no bound of its own: a request's tokens are bounded, and a slow reader finds them merged.
     """
 
-    def __init__(self, job: Job, vocabulary: Vocabulary) -> None:
+    def __init__(self, job: Job, vocabulary: Vocabulary, on_end: OnEnd | None = None) -> None:
+        """``on_end`` is told the choices once all have ended well, before their last part is given out."""
         self._job = job
+        self._on_end = on_end
         self._n = job.requests[0].n
         self.choices = [Choice.begin(index, vocabulary, job.stops) for index in range(len(job.requests) * self._n)]
         self._inbox: list[tuple[int, list[Event]]] = []
@@ -47,9 +51,12 @@ class Run:
                 for i, pump in enumerate(pumps):
                     if self._complete(i):
                         pump.cancel()
+                ended_well = all(choice.finish for choice in self.choices)
+                if ended_well and self._on_end is not None:
+                    self._on_end(self._job, self.choices)
                 if visible:
                     yield visible
-                if all(choice.finish for choice in self.choices):
+                if ended_well:
                     return
                 for i, pump in enumerate(pumps):
                     if ended[i] and not self._complete(i):

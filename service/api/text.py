@@ -82,6 +82,9 @@ class Choice:
     _decoded: int = 0
     _released: int = 0
     _text: list[str] = field(default_factory=list)
+    """All that was released."""
+    _taken: int = 0
+    """How many pieces of it."""
     _logprobs: list[ShownToken] = field(default_factory=list)
 
     @classmethod
@@ -109,11 +112,16 @@ class Choice:
     def take(self) -> Delta | None:
         """Everything visible since the last call; None if that is nothing."""
         logprobs = self._visible_logprobs()
-        if not self._text and not logprobs and self.finish is None:
+        if self._taken == len(self._text) and not logprobs and self.finish is None:
             return None
-        delta = Delta(self.index, "".join(self._text), logprobs, self.finish)
-        self._text = []
-        return delta
+        text = "".join(self._text[self._taken :])
+        self._taken = len(self._text)
+        return Delta(self.index, text, logprobs, self.finish)
+
+    @property
+    def text(self) -> str:
+        """Everything that was visible so far."""
+        return "".join(self._text)
 
     def _show(self, text: str) -> None:
         self._decoded += len(text)

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from adapters_registry.client import RegistryClient
 from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
 
+if TYPE_CHECKING:
+    from service.settings import Settings
+
 RegistryOption = Annotated[
     str | None,
     typer.Option("--registry", metavar="URL", help="The registry's address; else QUICKCHANGE_REGISTRY_URL or _PORT."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
+
+DEFAULT_TENANT = "default"
+"""Whose a name without a tenant is."""
 
 _NAME = re.compile(NAME_PATTERN.strip("^$"))
 _DIGEST = re.compile(DIGEST_PATTERN.strip("^$"))
@@ -44,7 +50,7 @@ def parse_target(text: str, *, selector: bool = True) -> Target:
     """The adapter that ``text`` names; the tenant defaults to ``default``."""
     path, at, chosen = text.partition("@")
     tenant, slash, name = path.rpartition("/")
-    tenant = tenant if slash else "default"
+    tenant = tenant if slash else DEFAULT_TENANT
     if not _NAME.fullmatch(tenant) or not _NAME.fullmatch(name) or (at and not (selector and chosen)):
         form = "[tenant/]name[@version]" if selector else "[tenant/]name"
         raise typer.BadParameter(
@@ -56,19 +62,20 @@ def parse_target(text: str, *, selector: bool = True) -> Target:
 def open_registry(url: str | None) -> RegistryClient:
     """A client of ``url``, or of the registry that the settings name."""
     if url is None:
-        url = _configured()
+        url = configured().registry
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} is no address: use http://host:port.", param_hint="--registry")
     return RegistryClient(url)
 
 
-def _configured() -> str:
+def configured() -> Settings:
+    """The settings of this environment; a usage error if one is wrong."""
     from pydantic import ValidationError
 
     from service.settings import Settings
 
     try:
-        return Settings().registry
+        return Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "QUICKCHANGE_" + "__".join(str(part).upper() for part in first["loc"])

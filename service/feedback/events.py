@@ -29,7 +29,7 @@ class Turn(_Value):
 
     role: Literal["system", "user", "assistant"]
     content: Text
-    name: Label | None = None
+    name: Annotated[str, Field(max_length=512)] | None = None
 
 
 Conversation = Annotated[tuple[Turn, ...], Field(min_length=1)]

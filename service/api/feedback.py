@@ -1,0 +1,103 @@
+"""``/v1/feedback``: what callers say of answers, and reading their own back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from service.api.auth import Principal, principal
+from service.api.body import json_object
+from service.api.jobs import Job
+from service.api.schemas import Message, Prompt
+from service.api.text import Choice
+from service.errors import InvalidValue, RouteNotFound, UnknownParameter
+from service.feedback.events import Adapter, Author, Conversation, FeedbackEvent, Given, ResponseRecord, Turn
+from service.feedback.port import Feedback
+from service.feedback.wire import parse_inputs
+from service.settings import FeedbackOptions
+from service.values import AdapterRef, FinishReason
+
+PAGE = 100
+MOST = 1000
+OFF = "feedback is off: start the service with --feedback.enabled true"
+
+
+class FeedbackRoutes:
+    """Parses, asks the log's owner, renders."""
+
+    def __init__(self, feedback: Feedback | None, options: FeedbackOptions) -> None:
+        self._feedback = feedback
+        self._options = options
+
+    async def post(self, request: Request) -> Response:
+        """202 once every event of the body is durable; none is kept where one is refused."""
+        feedback = self._on()
+        inputs = parse_inputs(json_object(await request.body()), self._options.batch)
+        receipts = await feedback.accept(inputs, _author(principal(request)))
+        data = [{"id": receipt.id, "duplicate": receipt.duplicate} for receipt in receipts]
+        return JSONResponse({"object": "list", "data": data}, status_code=202)
+
+    async def get(self, request: Request) -> Response:
+        """The caller's own events, oldest first, a page at a time."""
+        feedback = self._on()
+        unknown = next((name for name in request.query_params if name not in ("after", "limit")), None)
+        if unknown is not None:
+            raise UnknownParameter(f"{unknown[:200]}: there is no such parameter", param=unknown[:200])
+        after = request.query_params.get("after", "")
+        page = await feedback.page(principal(request).tenant, after, _limit(request.query_params.get("limit")))
+        return JSONResponse({"object": "list", "data": [_shown(event) for event in page.events], "next": page.next})
+
+    def _on(self) -> Feedback:
+        if self._feedback is None:
+            raise RouteNotFound(OFF)
+        return self._feedback
+
+
+def response_record(job: Job, choices: Sequence[Choice]) -> ResponseRecord:
+    """A response that has ended, as feedback will find it."""
+    ref = job.served.adapter
+    return ResponseRecord(
+        id=job.id,
+        tenant=job.caller,
+        model=job.served.model,
+        adapter=_adapter(ref) if ref is not None else None,
+        base_digest=job.base_digest,
+        prompts=tuple(map(_prompt, job.asked)),
+        choices=tuple(Given(text=choice.text, finish=FinishReason(choice.finish or "")) for choice in choices),
+        sampling=job.requests[0].sampling,
+        stops=job.stops,
+        created_at=datetime.fromtimestamp(job.created_s, UTC),
+    )
+
+
+def _prompt(asked: tuple[Message, ...] | Prompt) -> Conversation | Prompt:
+    if isinstance(asked, str):
+        return asked
+    return tuple(
+        Turn(role=part.role, content=part.content, name=part.name) if isinstance(part, Message) else part
+        for part in asked
+    )  # type: ignore[return-value]  # all of them messages, or all token ids
+
+
+def _adapter(ref: AdapterRef) -> Adapter:
+    return Adapter(tenant=ref.tenant, name=ref.name, version=ref.version, digest=ref.digest)
+
+
+def _author(caller: Principal) -> Author:
+    return Author(caller.tenant, caller.name)
+
+
+def _shown(event: FeedbackEvent) -> dict[str, object]:
+    said = event.said.model_dump(mode="json")
+    return {"id": event.id, "created_at": event.created_at.isoformat(), "digests": event.digests} | said
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return PAGE
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST):
+        raise InvalidValue(f"limit: must be a number from 1 to {MOST}", param="limit")
+    return int(text)

@@ -1,0 +1,168 @@
+"""The one-replica deployment that owns the feedback store, and the gateway's way to it.
+
+keep(record) ─► waiting ─► one call at a time, all that came meanwhile ─► store ─► fsync      nobody waits
+accept, page ─► one call each ───────────────────────────────────────────► store ─► fsync ─► receipts
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from service.errors import InternalError, QuickchangeError, StorageFailed, from_failure
+from service.feedback.events import Author, ResponseRecord
+from service.feedback.log import Receipt
+from service.feedback.said import FeedbackInput
+from service.feedback.store import FeedbackStore, Page
+from service.logs import configure_logs
+from service.settings import Settings
+from service.values import Failure
+
+logger = logging.getLogger(__name__)
+
+BATCH = 256
+"""Most response records of one call."""
+RETRY_S = 0.5
+TRIES = 20
+"""So long a recorder that was lost may take to come back before records are given up."""
+
+T = TypeVar("T")
+
+
+class Recorder:
+    """The Serve deployment: a ``FeedbackStore`` in ``data_dir/feedback``; errors travel as values."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
+        configure_logs(settings.log_level)
+        self._store = FeedbackStore(settings.data_dir / "feedback", settings.feedback)
+
+    async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
+        """Keep what can be kept; why the rest was not."""
+        kept = await asyncio.gather(*(self._store.keep([record]) for record in records), return_exceptions=True)
+        return tuple(_failure(error) for error in kept if error is not None)
+
+    async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...] | Failure:
+        return await _told(self._store.accept(inputs, author))
+
+    async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
+        return await _told(self._store.page(tenant, after, limit))
+
+    async def __del__(self) -> None:
+        # Serve awaits this once requests have drained.
+        if hasattr(self, "_store"):
+            await self._store.close()
+
+
+async def _told(work: Coroutine[None, None, T]) -> T | Failure:
+    try:
+        return await work
+    except QuickchangeError as error:
+        return error.failure()
+
+
+def _failure(error: BaseException) -> Failure:
+    if isinstance(error, QuickchangeError):
+        return error.failure()
+    logger.error("a response record was not kept", exc_info=error)
+    return InternalError("the response record could not be kept: internal error").failure()
+
+
+class Calls(Protocol):
+    """Calls to the recorder (``gateway.RecorderTransport``); ``StorageFailed`` where it does not answer."""
+
+    async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]: ...
+
+    async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...] | Failure: ...
+
+    async def page(self, tenant: str, after: str, limit: int) -> Page | Failure: ...
+
+
+class RecorderClient:
+    """The ``Feedback`` of a gateway. Belongs to one event loop."""
+
+    def __init__(self, calls: Calls, queue_bytes: int, retry_s: float = RETRY_S) -> None:
+        self._calls = calls
+        self._queue_bytes = queue_bytes
+        self._retry_s = retry_s
+        self._waiting: deque[ResponseRecord] = deque()
+        self._waiting_bytes = 0
+        self._sender: asyncio.Task[None] | None = None
+        self.kept = 0
+        """Response records that are durable."""
+        self.dropped = 0
+        """Response records given up: no feedback will find them."""
+
+    def keep(self, record: ResponseRecord) -> None:
+        nbytes = _size(record)
+        if self._waiting_bytes + nbytes > self._queue_bytes and self._waiting:
+            self._drop(1, "too many wait for the recorder")
+            return
+        self._waiting.append(record)
+        self._waiting_bytes += nbytes
+        if self._sender is None:
+            self._sender = _apart(self._send())
+
+    async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...]:
+        return _raised(await _apart(self._calls.accept(inputs, author)))
+
+    async def page(self, tenant: str, after: str, limit: int) -> Page:
+        return _raised(await _apart(self._calls.page(tenant, after, limit)))
+
+    async def flush(self) -> None:
+        """Returns when no record waits any more."""
+        if self._sender is not None:
+            await self._sender
+
+    async def _send(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                self._waiting_bytes -= sum(map(_size, batch))
+                await self._send_batch(batch)
+        finally:
+            self._sender = None
+
+    async def _send_batch(self, batch: list[ResponseRecord]) -> None:
+        for _ in range(TRIES):
+            try:
+                failures = await self._calls.keep(batch)
+            except StorageFailed as error:
+                # It may have kept some of them: a record kept twice is found once.
+                lost = error.message
+                await asyncio.sleep(self._retry_s)
+                continue
+            self.kept += len(batch) - len(failures)
+            if failures:
+                self._drop(len(failures), failures[0].message)
+            return
+        self._drop(len(batch), lost)
+
+    def _drop(self, count: int, reason: str) -> None:
+        self.dropped += count
+        logger.warning("response records dropped: %s", reason, extra={"count": count, "dropped": self.dropped})
+
+
+def _apart(work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    """Run ``work`` outside the request under way, whose context Serve would take for the call's own."""
+    return asyncio.create_task(work, context=contextvars.Context())
+
+
+def _raised(answer: T | Failure) -> T:
+    if isinstance(answer, Failure):
+        raise from_failure(answer)
+    return answer
+
+
+def _size(record: ResponseRecord) -> int:
+    """About the bytes of a record's texts."""
+    texts = 0
+    for prompt in record.prompts:
+        if isinstance(prompt, str):
+            texts += len(prompt)
+        else:
+            texts += sum(8 if isinstance(part, int) else len(part.content) for part in prompt)
+    return 512 + texts + sum(len(choice.text) for choice in record.choices)
