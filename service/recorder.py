@@ -33,12 +33,11 @@ TRIES = 20
 T = TypeVar("T")
 
 
-class Recorder:
-    """The Serve deployment: a ``FeedbackStore`` in ``data_dir/feedback``; errors travel as values."""
+class StoreCalls:
+    """A feedback store as calls: what goes wrong is a value, so that it crosses processes whole."""
 
-    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
-        configure_logs(settings.log_level)
-        self._store = FeedbackStore(settings.data_dir / "feedback", settings.feedback)
+    def __init__(self, store: FeedbackStore) -> None:
+        self._store = store
 
     async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
         """Keep what can be kept; why the rest was not."""
@@ -50,6 +49,14 @@ class Recorder:
 
     async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
         return await _told(self._store.page(tenant, after, limit))
+
+
+class Recorder(StoreCalls):
+    """The Serve deployment: the store in ``data_dir/feedback``."""
+
+    async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
+        configure_logs(settings.log_level)
+        super().__init__(FeedbackStore(settings.data_dir / "feedback", settings.feedback))
 
     async def __del__(self) -> None:
         # Serve awaits this once requests have drained.
@@ -72,7 +79,7 @@ def _failure(error: BaseException) -> Failure:
 
 
 class Calls(Protocol):
-    """Calls to the recorder (``gateway.RecorderTransport``); ``StorageFailed`` where it does not answer."""
+    """The same, where they may not arrive (``gateway.RecorderTransport``): each raises ``StorageFailed`` then."""
 
     async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]: ...
 

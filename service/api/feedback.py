@@ -22,7 +22,7 @@ from service.values import AdapterRef, FinishReason
 
 PAGE = 100
 MOST = 1000
-OFF = "feedback is off: start the service with --feedback.enabled true"
+OFF = "feedback is off: start the service with --feedback.enabled"
 
 
 class FeedbackRoutes:

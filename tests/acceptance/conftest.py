@@ -21,7 +21,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     root = tmp_path_factory.mktemp("up")
     service = Up(root / "data", root / "log")
     try:
-        service.start()
+        service.start("--feedback.enabled")
         yield service
         service.process.send_signal(signal.SIGTERM)
         eventually(lambda: service.process.poll() is not None and service.gone(), STOP_S)

@@ -10,7 +10,8 @@ from ray import serve
 
 from service import app
 from service.gateway import Gateway
-from service.settings import EngineOptions, Settings
+from service.recorder import Recorder
+from service.settings import EngineOptions, FeedbackOptions, Settings
 
 
 def bound(application: serve.Application) -> tuple[serve.Deployment, serve.Deployment]:
@@ -26,6 +27,16 @@ def test_one_gateway_over_the_replicas_asked_for() -> None:
     assert config.request_router_config.request_router_class == "service.router.DigestRouter"
     assert gateway._deployment_config.request_router_config.is_default_request_router()
     assert gateway.func_or_class is Gateway
+
+
+def test_one_recorder_only_where_feedback_is_on() -> None:
+    off, on = (
+        app.build(Settings(replicas=3, feedback=FeedbackOptions(enabled=enabled)))._bound_deployment.init_args[3]
+        for enabled in (False, True)
+    )
+    assert off is None
+    assert on._bound_deployment.func_or_class is Recorder
+    assert on._bound_deployment.num_replicas == 1
 
 
 def test_no_replica_reserves_a_cpu_and_only_cuda_a_gpu() -> None:

@@ -23,6 +23,7 @@ from adapters_registry.records import AdapterRecord, AliasRecord, Changes, Snaps
 from service.api.front import Backend, Front
 from service.api.routes import create_app
 from service.catalog import Catalog, CatalogSource
+from service.feedback.port import Feedback
 from service.settings import Limits, Settings
 from service.values import Event, FinishReason, GenerateRequest, ServedBase, TokenLogprob
 
@@ -238,6 +239,7 @@ def world(
     *,
     chat_template: bool = True,
     source: CatalogSource | None = None,
+    feedback: Feedback | None = None,
 ) -> World:
     """A front that knows ``ADAPTERS`` and whose engine plays ``script``."""
     snapshot = Snapshot(seq=1, adapters=ADAPTERS)
@@ -260,7 +262,7 @@ def world(
             served=ServedBase(BASE_NAME, BASE, "/nowhere", CONTEXT, len(tokens)),
             generate=engine.generate,
             ready=ready,
-            feedback=None,
+            feedback=feedback,
         ),
     )
     made.append(World(engine, create_app(front)))

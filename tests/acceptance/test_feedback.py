@@ -1,0 +1,113 @@
+"""Feedback on a running service: durable once acknowledged, exported as rows that TRL takes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import datasets
+import httpx
+import pytest
+import trl
+from openai import OpenAI
+
+from service.settings import BUNDLED_BASE as MODEL
+from tests.acceptance.up import Up, eventually
+
+pytestmark = pytest.mark.acceptance
+
+OWNER = "ServeReplica:quickchange:Recorder"
+
+
+def ask(up: Up, content: str, **more: Any) -> str:
+    """The id of an answer to ``content``."""
+    with OpenAI(base_url=f"{up.url}/v1", api_key="none") as client:
+        messages: Any = [{"role": "user", "content": content}]
+        return client.chat.completions.create(model=MODEL, messages=messages, max_tokens=8, **more).id
+
+
+def send(up: Up, *events: dict[str, Any]) -> httpx.Response:
+    return httpx.post(f"{up.url}/v1/feedback", json={"events": list(events)}, timeout=30.0)
+
+
+def own(up: Up, source: str) -> list[dict[str, Any]]:
+    """Every event of ``source``, read back page by page."""
+    found: list[dict[str, Any]] = []
+    after = ""
+    while True:
+        page = httpx.get(f"{up.url}/v1/feedback", params={"after": after, "limit": 1000}, timeout=30.0).json()
+        if page["next"] == after:
+            return [event for event in found if event["source"] == source]
+        found += page["data"]
+        after = page["next"]
+
+
+def test_from_an_answer_to_rows_that_trl_takes(up: Up, tmp_path: Path) -> None:
+    source = uuid.uuid4().hex
+    prompts = [f"Say the number {i}." for i in range(4)]
+    pairs = [(ask(up, prompt), ask(up, prompt, temperature=2.0, seed=i)) for i, prompt in enumerate(prompts)]
+    events = [
+        {
+            "kind": "preference",
+            "target": {"a": {"response_id": a}, "b": {"response_id": b}},
+            "value": "a" if i % 2 else "b",
+            "source": source,
+        }
+        for i, (a, b) in enumerate(pairs)
+    ]
+    response = send(up, *events)
+    assert response.status_code == 202, response.text
+    out = tmp_path / "rows"
+    options = ["--format", "dpo", "--source", source, "--held-out", "0.0", "--data-dir", str(up.data_dir), "--json"]
+    command = [sys.executable, "-m", "service", "feedback", "export", str(out), *options]
+    manifest = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert manifest["rows"] + manifest["left"].get("self_pair", 0) == manifest["events"] == 4
+    [file] = manifest["files"]
+    rows = datasets.load_dataset(
+        "json", data_files=str(out / file["name"]), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert trl.is_conversational(rows[0])
+    assert {row["prompt"][0]["content"] for row in rows} <= set(prompts)
+
+
+def test_every_acknowledged_event_outlives_its_owner(up: Up) -> None:
+    source = uuid.uuid4().hex
+    response_id = ask(up, "Hello!")
+    acknowledged: list[str] = []
+    stop = threading.Event()
+
+    def rate() -> None:
+        for i in range(100_000):
+            if stop.is_set():
+                return
+            event = {"kind": "rating", "target": {"response_id": response_id}, "value": 1 + i % 5, "source": source}
+            try:
+                response = send(up, event | {"idempotency_key": f"{source}-{threading.get_ident()}-{i}"})
+            except httpx.TransportError:
+                continue
+            if response.status_code == 202:
+                acknowledged.append(response.json()["data"][0]["id"])
+
+    raters = [threading.Thread(target=rate) for _ in range(4)]
+    for rater in raters:
+        rater.start()
+    try:
+        for _ in range(2):
+            eventually(lambda so_far=len(acknowledged): len(acknowledged) > so_far + 50)
+            [owner] = up.processes(OWNER)
+            owner.kill()
+            eventually(lambda gone=owner.pid: [p for p in up.processes(OWNER) if p.pid != gone])
+        eventually(lambda so_far=len(acknowledged): len(acknowledged) > so_far + 50)
+    finally:
+        stop.set()
+        for rater in raters:
+            rater.join()
+    counted = Counter(event["id"] for event in own(up, source))
+    assert set(acknowledged) <= counted.keys()
+    assert set(counted.values()) == {1}

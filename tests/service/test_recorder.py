@@ -1,0 +1,94 @@
+"""Response records on their way to the owner: never waited for, sent again when it comes back, dropped by count."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from service.errors import ResponseNotFound, StorageFailed
+from service.feedback.events import ResponseRecord
+from service.feedback.store import FeedbackStore
+from service.recorder import BATCH, TRIES, RecorderClient, StoreCalls
+from service.values import Failure
+from tests.service.feedback.examples import ACME, OPTIONS, good, response
+
+GONE = StorageFailed("the owner of the feedback log does not answer", retry_after_s=2.0)
+
+
+class Away(StoreCalls):
+    """Calls that do not arrive the first ``missed`` times."""
+
+    def __init__(self, store: FeedbackStore, missed: int) -> None:
+        super().__init__(store)
+        self.missed = missed
+        self.batches: list[int] = []
+
+    async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
+        self.batches.append(len(records))
+        await asyncio.sleep(0)
+        if self.missed:
+            self.missed -= 1
+            raise GONE
+        return await super().keep(records)
+
+
+@pytest.fixture
+async def store(tmp_path: Path):  # type: ignore[no-untyped-def]
+    store = FeedbackStore(tmp_path, OPTIONS)
+    yield store
+    await store.close()
+
+
+async def test_records_sent_while_a_call_runs_share_the_next(store: FeedbackStore) -> None:
+    calls = Away(store, missed=0)
+    client = RecorderClient(calls, 1 << 20)
+    client.keep(response("r0"))
+    await asyncio.sleep(0)
+    for i in range(1, BATCH + 10):
+        client.keep(response(f"r{i}"))
+    await client.flush()
+    assert calls.batches == [1, BATCH, 9]
+    assert (client.kept, client.dropped) == (BATCH + 10, 0)
+    assert len(await client.accept([good(f"r{i}") for i in range(BATCH + 10)], ACME)) == BATCH + 10
+
+
+async def test_a_recorder_that_comes_back_gets_what_it_missed(store: FeedbackStore) -> None:
+    calls = Away(store, missed=3)
+    client = RecorderClient(calls, 1 << 20, retry_s=0.0)
+    client.keep(response("r1"))
+    await client.flush()
+    assert (calls.batches, client.kept, client.dropped) == ([1, 1, 1, 1], 1, 0)
+    await client.accept([good("r1")], ACME)
+
+
+async def test_one_that_stays_away_costs_records_by_count(store: FeedbackStore) -> None:
+    client = RecorderClient(Away(store, missed=TRIES), 1 << 20, retry_s=0.0)
+    client.keep(response("r1"))
+    await client.flush()
+    assert (client.kept, client.dropped) == (0, 1)
+    client.keep(response("r2"))
+    await client.flush()
+    assert (client.kept, client.dropped) == (1, 1)
+    with pytest.raises(ResponseNotFound):
+        await client.accept([good("r1")], ACME)
+
+
+async def test_what_waits_is_bounded_in_bytes(store: FeedbackStore) -> None:
+    client = RecorderClient(Away(store, missed=1), queue_bytes=2000, retry_s=0.0)
+    for i in range(10):
+        client.keep(response(f"r{i}", "x" * 500))
+    await client.flush()
+    assert client.kept + client.dropped == 10
+    assert client.kept == 1
+
+
+async def test_one_record_that_cannot_be_kept_costs_no_other(store: FeedbackStore) -> None:
+    client = RecorderClient(StoreCalls(store), 1 << 30)
+    client.keep(response("long", "x" * (4 << 20), "x"))
+    client.keep(response("r1"))
+    await client.flush()
+    assert (client.kept, client.dropped) == (1, 1)
+    await client.accept([good("r1")], ACME)
