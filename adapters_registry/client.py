@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from adapters_registry.errors import DigestMismatch
 from adapters_registry.folder import CONFIG, PIECE_BYTES, WEIGHTS, check_folder, describe, pieces, trained_on
-from adapters_registry.manifest import BaseManifest, File
+from adapters_registry.manifest import BaseManifest, File, Manifest
 from adapters_registry.records import (
     AdapterPage,
     AdapterRecord,
@@ -58,7 +60,7 @@ class RegistryClient:
 
     def __init__(self, url: str, timeout_s: float = 30.0) -> None:
         self._http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_loopback(url))
-        self._url = url
+        self.url = url
 
     def __enter__(self) -> Self:
         return self
@@ -140,15 +142,35 @@ class RegistryClient:
     def delete_adapter(self, tenant: str, name: str) -> None:
         self._send("DELETE", _at(tenant, name))
 
+    def pull(self, manifest: Manifest, directory: Path, *, progress: Progress = lambda done, total: None) -> None:
+        """The version's files in ``directory``, checked, as they were pushed; or an error, and nothing there.
+
+        Raises ``FileExistsError`` unless ``directory`` is empty or missing.
+        """
+        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+            raise FileExistsError(f"{directory} is there already and is not an empty folder: give another one.")
+        # Beside it, so that the rename is one step; of the caller's own mode, unlike tempfile's.
+        directory = directory.resolve()
+        part = directory.parent / f".{directory.name}.{secrets.token_hex(4)}.tmp"
+        part.mkdir(parents=True)
+        total, done = sum(file.size for file in manifest.files), 0
+        try:
+            for file in manifest.files:
+                with (part / file.path).open("xb") as to:
+                    self._copy(file.digest, to, partial(_report, progress, done, total))
+                done += file.size
+            part.rename(directory)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
     def fetch_blob(self, digest: str, to: Path) -> None:
         """The blob at ``to``, whole, checked and on the disk; or an error and nothing at ``to``."""
         handle, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.", suffix=".tmp")
         part = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                found = self._copy(digest, file)
-                if found != digest:
-                    raise DigestMismatch(f"The registry sent {found} for {digest}.", param="digest")
+                self._copy(digest, file)
                 file.flush()
                 os.fsync(file.fileno())
             part.rename(to)
@@ -161,20 +183,24 @@ class RegistryClient:
         finally:
             os.close(directory)
 
-    def _copy(self, digest: str, file: BinaryIO) -> str:
-        """Digest of what came."""
-        found = hashlib.sha256()
-        with translated(self._url), self._http.stream("GET", f"/v1/blobs/{digest}") as answer:
+    def _copy(self, digest: str, file: BinaryIO, progress: Callable[[int], None] = lambda done: None) -> None:
+        """The blob's bytes into ``file``, piece by piece. Raises ``DigestMismatch`` if they are others."""
+        hashed, done = hashlib.sha256(), 0
+        with translated(self.url), self._http.stream("GET", f"/v1/blobs/{digest}") as answer:
             if answer.is_error:
                 answer.read()
             check(answer)
             for piece in answer.iter_raw(PIECE_BYTES):
-                found.update(piece)
+                hashed.update(piece)
                 file.write(piece)
-        return f"sha256:{found.hexdigest()}"
+                done += len(piece)
+                progress(done)
+        found = f"sha256:{hashed.hexdigest()}"
+        if found != digest:
+            raise DigestMismatch(f"The registry sent {found} for {digest}.", param="digest")
 
     def _has(self, digest: str) -> bool:
-        with translated(self._url):
+        with translated(self.url):
             answer = self._http.head(f"/v1/uploads/{digest}")
         if answer.status_code == httpx.codes.NOT_FOUND:
             return False
@@ -189,7 +215,7 @@ class RegistryClient:
             )
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
-        with translated(self._url):
+        with translated(self.url):
             answer = self._http.request(method, path, **options)
         check(answer)
         return answer

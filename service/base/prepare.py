@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.base.bundled import prepare_bundled
+from service.base.bundled import Progress, prepare_bundled
 from service.base.checkpoint import check_checkpoint
 from service.base.hub import fetch_from_hub
 from service.errors import BaseUnavailable
@@ -25,12 +25,15 @@ class PreparedBase:
     """The base's model id in the API."""
 
 
-def prepare_base(settings: Settings, report: Callable[[str], None]) -> PreparedBase:
+def prepare_base(
+    settings: Settings, report: Callable[[str], None], progress: Progress = lambda done, total: None
+) -> PreparedBase:
     """Find, fetch or convert the base; ``report`` gets a line for people at each slow step.
 
+    ``progress`` hears how far a conversion has come; nothing if there is none to do.
     Safe to run in two processes at once. Raises ``BaseUnavailable`` with the remedy.
     """
-    path = _locate(settings, report)
+    path = _locate(settings, report, progress)
     check_checkpoint(path)
     return PreparedBase(path, served_name(settings, path))
 
@@ -44,9 +47,9 @@ def served_name(settings: Settings, path: Path) -> str:
     return path.name
 
 
-def _locate(settings: Settings, report: Callable[[str], None]) -> Path:
+def _locate(settings: Settings, report: Callable[[str], None], progress: Progress) -> Path:
     if settings.base == BUNDLED_BASE:
-        return prepare_bundled(settings.cache_dir, report)
+        return prepare_bundled(settings.cache_dir, report, progress)
     local = _local(settings.base)
     if local is not None:
         return local

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adapters_registry.client import Progress, Pushed
+from adapters_registry.client import Pushed
 from service.commands.output import print_json, say, short
+from service.commands.progress import showing
 from service.commands.target import JsonOption, RegistryOption, open_registry, parse_target
 
 
@@ -27,7 +26,7 @@ def push(
     quickchange push ./my-adapter acme/support --promote
     """
     target = parse_target(name, selector=False)
-    with open_registry(registry) as client, _bar(quiet=json) as progress:
+    with open_registry(registry) as client, showing("upload", quiet=json) as progress:
         pushed = client.push(directory, target.tenant, target.name, base=base, promote=promote, progress=progress)
     if json:
         print_json(
@@ -49,17 +48,3 @@ def _tell(pushed: Pushed) -> None:
     say(f"aliases at it: {', '.join(live)}" if live else f"not live; quickchange promote {reference} makes it so")
     if pushed.ignored:
         say(f"not uploaded: {', '.join(pushed.ignored)}")
-
-
-@contextmanager
-def _bar(*, quiet: bool) -> Iterator[Progress]:
-    """A progress bar on stderr, where somebody looks at it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    with Bar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task("upload", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

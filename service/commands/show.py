@@ -6,11 +6,9 @@ from typing import Annotated
 
 import typer
 
-from adapters_registry.client import RegistryClient
-from adapters_registry.errors import VersionNotFound
 from adapters_registry.records import AdapterRecord, VersionDetail
 from service.commands.output import moment, print_json, print_table, say, short, size
-from service.commands.target import JsonOption, RegistryOption, Target, open_registry, parse_target
+from service.commands.target import JsonOption, RegistryOption, find_version, open_registry, parse_target
 
 
 def show(
@@ -25,28 +23,13 @@ def show(
     target = parse_target(name)
     with open_registry(registry) as client:
         record = client.adapter(target.tenant, target.name)
-        detail = _detail(client, record, target)
+        detail = find_version(client, record, target.selector) if target.selector else None
     if json:
         print_json(detail or record)
     elif detail is not None:
         _tell(detail)
     else:
         _tabulate(record)
-
-
-def _detail(client: RegistryClient, record: AdapterRecord, target: Target) -> VersionDetail | None:
-    if target.selector is None:
-        return None
-    names = {alias.alias: alias.digest for alias in record.aliases}
-    names |= {str(version.number): version.digest for version in record.versions}
-    names |= {version.digest: version.digest for version in record.versions}
-    if target.selector not in names:
-        known = ", ".join(name for name in names if not name.startswith("sha256:")) or "nothing"
-        raise VersionNotFound(f"{target} does not exist: the adapter has {known}.")
-    detail = client.version(names[target.selector])
-    # Another adapter with the very same files may answer for the digest: the version shown is this one's.
-    mine = next(version for version in record.versions if version.digest == detail.record.digest)
-    return detail.model_copy(update={"tenant": record.tenant, "name": record.name, "record": mine})
 
 
 def _tabulate(record: AdapterRecord) -> None:

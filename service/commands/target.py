@@ -1,4 +1,4 @@
-"""What registry commands have in common: which adapter, and which registry."""
+"""What the commands have in common: which adapter, which registry, which service."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from adapters_registry.client import RegistryClient
+from adapters_registry.errors import VersionNotFound
 from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
+from adapters_registry.records import AdapterRecord, VersionDetail
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 RegistryOption = Annotated[
     str | None,
     typer.Option("--registry", metavar="URL", help="The registry's address; else QUICKCHANGE_REGISTRY_URL or _PORT."),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="The service's address; else this machine, QUICKCHANGE_PORT."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
 
@@ -63,9 +69,32 @@ def open_registry(url: str | None) -> RegistryClient:
     """A client of ``url``, or of the registry that the settings name."""
     if url is None:
         url = configured().registry
+    return RegistryClient(_address(url, "--registry"))
+
+
+def find_version(client: RegistryClient, record: AdapterRecord, selector: str) -> VersionDetail:
+    """The adapter's version of that alias, number or digest. Raises ``VersionNotFound`` with what there is."""
+    names = {alias.alias: alias.digest for alias in record.aliases}
+    names |= {str(version.number): version.digest for version in record.versions}
+    names |= {version.digest: version.digest for version in record.versions}
+    if selector not in names:
+        known = ", ".join(name for name in names if not name.startswith("sha256:")) or "nothing"
+        raise VersionNotFound(f"{record.tenant}/{record.name}@{selector} does not exist: the adapter has {known}.")
+    detail = client.version(names[selector])
+    # Another adapter with the very same files may answer for the digest: the version shown is this one's.
+    mine = next(version for version in record.versions if version.digest == detail.record.digest)
+    return detail.model_copy(update={"tenant": record.tenant, "name": record.name, "record": mine})
+
+
+def service_url(url: str | None) -> str:
+    """``url``, or where ``quickchange up`` listens by the settings."""
+    return f"http://127.0.0.1:{configured().port}" if url is None else _address(url, "--url")
+
+
+def _address(url: str, option: str) -> str:
     if not url.startswith(("http://", "https://")):
-        raise typer.BadParameter(f"{url!r} is no address: use http://host:port.", param_hint="--registry")
-    return RegistryClient(url)
+        raise typer.BadParameter(f"{url!r} is no address: use http://host:port.", param_hint=option)
+    return url
 
 
 def configured() -> Settings:

@@ -1,0 +1,23 @@
+"""Server-sent events from bytes, in pieces of any size, to the data of each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable
+
+
+async def data_of(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
+    """The data of each event, in order; an event that was cut off is none.
+
+    Lines end at LF, with or without CR. httpx's ``aiter_lines`` will not do: it also ends them at U+2028 and other
+    characters that an answer may hold.
+    """
+    rest, data = b"", list[str]()
+    async for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for raw in lines:
+            line = raw.removesuffix(b"\r").decode()
+            if line.startswith("data:"):
+                data.append(line.removeprefix("data:").removeprefix(" "))
+            elif not line and data:
+                yield "\n".join(data)
+                data = []

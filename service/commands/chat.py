@@ -1,0 +1,42 @@
+"""``quickchange chat``: talk to the base and its adapters, and judge their answers."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from typing import Annotated
+
+import typer
+
+from service.commands.target import UrlOption, service_url
+
+
+def chat(
+    model: Annotated[
+        str | None, typer.Argument(help="[TENANT/]ADAPTER[@VERSION|@ALIAS], or a base; else the base.")
+    ] = None,
+    url: UrlOption = None,
+    system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy; else the service's default, 1.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens of an answer; else what the context holds.")
+    ] = None,
+    open: Annotated[bool, typer.Option("--open", help="Comparisons show who says what, in the order given.")] = False,
+) -> None:
+    """Talk to the base and its adapters; /help lists what else can be typed.
+
+    In a pipe every line is a message or a command, answers go to stdout and everything about them to stderr; the
+    first error ends it.
+
+    quickchange chat acme/support --system 'Be brief.'
+
+    echo 'What is the capital of France?' | quickchange chat --temperature 0 --max-tokens 20
+    """
+    from service.chat.screen import Plain, Terminal
+    from service.chat.session import Options, Session
+
+    asked = {"temperature": temperature, "max_tokens": max_tokens}
+    sampling = {name: value for name, value in asked.items() if value is not None}
+    options = Options(sampling, None if open else lambda: secrets.randbelow(2) == 1)
+    screen = Terminal() if sys.stdin.isatty() and sys.stdout.isatty() else Plain()
+    raise typer.Exit(Session(service_url(url), model, system, options, screen).run())

@@ -1,0 +1,37 @@
+"""``quickchange pull``: a version's PEFT folder, byte for byte as it was pushed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.commands.output import print_json, say, short, size
+from service.commands.progress import showing
+from service.commands.target import JsonOption, RegistryOption, find_version, open_registry, parse_target
+
+LIVE = "production"
+
+
+def pull(
+    name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME[@VERSION|@ALIAS]", help=f"Else the alias {LIVE}.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+) -> None:
+    """Give back a version's PEFT folder, byte for byte as it was pushed.
+
+    quickchange pull acme/support@3 ./support-3
+    """
+    target = parse_target(name)
+    with open_registry(registry) as client, showing("download", quiet=json) as progress:
+        record = client.adapter(target.tenant, target.name)
+        detail = find_version(client, record, target.selector or LIVE)
+        client.pull(detail.manifest, directory, progress=progress)
+    if json:
+        print_json({"directory": str(directory), **detail.model_dump(mode="json", exclude={"manifest": {"modules"}})})
+        return
+    say(f"{detail.tenant}/{detail.name}@{detail.record.number}  {short(detail.record.digest)}  in {directory}")
+    for file in detail.manifest.files:
+        say(f"  {file.path}  {size(file.size)}")

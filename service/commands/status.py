@@ -1,0 +1,237 @@
+"""``quickchange status``: is the service well, what do its replicas hold, does the registry answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import httpx
+import typer
+from pydantic import BaseModel
+
+from adapters_registry.client import RegistryClient
+from adapters_registry.errors import RegistryError
+from service.chat.remote import Model, Service, unreachable
+from service.commands.output import print_json, print_table, say, size
+from service.commands.target import JsonOption, RegistryOption, UrlOption, open_registry, service_url
+from service.errors import QuickchangeError
+
+T = TypeVar("T")
+NONE = "-"
+"""Shown for what did not answer."""
+
+
+class Held(BaseModel):
+    """An adapter on a replica."""
+
+    adapter: str
+    digest: str
+    state: Literal["ready", "fetching", "failed"]
+    bytes: int
+    leases: int
+    """Requests that use it now."""
+    idle_s: float
+    error: str | None = None
+    retry_after_s: float | None = None
+
+
+class Replica(BaseModel):
+    """One entry of ``/v1/adapters/residency``."""
+
+    replica: str
+    running: int
+    waiting: int
+    kv_blocks_used: int
+    kv_blocks_total: int
+    adapters: list[Held]
+
+
+class Residency(BaseModel):
+    """``/v1/adapters/residency``."""
+
+    data: list[Replica]
+
+
+class Ready(BaseModel):
+    """``/ready``."""
+
+    status: str
+
+
+class Registry(BaseModel):
+    """What the registry holds."""
+
+    adapters: int
+    versions: int
+    base: str | None
+    """The one that pushes are checked against, by name."""
+
+
+class Problem(BaseModel):
+    """Why a part is not known."""
+
+    part: Literal["service", "replicas", "models", "registry"]
+    message: str
+
+
+class Status(BaseModel):
+    """Everything that was found out; None is what did not answer."""
+
+    url: str
+    ready: bool
+    base: str | None
+    models: int | None
+    replicas: list[Replica] | None
+    registry_url: str
+    registry: Registry | None
+    problems: list[Problem]
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """The data plane's part of it."""
+
+    ready: Ready | Problem
+    models: list[Model] | Problem
+    replicas: list[Replica] | Problem
+
+
+def status(
+    url: UrlOption = None,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+) -> None:
+    """Show whether the service is well, what its replicas hold, and whether the registry answers.
+
+    The exit code is 1 if the service is not ready.
+
+    quickchange status --json
+    """
+    found = _look(service_url(url), registry)
+    if json:
+        print_json(found)
+    else:
+        _tell(found)
+    raise typer.Exit(0 if found.ready else 1)
+
+
+def _look(url: str, registry_url: str | None) -> Status:
+    with open_registry(registry_url) as client:
+        registry, registry_url = _registry(client), client.url
+    service = asyncio.run(_service(url))
+    base = None if isinstance(service.models, Problem) else next((m.id for m in service.models if not m.parent), None)
+    parts = (service.ready, service.replicas, service.models, registry)
+    return Status(
+        url=url,
+        ready=not isinstance(service.ready, Problem),
+        base=base,
+        models=None if isinstance(service.models, Problem) else len(service.models),
+        replicas=None if isinstance(service.replicas, Problem) else service.replicas,
+        registry_url=registry_url,
+        registry=None if isinstance(registry, Problem) else registry,
+        problems=[part for part in parts if isinstance(part, Problem)],
+    )
+
+
+async def _service(url: str) -> _Service:
+    async with Service(url) as service:
+        return _Service(
+            await _or_problem("service", service.get("/ready", Ready)),
+            await _or_problem("models", service.models()),
+            await _or_problem("replicas", _replicas(service)),
+        )
+
+
+async def _replicas(service: Service) -> list[Replica]:
+    return (await service.get("/v1/adapters/residency", Residency)).data
+
+
+async def _or_problem(part: Literal["service", "models", "replicas"], asked: Awaitable[T]) -> T | Problem:
+    try:
+        return await asked
+    except QuickchangeError as error:
+        return Problem(part=part, message=error.message)
+    except httpx.TransportError as error:
+        return Problem(part=part, message=unreachable(error))
+
+
+def _registry(client: RegistryClient) -> Registry | Problem:
+    try:
+        adapters = list(client.adapters())
+        base = next((base.name for base in client.bases() if base.latest), None)
+    except RegistryError as error:
+        return Problem(part="registry", message=error.message)
+    return Registry(adapters=len(adapters), versions=sum(len(a.versions) for a in adapters), base=base)
+
+
+def _tell(found: Status) -> None:
+    registry = found.registry
+    print_table(
+        ("PART", "WHERE", "STATE", "HOLDS"),
+        [
+            ("service", found.url, "ready" if found.ready else "not ready", _holds(found)),
+            (
+                "registry",
+                found.registry_url,
+                "reachable" if registry else "not reachable",
+                f"{registry.adapters} adapters, {registry.versions} versions, base {registry.base or NONE}"
+                if registry
+                else NONE,
+            ),
+        ],
+    )
+    say("")
+    print_table(
+        ("REPLICA", "RUNNING", "WAITING", "KV BLOCKS", "ADAPTERS", "BYTES"),
+        map(_row, found.replicas) if found.replicas is not None else [(NONE,) * 6],
+    )
+    held = [(replica.replica, adapter) for replica in found.replicas or [] for adapter in replica.adapters]
+    if held:
+        say("")
+        print_table(
+            ("ADAPTER", "REPLICA", "STATE", "IN USE BY", "IDLE", "SIZE", "ERROR"),
+            [_held(replica, adapter) for replica, adapter in held],
+        )
+    # What ails the whole service ails its parts: told once.
+    for message, parts in _by_message(found.problems).items():
+        say(f"{', '.join(parts)}: {message}")
+
+
+def _by_message(problems: list[Problem]) -> dict[str, list[str]]:
+    parts: dict[str, list[str]] = {}
+    for problem in problems:
+        parts.setdefault(problem.message, []).append(problem.part)
+    return parts
+
+
+def _holds(found: Status) -> str:
+    return NONE if found.models is None else f"base {found.base or NONE}, {found.models} models"
+
+
+def _row(replica: Replica) -> tuple[str, ...]:
+    states = Counter(adapter.state for adapter in replica.adapters)
+    share = replica.kv_blocks_used / replica.kv_blocks_total if replica.kv_blocks_total else 0.0
+    return (
+        replica.replica,
+        str(replica.running),
+        str(replica.waiting),
+        f"{replica.kv_blocks_used} of {replica.kv_blocks_total} ({share:.0%})",
+        ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or NONE,
+        size(sum(adapter.bytes for adapter in replica.adapters)),
+    )
+
+
+def _held(replica: str, adapter: Held) -> tuple[str, ...]:
+    retry = "" if adapter.retry_after_s is None else f", again in {adapter.retry_after_s:.0f} s"
+    return (
+        adapter.adapter,
+        replica,
+        adapter.state,
+        str(adapter.leases),
+        NONE if adapter.leases else f"{adapter.idle_s:.0f} s",
+        size(adapter.bytes),
+        f"{adapter.error}{retry}" if adapter.error else NONE,
+    )
