@@ -25,6 +25,7 @@ from service.base import PreparedBase, prepare_base
 from service.channel import DRAIN_S
 from service.child import Child
 from service.cluster import Cluster
+from service.commands.progress import showing
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.settings import Settings
@@ -136,7 +137,13 @@ def _prepare(settings: Settings) -> PreparedBase:
     """In a process of its own: converting a base takes memory that this one would hold for ever."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
-        return pool.submit(prepare_base, settings, _say).result()
+        return pool.submit(_prepare_here, settings).result()
+
+
+def _prepare_here(settings: Settings) -> PreparedBase:
+    """The terminal is the same one there, so what there is to show is shown there."""
+    with showing("converting") as progress:
+        return prepare_base(settings, _say, progress)
 
 
 def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> None:
