@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.adapters import projection_shapes, random_factors, write_random_lora
-from loadtest.client import Work, closed_loop
 from loadtest.machine import provenance
+from loadtest.scenario import Work
+from loadtest.sender import closed_loop
 from loadtest.server import running_service
 from service.base import load_model, prepare_base
 from service.engine.adapter import BoundAdapter
@@ -92,11 +93,12 @@ async def over_http(checkpoint: Path, pairs: int) -> Pairs:
         names = [f"bench/a{seed}" for seed in range(ADAPTERS)]
         for seed, name in enumerate(names):
             service.push(write_random_lora(checkpoint, Path(scratch) / name, RANK, seed), name)
+        url = f"{service.url}/v1"
         base: list[float] = []
         mixed: list[float] = []
         for turn in range(pairs + 1):
             for models, speeds in (([service.base], base), (names, mixed)):
-                run = await closed_loop(service.url, models, WORK, concurrency=CONCURRENCY, requests=CONCURRENCY)
+                run = await closed_loop(url, models, WORK, concurrency=CONCURRENCY, requests=CONCURRENCY)
                 if turn:  # the first turn loads the adapters
                     speeds.append(run.tokens_per_s)
             if turn:

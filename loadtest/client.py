@@ -1,93 +1,210 @@
-"""Closed-loop streaming client of any OpenAI-compatible server: each worker sends when its last answer ended."""
+"""One streamed request to an OpenAI-compatible server, read as its reader reads, told as a sample."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
 
+import httpcore
 import httpx
 
+from loadtest.samples import End, Sample
+from loadtest.scenario import HangsUp, Patient, Reading, Slow, UntilEnd, Work
+
+TIMEOUT = httpx.Timeout(connect=10, read=120, write=10, pool=None)
+"""A server that says nothing for so long has failed the request."""
+SLOW_WINDOW_BYTES = 2048
+"""A slow reader's receive buffer: with the system's own, a whole answer would fit into it unread."""
+SLOW_TICK_S = 0.5
+
+Clock = Callable[[], float]
+
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What every request asks for."""
+class Ask:
+    """One request, and where it belongs."""
 
-    prompt_tokens: int
-    max_tokens: int
-    vocabulary: int
-    """Prompts are token ids below this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One streamed request."""
-
+    phase: str
+    round: int
+    flow: str
     model: str
-    tokens: int
-    first_token_s: float
-    total_s: float
+    place: int
+    work: Work
+    reading: Reading
+    scheduled_s: float
+    until_s: float
+    """The phase's end."""
+    number: int
+    """Makes the prompt one that no other request has."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedLoop:
-    """All answers of one run and how long it took."""
+@dataclass
+class _Heard:
+    """What is known of an answer while it comes."""
 
-    answers: tuple[Answer, ...]
-    seconds: float
-
-    @property
-    def tokens_per_s(self) -> float:
-        return sum(answer.tokens for answer in self.answers) / self.seconds
-
-
-async def closed_loop(url: str, models: Sequence[str], work: Work, *, concurrency: int, requests: int) -> ClosedLoop:
-    """Send ``requests`` in all over ``models`` in turn; raises ``RuntimeError`` on any error answer."""
-    numbers = iter(range(requests))
-    answers: list[Answer] = []
-    limits = httpx.Limits(max_connections=concurrency)
-    async with httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client:
-
-        async def worker() -> None:
-            for number in numbers:
-                answers.append(await _ask(client, models[number % len(models)], number, work))
-
-        began = time.perf_counter()
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(worker())
-    return ClosedLoop(tuple(answers), time.perf_counter() - began)
+    status: int | None = None
+    adapter: str | None = None
+    times: list[float] = field(default_factory=list)
+    tokens: int | None = None
+    complete: bool = False
+    left: bool = False
+    error: str | None = None
 
 
-async def _ask(client: httpx.AsyncClient, model: str, number: int, work: Work) -> Answer:
-    body = {
-        "model": model,
-        # Every prompt differs from its first token on, so that no prefix cache helps.
-        "prompt": [3 + (number * 7919 + at) % (work.vocabulary - 3) for at in range(work.prompt_tokens)],
-        "max_tokens": work.max_tokens,
-        "temperature": 0,
-        "ignore_eos": True,
-        "stream": True,
-        "stream_options": {"include_usage": True},
-    }
-    began = time.perf_counter()
-    first: float | None = None
-    tokens = 0
-    async with client.stream("POST", "/v1/completions", json=body) as response:
-        if response.status_code != 200:
-            raise RuntimeError(f"{response.status_code}: {(await response.aread()).decode()[:500]}")
+class Client:
+    """Connections of its own for every request in flight: none waits for another's."""
+
+    def __init__(self, http: httpx.AsyncClient, slow: httpx.AsyncClient, clock: Clock, salt: str) -> None:
+        self.http = http
+        self._slow = slow
+        self.clock = clock
+        self._salt = salt
+        """Makes this run's prompts others than an earlier run's: a prefix cache must not help."""
+
+    async def ask(self, ask: Ask) -> Sample:
+        """Never raises for what the server does: a failure is a sample as well."""
+        heard = _Heard()
+        sent_s = self.clock()
+        http = self._slow if isinstance(ask.reading, Slow) else self.http
+        try:
+            async with http.stream("POST", "completions", json=self._body(ask)) as response:
+                heard.status, heard.adapter = response.status_code, response.headers.get("x-adapter")
+                if response.status_code != 200:
+                    heard.error = f"{response.status_code} {_code(await response.aread())}"
+                else:
+                    await self._read(response, ask, heard)
+        except (httpx.HTTPError, httpcore.NetworkError) as error:
+            heard.error = type(error).__name__
+        except ValueError:
+            heard.error = "an event that is no JSON"
+        return _sample(ask, heard, sent_s, self.clock())
+
+    def _body(self, ask: Ask) -> dict[str, object]:
+        body: dict[str, object] = {
+            "model": ask.model,
+            "prompt": prompt(ask.work, f"{self._salt}/{ask.number}"),
+            "max_tokens": ask.work.max_tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        return body if ask.work.logprobs is None else body | {"logprobs": ask.work.logprobs}
+
+    async def _read(self, response: httpx.Response, ask: Ask, heard: _Heard) -> None:
+        match ask.reading:
+            case Patient():
+                await self._events(response, heard, None)
+            case HangsUp(after_chunks):
+                await self._events(response, heard, after_chunks)
+            case UntilEnd():
+                try:
+                    async with asyncio.timeout(max(0.0, ask.until_s - self.clock())):
+                        await self._events(response, heard, None)
+                except TimeoutError:
+                    heard.left = True
+            case Slow(bytes_per_s):
+                await self._trickle(response, heard, bytes_per_s, ask.until_s)
+
+    async def _events(self, response: httpx.Response, heard: _Heard, chunks: int | None) -> None:
+        """Server-sent events until the end, or until ``chunks`` of them have come."""
         async for line in response.aiter_lines():
-            if not line.startswith("data: {"):
+            if line == "data: [DONE]":
+                heard.complete = True
+            elif line.startswith("data: {"):
+                self._event(json.loads(line[6:]), heard)
+            if chunks is not None and len(heard.times) >= chunks:
+                heard.left = True
+                return
+
+    def _event(self, event: dict[str, Any], heard: _Heard) -> None:
+        if "error" in event:
+            heard.error = f"in the stream: {event['error'].get('code')}"
+        if event.get("choices"):
+            heard.times.append(self.clock())
+        if event.get("usage"):
+            heard.tokens = event["usage"]["completion_tokens"]
+
+    async def _trickle(self, response: httpx.Response, heard: _Heard, bytes_per_s: int, until_s: float) -> None:
+        """Reads below httpx: it would empty the socket into its own buffers, and nothing would push back."""
+        stream: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
+        heard.times.append(self.clock())
+        tail = b""
+        while self.clock() < until_s and not heard.complete:
+            try:
+                piece = await stream.read(max(1, round(bytes_per_s * SLOW_TICK_S)), timeout=SLOW_TICK_S)
+            except httpcore.ReadTimeout:
                 continue
-            chunk = json.loads(line[6:])
-            if "error" in chunk:
-                raise RuntimeError(str(chunk["error"]))
-            if chunk.get("choices") and first is None:
-                first = time.perf_counter() - began
-            if chunk.get("usage"):
-                tokens = chunk["usage"]["completion_tokens"]
-    if tokens != work.max_tokens or first is None:
-        raise RuntimeError(f"{model} answered {tokens} tokens instead of {work.max_tokens}")
-    return Answer(model, tokens, first, time.perf_counter() - began)
+            if not piece:
+                heard.error = "the server closed the connection"
+                return
+            tail = (tail + piece)[-len(b"data: [DONE]") - 8 :]
+            heard.complete = b"data: [DONE]" in tail
+            await asyncio.sleep(SLOW_TICK_S)
+        heard.left = not heard.complete
+
+
+@asynccontextmanager
+async def connected(url: str, clock: Clock, *, salt: str, key: str | None = None) -> AsyncIterator[Client]:
+    """A client of ``url``, which ends in ``/v1``. Goes there straight: a proxy would be measured as well."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    unbounded = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    direct = httpx.AsyncHTTPTransport(limits=unbounded)
+    narrow = httpx.AsyncHTTPTransport(
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        socket_options=[(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_WINDOW_BYTES)],
+    )
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=headers, transport=direct) as http,
+        httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=headers, transport=narrow) as slow,
+    ):
+        yield Client(http, slow, clock, salt)
+
+
+def prompt(work: Work, seed: str) -> list[int]:
+    """Token ids, random from the first one on; the low ones are left out, which are special in most vocabularies."""
+    return Random(seed).choices(range(100, work.vocabulary), k=work.prompt_tokens)  # noqa: S311
+
+
+def _sample(ask: Ask, heard: _Heard, sent_s: float, last_s: float) -> Sample:
+    error = heard.error
+    if error is None and not heard.left:
+        if not heard.complete:
+            error = "the stream ended without [DONE]"
+        elif heard.tokens is not None and heard.tokens != ask.work.max_tokens:
+            error = f"{heard.tokens} tokens instead of {ask.work.max_tokens}"
+    end = End.FAILED if error else End.LEFT if heard.left else End.DONE
+    times = heard.times
+    return Sample(
+        phase=ask.phase,
+        round=ask.round,
+        flow=ask.flow,
+        model=ask.model,
+        place=ask.place,
+        scheduled_s=ask.scheduled_s,
+        sent_s=sent_s,
+        first_s=times[0] if times else None,
+        last_s=last_s,
+        gaps_s=tuple(later - earlier for earlier, later in itertools.pairwise(times)),
+        tokens=len(times) if heard.tokens is None else heard.tokens,
+        status=heard.status,
+        adapter=heard.adapter,
+        end=end,
+        error=error,
+    )
+
+
+def _code(body: bytes) -> str:
+    """The error's code of OpenAI's shape, or the beginning of whatever else it is."""
+    try:
+        error = json.loads(body)["error"]
+        return str(error.get("code") or error.get("message"))[:200]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return body[:200].decode(errors="replace")

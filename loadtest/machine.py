@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 
-PACKAGES = ("quickchange", "torch", "transformers", "ray")
+import psutil
+
+PACKAGES = ("quickchange", "torch", "transformers", "ray", "httpx")
 
 
 def provenance() -> dict[str, object]:
     """Command, commit, versions and machine, for the head of a result file."""
     return {
-        "command": " ".join(["python", "-m", sys.modules["__main__"].__spec__.name, *sys.argv[1:]])
-        if sys.modules["__main__"].__spec__
-        else " ".join(sys.argv),
+        "command": _command(),
         "commit": _commit(),
         "python": platform.python_version(),
         "versions": {name: version(name) for name in PACKAGES},
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
     }
+
+
+def _command() -> str:
+    spec = sys.modules["__main__"].__spec__
+    program = ["python", "-m", spec.name.removesuffix(".__main__")] if spec else sys.argv[:1]
+    return shlex.join([*program, *sys.argv[1:]])
 
 
 def _commit() -> str:

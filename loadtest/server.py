@@ -8,14 +8,18 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 START_S = 300
+MARK = "LOADTEST_RUN"
+"""In the environment of every process that comes of a start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,11 @@ class RunningService:
     url: str
     registry: str
     base: str
+    mark: str
+
+    def memory_bytes(self) -> int:
+        """Resident memory of all its processes together; what they share counts in each."""
+        return sum(_resident_bytes(process, self.mark) for process in psutil.process_iter())
 
     def push(self, folder: Path, name: str) -> None:
         """Push a PEFT folder and wait until the gateway knows it."""
@@ -42,7 +51,7 @@ def running_service(
     data_dir: Path, *options: str, environment: dict[str, str] | None = None
 ) -> Iterator[RunningService]:
     """``quickchange up`` on free ports, stopped with SIGTERM at the end."""
-    port, registry_port = _free_port(), _free_port()
+    port, registry_port, mark = _free_port(), _free_port(), uuid.uuid4().hex
     command = [sys.executable, "-m", "service", "up", "--port", str(port), "--registry-port", str(registry_port)]
     log = data_dir.with_suffix(".log")
     with log.open("wb") as output:
@@ -50,17 +59,25 @@ def running_service(
             [*command, "--data-dir", str(data_dir), *options],
             stdout=output,
             stderr=output,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, **(environment or {}), MARK: mark},
+            process_group=0,  # Ctrl-C is for the measurement, which stops its service itself
         )
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_ready(process, url, log)
         models = httpx.get(f"{url}/v1/models").json()["data"]
         base = next(m["id"] for m in models if m.get("parent") is None)
-        yield RunningService(url, f"http://127.0.0.1:{registry_port}", base)
+        yield RunningService(url, f"http://127.0.0.1:{registry_port}", base, mark)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
+
+
+def _resident_bytes(process: psutil.Process, mark: str) -> int:
+    try:
+        return int(process.memory_info().rss) if process.environ().get(MARK) == mark else 0
+    except psutil.Error:  # gone meanwhile, or somebody else's
+        return 0
 
 
 def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -1,0 +1,49 @@
+"""Clients that take a few bytes a second from their sockets, beside ordinary ones: do those suffer for it?
+
+The same requests are made twice: first their readers read as fast as answers come, then slowly.
+"""
+
+from __future__ import annotations
+
+from loadtest.arrivals import Burst, Closed
+from loadtest.limits import Limit
+from loadtest.measure import Measure, Quantity
+from loadtest.scenario import Cast, Flow, Needs, Patient, Phase, Plan, Reading, Scenario, Slow, Work, scaled
+
+PEERS = 8
+WORK = Work(prompt_tokens=32, max_tokens=24)
+LONG = Work(prompt_tokens=32, max_tokens=300, logprobs=20)
+"""Hundreds of kilobytes: more than sockets hold, so that a slow reader really holds up its writer."""
+
+
+def plan(cast: Cast, scale: float) -> Plan:
+    ordinary = Flow("ordinary", (cast.base,), Closed(workers=4), WORK)
+
+    def phase(name: str, reading: Reading) -> Phase:
+        peers = Flow("peers", (cast.base,) * scaled(PEERS, scale, 2), Burst(at_s=0.5), LONG, reading=reading)
+        return Phase(name, 32 * scale, (ordinary, peers))
+
+    return Plan((phase("fast", Patient()), phase("slow", Slow(bytes_per_s=16))), warm=(cast.base,))
+
+
+SCENARIO = Scenario(
+    name="slow_readers",
+    question="Do clients that read slowly hold up the others, or fill the service's memory?",
+    needs=lambda scale: Needs(),
+    plan=plan,
+    watch=True,
+    limits=(
+        Limit(Measure(Quantity.FAILED, flow="ordinary"), at_most=0),
+        Limit(
+            Measure(Quantity.TOTAL, 0.95, flow="ordinary", phase="slow"),
+            at_most=1.25,
+            against=Measure(Quantity.TOTAL, 0.95, flow="ordinary", phase="fast"),
+        ),
+        Limit(
+            Measure(Quantity.GAP, 0.99, flow="ordinary", phase="slow"),
+            at_most=1.5,
+            against=Measure(Quantity.GAP, 0.99, flow="ordinary", phase="fast"),
+        ),
+        Limit(Measure(Quantity.MEMORY, phase="slow"), at_most=128),
+    ),
+)
