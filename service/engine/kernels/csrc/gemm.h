@@ -51,26 +51,13 @@ struct Add {
 template <int Rows, class Element, class Epilogue>
 inline void tile(const Packed& w, const Element* panel, int64_t column, const Element* x, int64_t ldx, int64_t row,
                  const Epilogue& epilogue) {
-  Sums<Rows> sums;
-#pragma GCC unroll 16
-  for (int at = 0; at < Rows; ++at) {
-#pragma GCC unroll 4
-    for (int v = 0; v < kTileVecs; ++v) sums[at][v] = zero();
-  }
-  multiply<Rows>(panel, x + row * ldx, ldx, w.k, sums);
-#pragma GCC unroll 4
-  for (int v = 0; v < kTileVecs; ++v) {
+  const Sums<Rows> sums = multiply<Rows>(panel, x + row * ldx, ldx, w.k);
+  times<kTileVecs>([&](auto v) QC_ALWAYS {
     const int64_t first = column + v * kLanes, count = w.n - first;
-    if (count <= 0) break;
-    Vec bias = zero();
-    if (w.bias != nullptr) {
-      alignas(64) float lanes[kLanes] = {};
-      std::copy(w.bias + first, w.bias + first + std::min<int64_t>(count, kLanes), lanes);
-      bias = load(lanes);
-    }
-#pragma GCC unroll 16
-    for (int at = 0; at < Rows; ++at) epilogue.take(row + at, first, add(sums[at][v], bias), count);
-  }
+    if (count <= 0) return;
+    const Vec bias = w.bias != nullptr ? load_first(w.bias + first, count) : zero();
+    times<Rows>([&](auto at) QC_ALWAYS { epilogue.take(row + at, first, add(sums.at[at][v], bias), count); });
+  });
 }
 
 // A tile of `count` <= Rows rows.

@@ -2,6 +2,7 @@
 #pragma once
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -75,6 +76,14 @@ inline void keep_greater(float* best, int32_t* at, Vec value, int32_t first) {
 #else
 #error "the kernels need AVX2 with FMA, or AVX-512 with BW, DQ and VL: compile with -march for such a processor"
 #endif
+
+// The first `count` of a vector, zero behind them.
+inline Vec load_first(const float* from, int64_t count) {
+  if (count >= kLanes) return load(from);
+  alignas(64) float lanes[kLanes] = {};
+  std::copy(from, from + count, lanes);
+  return load(lanes);
+}
 
 constexpr int kPanel = kLanes * kTileVecs;  // columns of y that one panel of packed weights gives
 

@@ -1,18 +1,33 @@
 // C entry points to the products alone, for their test and benchmark. Not part of the engine's library.
+#include <chrono>
 #include <cstdint>
-#include <thread>
-#include <vector>
 
 #include "gemm.h"
+#include "team.h"
 
 namespace {
 
-template <class Work>
-void on_ranks(int ranks, const Work& work) {
-  std::vector<std::thread> others;
-  for (int rank = 1; rank < ranks; ++rank) others.emplace_back([&work, rank] { work(rank); });
-  work(0);
-  for (std::thread& other : others) other.join();
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Reads it all and returns something that depends on every byte.
+uint32_t read_all(const char* data, int64_t bytes) {
+  qc::Vec sums[8];
+  for (auto& sum : sums) sum = qc::zero();
+  for (int64_t at = 0; at + 8 * 64 <= bytes; at += 8 * 64) {
+    for (int line = 0; line < 8; ++line) {
+      for (int64_t in = 0; in < 64; in += qc::kLanes * 4) {
+        sums[line] = qc::add(sums[line], qc::load(reinterpret_cast<const float*>(data + at + line * 64 + in)));
+      }
+    }
+  }
+  for (int line = 1; line < 8; ++line) sums[0] = qc::add(sums[0], sums[line]);
+  float lanes[qc::kLanes];
+  qc::store(lanes, sums[0]);
+  uint32_t bits = 0;
+  std::memcpy(&bits, lanes, sizeof bits);
+  return bits;
 }
 
 }  // namespace
@@ -32,12 +47,63 @@ void gemm_probe_pack(const void* w, int64_t n, int64_t k, int32_t type, void* ou
 void gemm_probe_linear(const void* packed, int64_t n, int64_t k, int32_t type, const float* bias, const void* x,
                        int64_t ldx, int64_t rows, float* y, int64_t ldy, int32_t ranks, int32_t accumulate) {
   const qc::Packed w{packed, n, k, static_cast<qc::Type>(type), bias};
-  on_ranks(ranks, [&](int rank) { qc::linear(w, x, ldx, rows, y, ldy, rank, ranks, accumulate != 0); });
+  qc::Team team(ranks);
+  auto work = [&](int rank) { qc::linear(w, x, ldx, rows, y, ldy, rank, ranks, accumulate != 0); };
+  team.run(work);
 }
 
 void gemm_probe_argmax(const void* packed, int64_t n, int64_t k, int32_t type, const float* bias, const void* x,
                        int64_t ldx, int64_t rows, float* values, int32_t* columns, int32_t rank, int32_t ranks) {
   const qc::Packed w{packed, n, k, static_cast<qc::Type>(type), bias};
   qc::linear_argmax(w, x, ldx, rows, values, columns, rank, ranks);
+}
+
+// All weights one after another, as a decode step would, `rounds` times; how long each round took, in seconds.
+// The last `argmax` of them as the head is when all rows are greedy. x and y are large enough for each alone.
+void gemm_probe_chain(const qc::Packed* weights, int64_t count, int64_t argmax, const void* x, float* y, int64_t rows,
+                      int32_t ranks, int64_t rounds, double* took) {
+  qc::Team team(ranks);
+  double began = 0;
+  auto work = [&](int rank) {
+    for (int64_t round = 0; round < rounds; ++round) {
+      team.barrier();
+      if (rank == 0) began = seconds();
+      for (int64_t at = 0; at < count; ++at) {
+        const qc::Packed& w = weights[at];
+        if (at < count - argmax) {
+          qc::linear(w, x, w.k, rows, y, w.n, rank, ranks);
+        } else {
+          int32_t* columns = reinterpret_cast<int32_t*>(y + ranks * rows);
+          qc::linear_argmax(w, x, w.k, rows, y + rank * rows, columns + rank * rows, rank, ranks);
+        }
+        team.barrier();
+      }
+      if (rank == 0) took[round] = seconds() - began;
+    }
+  };
+  team.run(work);
+}
+
+// Reads the weights as `gemm_probe_chain` would and computes nothing: the floor of its time at few rows.
+void gemm_probe_read(const qc::Packed* weights, int64_t count, int32_t ranks, int64_t rounds, double* took) {
+  qc::Team team(ranks);
+  std::atomic<uint32_t> sink{0};
+  double began = 0;
+  auto work = [&](int rank) {
+    for (int64_t round = 0; round < rounds; ++round) {
+      team.barrier();
+      if (rank == 0) began = seconds();
+      for (int64_t at = 0; at < count; ++at) {
+        const qc::Packed& w = weights[at];
+        const qc::Span panels = qc::share(qc::panels_of(w.n), rank, ranks);
+        const int64_t bytes = static_cast<int64_t>(qc::packed_bytes(qc::kPanel, w.k, w.type));
+        const char* from = static_cast<const char*>(w.data) + panels.begin * bytes;
+        sink ^= read_all(from, (panels.end - panels.begin) * bytes);
+      }
+      team.barrier();
+      if (rank == 0) took[round] = seconds() - began;
+    }
+  };
+  team.run(work);
 }
 }

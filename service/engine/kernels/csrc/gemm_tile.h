@@ -5,16 +5,40 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "gemm_lanes.h"
 #include "gemm_pack.h"
 
+#define QC_ALWAYS __attribute__((always_inline))
+#define QC_INLINE inline QC_ALWAYS
+
 namespace qc {
 
-template <int Rows>
-using Sums = Vec[Rows][kTileVecs];
+template <class Do, int... At>
+QC_INLINE void unrolled(Do&& act, std::integer_sequence<int, At...>) {
+  (act(std::integral_constant<int, At>{}), ...);
+}
 
-inline uint32_t pair_at(const uint16_t* x) {
+// act(0) .. act(Count - 1) with constants: the compiler keeps arrays so indexed in registers, which it does not
+// for a loop that it unrolls later.
+template <int Count, class Do>
+QC_INLINE void times(Do&& act) {
+  unrolled(act, std::make_integer_sequence<int, Count>{});
+}
+
+template <int Rows>
+struct Sums {
+  Vec at[Rows][kTileVecs];
+};
+
+// Keeps the compiler from loading a weight anew for each row, as an operand of the row's instruction.
+QC_INLINE Vec in_register(Vec value) {
+  __asm__("" : "+v"(value));
+  return value;
+}
+
+QC_INLINE uint32_t pair_at(const uint16_t* x) {
   uint32_t pair;
   std::memcpy(&pair, x, sizeof pair);
   return pair;
@@ -22,51 +46,50 @@ inline uint32_t pair_at(const uint16_t* x) {
 
 // One step in bfloat16: the pair of neighbours in k that `pair(row)` gives, for every row.
 template <int Rows, class Pair>
-inline void step_bf16(const uint16_t* panel, Sums<Rows>& sums, Pair pair) {
+QC_INLINE void step_bf16(const uint16_t* panel, Sums<Rows>& sums, Pair&& pair) {
   Bits weight[kTileVecs];
-#pragma GCC unroll 4
-  for (int v = 0; v < kTileVecs; ++v) weight[v] = load_bits(panel + v * kLanes * 2);
-#pragma GCC unroll 16
-  for (int row = 0; row < Rows; ++row) {
+  times<kTileVecs>([&](auto v) QC_ALWAYS { weight[v] = load_bits(panel + v * kLanes * 2); });
+  times<Rows>([&](auto row) QC_ALWAYS {
     const Bits x = all_bits(pair(row));
 #if defined(__AVX512BF16__)
-#pragma GCC unroll 4
-    for (int v = 0; v < kTileVecs; ++v) {
-      sums[row][v] = _mm512_dpbf16_ps(sums[row][v], (__m512bh)weight[v], (__m512bh)x);
-    }
+    times<kTileVecs>([&](auto v) QC_ALWAYS {
+      sums.at[row][v] = _mm512_dpbf16_ps(sums.at[row][v], (__m512bh)weight[v], (__m512bh)x);
+    });
 #else
     const Vec low = low_bf16(x), high = high_bf16(x);
-#pragma GCC unroll 4
-    for (int v = 0; v < kTileVecs; ++v) {
-      sums[row][v] = fma(high_bf16(weight[v]), high, fma(low_bf16(weight[v]), low, sums[row][v]));
-    }
+    times<kTileVecs>([&](auto v) QC_ALWAYS {
+      sums.at[row][v] = fma(high_bf16(weight[v]), high, fma(low_bf16(weight[v]), low, sums.at[row][v]));
+    });
 #endif
-  }
+  });
 }
 
 template <int Rows>
-inline void multiply(const uint16_t* panel, const uint16_t* x, int64_t ldx, int64_t k, Sums<Rows>& sums) {
+QC_INLINE Sums<Rows> multiply(const uint16_t* panel, const uint16_t* x, int64_t ldx, int64_t k) {
+  Sums<Rows> sums;
+  times<Rows>([&](auto row) QC_ALWAYS { times<kTileVecs>([&](auto v) QC_ALWAYS { sums.at[row][v] = zero(); }); });
   for (int64_t at = 0; at + 1 < k; at += 2, panel += kPanel * 2) {
-    step_bf16<Rows>(panel, sums, [&](int row) { return pair_at(x + row * ldx + at); });
+    step_bf16<Rows>(panel, sums, [&](int row) QC_ALWAYS { return pair_at(x + row * ldx + at); });
   }
   if (k % 2) {
-    step_bf16<Rows>(panel, sums, [&](int row) { return static_cast<uint32_t>(x[row * ldx + k - 1]); });
+    step_bf16<Rows>(panel, sums, [&](int row) QC_ALWAYS { return static_cast<uint32_t>(x[row * ldx + k - 1]); });
   }
+  return sums;
 }
 
 template <int Rows>
-inline void multiply(const float* panel, const float* x, int64_t ldx, int64_t k, Sums<Rows>& sums) {
+QC_INLINE Sums<Rows> multiply(const float* panel, const float* x, int64_t ldx, int64_t k) {
+  Sums<Rows> sums;
+  times<Rows>([&](auto row) QC_ALWAYS { times<kTileVecs>([&](auto v) QC_ALWAYS { sums.at[row][v] = zero(); }); });
   for (int64_t at = 0; at < k; ++at, panel += kPanel) {
     Vec weight[kTileVecs];
-#pragma GCC unroll 4
-    for (int v = 0; v < kTileVecs; ++v) weight[v] = load(panel + v * kLanes);
-#pragma GCC unroll 16
-    for (int row = 0; row < Rows; ++row) {
+    times<kTileVecs>([&](auto v) QC_ALWAYS { weight[v] = in_register(load(panel + v * kLanes)); });
+    times<Rows>([&](auto row) QC_ALWAYS {
       const Vec value = all(x[row * ldx + at]);
-#pragma GCC unroll 4
-      for (int v = 0; v < kTileVecs; ++v) sums[row][v] = fma(weight[v], value, sums[row][v]);
-    }
+      times<kTileVecs>([&](auto v) QC_ALWAYS { sums.at[row][v] = fma(weight[v], value, sums.at[row][v]); });
+    });
   }
+  return sums;
 }
 
 }  // namespace qc
