@@ -25,6 +25,7 @@ from service.base import PreparedBase, prepare_base
 from service.channel import DRAIN_S
 from service.child import Child
 from service.cluster import Cluster
+from service.commands.examples import Example, NoExamples, Service, find_examples, offer
 from service.commands.progress import showing
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
@@ -51,6 +52,9 @@ class UpSettings(Settings):
         cli_implicit_flags=True,
     )
 
+    examples: Path | None = None
+    """A folder of adapters, TENANT/NAME/VERSION in it: those that the registry lacks are pushed before ready."""
+
 
 class CannotStart(Exception):
     """Something on this machine is in the way; the message says what to do."""
@@ -72,12 +76,17 @@ def up(arguments: Sequence[str]) -> int:
     except SettingsError as error:
         _say(f"quickchange up: {error}")
         return 2
-    return keep(lambda: _serve(Settings.model_validate(settings.model_dump())))
-
-
-def _serve(settings: Settings) -> int:
     try:
-        _run(settings)
+        examples = find_examples(settings.examples) if settings.examples else ()
+    except NoExamples as error:
+        _say(f"quickchange up: --examples: {error}")
+        return 2
+    return keep(lambda: _serve(Settings.model_validate(settings.model_dump(exclude={"examples"})), examples))
+
+
+def _serve(settings: Settings, examples: Sequence[Example]) -> int:
+    try:
+        _run(settings, examples)
     except Interrupted:
         _say("stopped")
     except (CannotStart, QuickchangeError) as error:
@@ -86,7 +95,7 @@ def _serve(settings: Settings) -> int:
     return 0
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, examples: Sequence[Example]) -> None:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         stop = _signals(stack)
@@ -105,7 +114,9 @@ def _run(settings: Settings) -> None:
         if settings.registry_url is None:
             _await(f"{settings.registry}/health", REGISTRY_S, stop)
         _await(f"{_url(settings)}/ready", READY_S, stop, status=200)
-        _say(_welcome(settings, base, logs, time.monotonic() - began))
+        at = Service(_url(settings), settings.registry, base.name)
+        answering = worker.until(stop, lambda: offer(examples, at, _say, stop))
+        _say(_welcome(settings, base, logs, time.monotonic() - began, answering))
         while not stop.wait(1.0):  # not for ever: a signal is heard between bytecodes
             pass
         _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
@@ -261,19 +272,24 @@ def _url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def _welcome(settings: Settings, base: PreparedBase, logs: Path, seconds: float) -> str:
-    body = f'{{"model": "{base.name}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+def _welcome(settings: Settings, base: PreparedBase, logs: Path, seconds: float, examples: Sequence[Example]) -> str:
+    shown = max(examples, key=lambda example: len(example.versions), default=None)
+    model = shown.model if shown else base.name
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    second = [f"  quickchange promote {model}@2"] if shown and len(shown.versions) > 1 else []
     return "\n".join(
         [
             f"ready after {seconds:.0f} s",
             "",
             f"  model      {base.name}",
+            *[f"  example    {example.model}" for example in examples],
             f"  API        {_url(settings)}/v1",
             f"  registry   {settings.registry}",
             f"  logs       {logs}",
             "",
             "Next, in another terminal:",
             f"  curl {_url(settings)}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+            *second,
             "  quickchange push PEFT_DIRECTORY default/NAME",
             "Ctrl-C stops.",
         ]
