@@ -87,18 +87,21 @@ def application(args: dict[str, str]) -> serve.Application:
 
 def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     """The gateway's HTTP application."""
+    from prometheus_client import CollectorRegistry
     from transformers import AutoTokenizer
 
     from adapters_registry.client import AsyncRegistryClient
     from service.api.front import Front
     from service.api.routes import create_app
     from service.catalog import Catalog
+    from service.metrics import GatewayMetrics
 
     configure_logs(settings.log_level)
     served = backend.served
     catalog = Catalog(AsyncRegistryClient(settings.registry), _catalog_file(settings, served), served.digest)
     tokenizer = AutoTokenizer.from_pretrained(served.path)
-    return create_app(Front(settings, catalog, tokenizer, backend))
+    metrics = GatewayMetrics(CollectorRegistry(), settings.metrics)
+    return create_app(Front(settings, catalog, tokenizer, backend, metrics))
 
 
 def _catalog_file(settings: Settings, served: ServedBase) -> Path:
@@ -136,6 +139,7 @@ def _open_parts(settings: Settings) -> Parts:
         AdapterStore(loader, settings.adapters),
         partial(EngineLoop, engine),
         partial(_announce, AsyncRegistryClient(settings.registry), manifest),
+        lambda: slabs.nbytes,
     )
 
 

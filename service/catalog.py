@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from adapters_registry.records import AdapterRecord, Changes, Snapshot, VersionR
 from service.durable import write_whole
 from service.errors import AdapterIncompatible, ModelNotFound
 from service.names import PRODUCTION, Alias, Exact, ModelName, Version
+from service.report import CatalogReport
 from service.values import AdapterRef
 
 log = logging.getLogger(__name__)
@@ -94,6 +96,8 @@ class Catalog:
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._dirty = asyncio.Event()
         self._heard = asyncio.Event()
+        self._reachable = False
+        self._heard_at: float | None = None
         self._load()
 
     def __repr__(self) -> str:
@@ -103,6 +107,11 @@ class Catalog:
     def seq(self) -> int | None:
         """The last change applied; None while nothing is known."""
         return self._seq
+
+    def report(self) -> CatalogReport:
+        """How well the registry is known as of now."""
+        age_s = None if self._heard_at is None else time.monotonic() - self._heard_at
+        return CatalogReport(self._seq, len(self._entries), self._reachable, age_s)
 
     async def heard(self) -> None:
         """Returns once something is known: from disk, or from the registry's first answer."""
@@ -166,8 +175,9 @@ class Catalog:
                 if down:
                     log.info("registry answers again", extra={"seq": self._seq})
                 pause_s, down = BACKOFF_S[0], False
+                self._reachable, self._heard_at = True, time.monotonic()
                 continue
-            down = True
+            down, self._reachable = True, False
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, hides nothing
             pause_s = min(pause_s * 2, BACKOFF_S[1])
 
@@ -175,7 +185,8 @@ class Catalog:
         if self._seq is None:
             self._replace(await self._source.snapshot())
             return
-        changes = await self._source.changes(self._seq, POLL_S)
+        # A registry that is not known to answer is asked for an answer at once.
+        changes = await self._source.changes(self._seq, POLL_S if self._reachable else 0.0)
         if changes.reset:
             log.warning("the registry has another history: taking a new snapshot", extra={"seq": self._seq})
             self._replace(await self._source.snapshot())

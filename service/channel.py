@@ -20,10 +20,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from service.errors import DeadlineExceeded, InternalError, NotReady, QuickchangeError, ReplicaFailed, from_failure
+from service.report import ReplicaReport
 from service.values import Event, Failure, FinishReason, GenerateRequest
 
 logger = logging.getLogger(__name__)
 
+INSPECT_S = 2.0
+"""How long a scrape waits for a replica that hangs or is going away."""
 LAST_FRAME_S = 5.0
 """How long the last frame may come after its call ended well."""
 REATTACH_S = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -47,6 +50,8 @@ class Transport(Protocol):
     def frames(self, replica_id: str) -> AsyncGenerator[list[Event]]: ...
 
     async def abort(self, replica_id: str, request_id: str) -> None: ...
+
+    async def inspect(self, replica_id: str) -> ReplicaReport: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -104,6 +109,12 @@ class Dispatcher:
                 if delivered or attempt == ATTEMPTS:
                     raise
                 logger.warning("replica lost before the first token: retrying", extra=_id(request))
+
+    async def inspect(self) -> dict[str, ReplicaReport | None]:
+        """What each replica of the fleet says of itself; None for one that did not answer in time."""
+        fleet = sorted(self._fleet)
+        asked = [self._task(self._inspect(replica_id)) for replica_id in fleet]
+        return dict(zip(fleet, await asyncio.gather(*asked), strict=True))
 
     def drain(self) -> None:
         """Take no new request; the running ones go on, and those that take too long end as ``NotReady``."""
@@ -167,6 +178,14 @@ class Dispatcher:
                 self._task(self._abort(pending.replica_id, pending.request.request_id))
         if pending.replica_id is not None and pending.replica_id not in self._fleet:
             self._retire(pending.replica_id)
+
+    async def _inspect(self, replica_id: str) -> ReplicaReport | None:
+        try:
+            async with asyncio.timeout(INSPECT_S):
+                return await self._transport.inspect(replica_id)
+        except (QuickchangeError, TimeoutError) as error:
+            logger.warning("replica does not say how it is: %s", error, extra={"replica": replica_id})
+            return None
 
     async def _abort(self, replica_id: str, request_id: str) -> None:
         try:

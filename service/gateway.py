@@ -29,6 +29,7 @@ from service.feedback.said import FeedbackInput
 from service.feedback.store import Page
 from service.fleet import FLEET
 from service.recorder import RecorderClient
+from service.report import FleetReport, ReplicaReport
 from service.router import DIRECT
 from service.settings import Settings
 from service.values import Event, Failure, GenerateRequest, ServedBase
@@ -72,6 +73,11 @@ class ServeTransport:
         with _translated():
             async with asyncio.timeout(ABORT_S):
                 await handle.abort.remote(request_id)
+
+    async def inspect(self, replica_id: str) -> ReplicaReport:
+        # Not handle.broadcast: it skips dead replicas without a word, and one that hangs costs all their answers.
+        with _translated():
+            return await self._engine.options(session_id=DIRECT + replica_id).inspect.remote()
 
 
 class RecorderTransport:
@@ -160,7 +166,8 @@ class Gateway:
         self._feedback = None
         if recorder is not None:
             self._feedback = RecorderClient(RecorderTransport(recorder), settings.feedback.queue_bytes)
-        self._app = open_http(settings, Backend(served, self._dispatcher.generate, self.ready, self._feedback))
+        backend = Backend(served, self._dispatcher.generate, self.ready, self._feedback, self.inspect)
+        self._app = open_http(settings, backend)
 
     async def drain(self) -> None:
         """Refuse new requests; the running ones have ``channel.DRAIN_S`` to end."""
@@ -176,6 +183,15 @@ class Gateway:
         except (RayError, RayServeException, grpc.RpcError, TimeoutError):
             return False
         return True
+
+    async def inspect(self) -> FleetReport:
+        """What the processes behind this gateway say of themselves; takes seconds at most."""
+        asked = await self._dispatcher.inspect()
+        answered = {id: report for id, report in asked.items() if report is not None}
+        silent = tuple(id for id, report in asked.items() if report is None)
+        if self._feedback is None:
+            return FleetReport(answered, silent)
+        return FleetReport(answered, silent, self._feedback.kept, self._feedback.dropped)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app

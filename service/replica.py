@@ -16,8 +16,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from service.adapters.counts import StoreCounts
+from service.adapters.residency import Resident
+from service.engine.snapshot import EngineSnapshot
 from service.errors import DeadlineExceeded, InternalError, QuickchangeError, ReplicaFailed
 from service.logs import request_id as logged_id
+from service.report import ReplicaReport
 from service.settings import Settings
 from service.threads import in_ending_thread
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, ServedBase
@@ -45,6 +49,10 @@ class Store(Protocol):
 
     async def acquire(self, ref: AdapterRef) -> Any: ...
 
+    def residency(self) -> tuple[Resident, ...]: ...
+
+    def counts(self) -> StoreCounts: ...
+
 
 class Loop(Protocol):
     """An engine on its thread (``service.engine.loop.EngineLoop``)."""
@@ -61,6 +69,8 @@ class Loop(Protocol):
 
     def heartbeat_age_s(self) -> float: ...
 
+    def snapshot(self) -> EngineSnapshot: ...
+
 
 Deliver = Callable[[list[Event]], None]
 
@@ -74,6 +84,8 @@ class Parts:
     make_loop: Callable[[Deliver], Loop]
     announce: Callable[[], Any]
     """A coroutine function that keeps telling the registry of the base; runs as long as the replica."""
+    disk_bytes: Callable[[], int] = int
+    """Bytes of adapter slabs on the disk."""
 
 
 @dataclass(slots=True, eq=False)
@@ -114,6 +126,7 @@ class EngineHost:
     def __init__(self, parts: Parts) -> None:
         self.served = parts.served
         self._store = parts.store
+        self._disk_bytes = parts.disk_bytes
         self._running: dict[str, _Running] = {}
         self._outboxes: dict[str, _Outbox] = {}
         self._loop = asyncio.get_running_loop()
@@ -156,6 +169,13 @@ class EngineHost:
         """Cancel a request if it runs here; idempotent."""
         if request_id in self._running:
             self._engine.cancel(request_id)
+
+    def inspect(self) -> ReplicaReport:
+        """The replica as of now; answers whether it is well or not."""
+        store = self._store
+        return ReplicaReport(
+            self.served, self._engine.snapshot(), store.counts(), store.residency(), self._disk_bytes()
+        )
 
     def check_health(self) -> None:
         """Raise if the engine's thread died or hangs."""
@@ -286,6 +306,9 @@ class EngineReplica:
 
     async def abort(self, request_id: str) -> None:
         self._host.abort(request_id)
+
+    async def inspect(self) -> ReplicaReport:
+        return self._host.inspect()
 
     async def describe(self) -> ServedBase:
         """The base it serves; raises if the engine is not well."""

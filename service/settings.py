@@ -61,6 +61,13 @@ class AdapterOptions(_Group):
     """How long a failed load is remembered before it is tried again."""
 
 
+class MetricsOptions(_Group):
+    """How many label values one gateway's series may have; what comes later is counted as ``other``."""
+
+    tenants: int = Field(100, gt=0)
+    adapters: int = Field(200, gt=0)
+
+
 class FeedbackOptions(_Group):
     """The feedback log, and the response records that feedback is joined with."""
 
@@ -116,6 +123,7 @@ class Settings(BaseSettings):
     engine: EngineOptions = EngineOptions()
     adapters: AdapterOptions = AdapterOptions()
     feedback: FeedbackOptions = FeedbackOptions()
+    metrics: MetricsOptions = MetricsOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -45,6 +45,8 @@ class SlabCache:
         self._sweeping = Lock()
         root.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(root)
+        self.nbytes = _total(_stats(root))
+        """Of all slabs, as of the last write of this process; others of the machine may have written since."""
 
     def read(self, digest: str, layout: str) -> Slab | None:
         """The slab, verified; None if it is not here, also when it was corrupt (it is deleted then)."""
@@ -89,6 +91,11 @@ class SlabCache:
             for path in _oldest_beyond(_stats(self._root), self._disk_bytes, used):
                 log.info("adapter slab deleted for room on disk", extra={"slab": path.name})
                 path.unlink(missing_ok=True)
+            self.nbytes = _total(_stats(self._root))
+
+
+def _total(slabs: list[tuple[float, int, Path]]) -> int:
+    return sum(size for _, size, _ in slabs)
 
 
 def _stats(root: Path) -> list[tuple[float, int, Path]]:
@@ -102,7 +109,7 @@ def _stats(root: Path) -> list[tuple[float, int, Path]]:
 
 
 def _oldest_beyond(slabs: list[tuple[float, int, Path]], bound: int, used: set[Path]) -> list[Path]:
-    excess = sum(size for _, size, _ in slabs) - bound
+    excess = _total(slabs) - bound
     oldest = []
     for _, size, path in sorted(slabs):
         if excess <= 0:

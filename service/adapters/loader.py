@@ -6,7 +6,7 @@ import errno
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -34,6 +34,8 @@ class Loaded(Generic[T_co]):
     nbytes: int
     reload_s: float
     """What reading it from its slab took: the price of evicting it."""
+    fetch_s: float | None = None
+    """What fetching and checking it and writing its slab took; None where the slab was there."""
 
 
 class Loader(Protocol[T_co]):
@@ -88,16 +90,18 @@ class SlabLoader(Generic[T]):
         return Loaded(adapter, slab.nbytes, time.perf_counter() - began)
 
     def _fetch(self, ref: AdapterRef) -> Loaded[T]:
+        began = time.perf_counter()
         manifest = self._source.manifest(ref.digest)
         if manifest.digest != ref.digest:
             raise AdapterFailed(f"the registry answered with another manifest than that of {ref} ({ref.digest})")
         self._check_base(ref, manifest.base)
         with self._slabs.scratch() as directory:
             self._write(manifest, directory)
+        fetch_s = time.perf_counter() - began
         loaded = self._read(ref)
         if loaded is None:
             raise AdapterFailed(f"the slab of {ref} did not read back as it was written; its disk may be failing")
-        return loaded
+        return replace(loaded, fetch_s=fetch_s)
 
     def _write(self, manifest: Manifest, directory: Path) -> None:
         path = directory / WEIGHTS_FILE

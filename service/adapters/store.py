@@ -25,6 +25,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from service.adapters.clock import Clock, SystemClock
+from service.adapters.counts import StoreCounts, StoreTally
 from service.adapters.eviction import Held, choose_victims
 from service.adapters.failures import Failures
 from service.adapters.lease import Lease
@@ -86,6 +87,7 @@ class AdapterStore(Generic[T]):
         self._slots = asyncio.Semaphore(options.load_threads)
         self._pool = ThreadPoolExecutor(options.load_threads, "adapter-load", initializer=compute_serially)
         self._room_changed = asyncio.Event()
+        self._tally = StoreTally(options.host_bytes)
 
     async def acquire(self, ref: AdapterRef) -> Lease[T]:
         """A lease on ``ref``, loading it if need be; one load serves all who ask meanwhile.
@@ -95,8 +97,14 @@ class AdapterStore(Generic[T]):
         """
         entry = self._ready.get(ref.digest)
         if entry is not None:
+            self._tally.hits += 1
             return self._lease(entry)
-        self._failures.check(ref.digest)
+        try:
+            self._failures.check(ref.digest)
+        except QuickchangeError:
+            self._tally.refused += 1
+            raise
+        self._tally.misses += 1
         waiter: asyncio.Future[Lease[T]] = asyncio.get_running_loop().create_future()
         self._join(ref).waiters.append(waiter)
         try:
@@ -118,6 +126,10 @@ class AdapterStore(Generic[T]):
             for entry in self._ready.values()
         ]
         return (*ready, *fetching, *self._failures.residency())
+
+    def counts(self) -> StoreCounts:
+        """What was done so far."""
+        return self._tally.seen()
 
     @property
     def resident_bytes(self) -> int:
@@ -189,6 +201,7 @@ class AdapterStore(Generic[T]):
 
     def _admit(self, entry: _Fetching[T], loaded: Loaded[T]) -> None:
         """The waiters' leases start here, before they run again: nothing can evict the adapter in between."""
+        self._tally.loaded(loaded.reload_s, loaded.fetch_s)
         ready = self._ready[entry.ref.digest] = _Ready(entry.ref, loaded, 0, self._clock.now())
         for waiter in entry.waiting():
             waiter.set_result(self._lease(ready))
@@ -198,6 +211,7 @@ class AdapterStore(Generic[T]):
 
     def _refuse(self, entry: _Fetching[T], error: QuickchangeError) -> None:
         """Remember the failure and answer all who wait, each with an exception of its own."""
+        self._tally.failures[error.code] += 1
         # Overloaded says nothing of the adapter.
         overloaded = isinstance(error, Overloaded)
         failure = error.failure() if overloaded else self._failures.remember(entry.ref, error)
@@ -233,6 +247,7 @@ class AdapterStore(Generic[T]):
 
     def _drop(self, digest: str) -> None:
         entry = self._ready.pop(digest)
+        self._tally.evictions += 1
         assert not entry.leases, "a leased adapter was chosen as a victim"
         log.info("adapter evicted", extra={"adapter": str(entry.ref), "digest": digest, "bytes": entry.loaded.nbytes})
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from service.catalog import Catalog
 from service.feedback.port import Feedback
+from service.metrics import GatewayMetrics
+from service.report import FleetReport
 from service.settings import Settings
 from service.values import Generate, ServedBase
 
@@ -25,6 +27,8 @@ class Backend:
     """Whether the base answers; asked by each ``GET /ready``, given a few seconds."""
     feedback: Feedback | None
     """None where feedback is switched off."""
+    inspect: Callable[[], Awaitable[FleetReport]]
+    """Asked by each ``GET /metrics`` and ``GET /v1/adapters/residency``."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +39,4 @@ class Front:
     catalog: Catalog
     tokenizer: PreTrainedTokenizerBase
     backend: Backend
+    metrics: GatewayMetrics

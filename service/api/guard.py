@@ -24,6 +24,7 @@ from service.errors import (
     QuickchangeError,
     RequestTimeout,
 )
+from service.metrics import GatewayMetrics
 from service.settings import Limits
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ DISCARD_TIMES = 16
 """A body over the cap is read and thrown away for so long, up to so many caps, before it is refused: a connection
 closed on a client that is still sending loses the answer."""
 PROBES = frozenset({"/health", "/ready"})
+ALWAYS = PROBES | {"/metrics"}
 """Answered however full the house is."""
 
 
@@ -46,11 +48,15 @@ class _Sent:
 class Guard:
     """Pure ASGI. Holds no body: it counts bytes as the route reads them."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, body_read_s: float = BODY_READ_S) -> None:
+    def __init__(
+        self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics, body_read_s: float = BODY_READ_S
+    ) -> None:
         self._app = app
         self._limits = limits
         self._body_read_s = body_read_s
         self._in_flight = 0
+        self._metrics = metrics
+        metrics.in_flight_is(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,11 +97,12 @@ class Guard:
             record.status = sent.status
             record.route = getattr(scope.get("route"), "path", None)
             log_request(record)
+            self._metrics.request_ended(record, record.seconds())
             logs.request_id.reset(token)
 
     async def _admit(self, scope: Scope, body: _Body, send: Send) -> None:
         self._check(scope)
-        if scope["path"] in PROBES:
+        if scope["path"] in ALWAYS:
             await self._app(scope, body.receive, send)
             return
         if self._in_flight >= self._limits.in_flight:

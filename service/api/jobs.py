@@ -100,6 +100,8 @@ class Jobs:
     def _begin(self, body: Request, principal: Principal, record: Record) -> Served:
         served = self.serve(body.model, principal)
         record.model, record.digest = served.model, served.digest
+        record.tenant = served.tenant
+        record.adapter = f"{served.adapter.tenant}/{served.adapter.name}" if served.adapter is not None else None
         return served
 
     def _sampling(

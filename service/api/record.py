@@ -26,14 +26,21 @@ class Record:
     status: int | None = None
     model: str | None = None
     digest: str | None = None
+    tenant: str | None = None
+    """Whose adapter answers, as the catalog has it: never what the client only said."""
+    adapter: str | None = None
+    """``acme/support``, found in the catalog; None is the base, or a request that found nothing."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
     """The error's code, also of one told inside a stream."""
 
+    def seconds(self) -> float:
+        """Since it arrived."""
+        return asyncio.get_running_loop().time() - self.arrived
+
     def fields(self) -> dict[str, object]:
         """The log line's fields; what did not happen is left out."""
-        seconds = asyncio.get_running_loop().time() - self.arrived
         names = (
             "request_id",
             "method",
@@ -46,7 +53,7 @@ class Record:
             "error",
         )
         present = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return present | {"seconds": round(seconds, 4)}
+        return present | {"seconds": round(self.seconds(), 4)}
 
 
 def attach(scope: Scope, record: Record) -> None:

@@ -23,8 +23,10 @@ from service.api.edge import Edge
 from service.api.feedback import FeedbackRoutes, response_record
 from service.api.front import Front
 from service.api.guard import Guard
+from service.api.inspect import InspectRoutes
 from service.api.jobs import Job, Jobs
 from service.api.models import Models
+from service.api.pace import Pace
 from service.api.record import record_of
 from service.api.run import Run
 from service.api.shapes import Chat, Completion, Shape
@@ -42,6 +44,8 @@ READY_S = 5.0
 def create_app(front: Front) -> Starlette:
     """The ASGI application over ``front``; while its lifespan lasts, the catalog follows the registry."""
     routes = _Routes(front)
+    inspect = InspectRoutes(front)
+    front.metrics.serves(front.backend.served)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -60,10 +64,12 @@ def create_app(front: Front) -> Starlette:
             Route("/v1/feedback", routes.feedback.get, methods=["GET"]),
             Route("/v1/models", routes.models, methods=["GET"]),
             Route("/v1/models/{id:path}", routes.model, methods=["GET"]),
+            Route("/v1/adapters/residency", inspect.residency, methods=["GET"]),
+            Route("/metrics", inspect.metrics, methods=["GET"]),
             Route("/health", routes.health, methods=["GET"]),
             Route("/ready", routes.ready, methods=["GET"]),
         ],
-        middleware=[Middleware(Edge), Middleware(Guard, limits=front.settings.limits)],
+        middleware=[Middleware(Edge), Middleware(Guard, limits=front.settings.limits, metrics=front.metrics)],
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
@@ -94,10 +100,11 @@ class _Routes:
         return await self._answer(job, self._completion, bool(body.stream), request)
 
     async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
-        run = Run(job, self._vocabulary, self._remember if self._front.backend.feedback is not None else None)
+        record = record_of(request.scope)
+        pace = Pace(self._front.metrics, record.arrived)
+        run = Run(job, self._vocabulary, pace, self._remember if self._front.backend.feedback is not None else None)
         if stream:
             return answer.Stream(job, run, shape, self._front.backend.generate)
-        record = record_of(request.scope)
         return await answer.whole(job, run, shape, self._front.backend.generate, request.receive, record)
 
     def _remember(self, job: Job, choices: Sequence[Choice]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ from service.engine.model import Sites
 from service.engine.runner import Runner
 from service.engine.scheduler import Scheduler, SchedulerLimits
 from service.engine.sequence import sequences_of
+from service.engine.snapshot import EngineSnapshot
+from service.engine.tally import Tally
 from service.errors import AdapterIncompatible, ContextLengthExceeded, InvalidValue, Overloaded
 from service.values import Event, FinishReason, GenerateRequest
 
@@ -31,17 +34,6 @@ class EngineLimits:
     vocab_size: int
     waiting: int
     """Sequences that wait before new ones are refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineSnapshot:
-    """The engine's state at one moment, for metrics and status."""
-
-    running: int
-    waiting: int
-    kv_blocks_used: int
-    kv_blocks_total: int
-    steps: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +58,16 @@ class Engine:
         pool: BlockPool,
         sites: Sites,
         place: DeltaPlace,
+        backend: str = "torch",
     ) -> None:
+        """``backend`` says in words how the base's rows are computed."""
         self.limits = limits
         self._runner = runner
         self._scheduler = Scheduler(scheduling, pool)
         self._sites = sites
         self._place = place
         self._told: list[Event] = []
-        self._steps = 0
+        self._tally = Tally(backend)
 
     @property
     def context_tokens(self) -> int:
@@ -127,11 +121,12 @@ class Engine:
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
         """Check and queue the request; each choice ends with exactly one event whose ``finish`` is set."""
         self.check(request)
-        self.enqueue(request, adapter)
+        self.enqueue(request, adapter, time.monotonic())
 
-    def enqueue(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
-        """Queue the choices of a request that has been checked."""
+    def enqueue(self, request: GenerateRequest, adapter: BoundAdapter | None, submitted_at: float) -> None:
+        """Queue the choices of a request that has been checked; ``submitted_at`` is on the monotonic clock."""
         for sequence in sequences_of(request, adapter):
+            sequence.queued_at = submitted_at
             self._scheduler.add(sequence)
 
     def cancel(self, request_id: str) -> None:
@@ -145,19 +140,21 @@ class Engine:
     def step(self) -> list[Event]:
         """Advance every planned sequence; what happened, in no particular order."""
         told, self._told = self._told, []
+        began = time.monotonic()
         plan = self._scheduler.plan()
         if not plan.chunks:
             return told
-        self._steps += 1
+        self._tally.planned(plan)
         try:
             sampled = self._runner.run(plan)
         except Exception:  # whatever a batch did to the model, only that batch may end for it
             logger.exception("a step failed; its sequences end", extra={"rows": plan.rows})
+            self._tally.failed_steps += 1
             return told + self._scheduler.end([c.sequence for c in plan.chunks], FinishReason.FAILED)
-        return told + self._scheduler.commit(plan, sampled)
+        events = self._scheduler.commit(plan, sampled)
+        self._tally.stepped(time.monotonic() - began)
+        return told + events
 
     def snapshot(self) -> EngineSnapshot:
-        scheduler = self._scheduler
-        return EngineSnapshot(
-            len(scheduler.running), scheduler.waiting, scheduler.pool.used, scheduler.pool.total, self._steps
-        )
+        """For metrics and status; may be asked for from any thread."""
+        return self._tally.snapshot(self._scheduler)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from service.engine.adapter import BoundAdapter
 from service.engine.engine import Engine
+from service.engine.snapshot import EngineSnapshot
 from service.values import Event, GenerateRequest
 
 logger = logging.getLogger(__name__)
@@ -48,10 +49,14 @@ class EngineLoop:
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
         """Queue a request; raises what ``Engine.check`` raises, at once."""
         self.engine.check(request)
-        self._leave(lambda: self.engine.enqueue(request, adapter))
+        now = time.monotonic()
+        self._leave(lambda: self.engine.enqueue(request, adapter, now))
 
     def cancel(self, request_id: str) -> None:
         self._leave(lambda: self.engine.cancel(request_id))
+
+    def snapshot(self) -> EngineSnapshot:
+        return self.engine.snapshot()
 
     def heartbeat_age_s(self) -> float:
         """Seconds since the loop last turned; a step under way makes it grow."""

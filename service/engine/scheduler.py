@@ -74,11 +74,17 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._waiting: dict[str, deque[Sequence]] = {}
         self._served: dict[str, float] = {}
+        self.preemptions = 0
 
     @property
     def waiting(self) -> int:
         # Read from other threads too: the copy is one step to the interpreter, the dictionary may grow after it.
         return sum(map(len, list(self._waiting.values())))
+
+    @property
+    def waiting_digests(self) -> set[str]:
+        """The adapters of what waits. Read from other threads too, like ``waiting``."""
+        return {sequence.digest for queue in list(self._waiting.values()) for sequence in list(queue)}
 
     def add(self, sequence: Sequence) -> None:
         tenant = sequence.tenant
@@ -166,6 +172,7 @@ class Scheduler:
 
     def _preempt(self, sequence: Sequence) -> None:
         self._finish(sequence)
+        self.preemptions += 1
         sequence.computed = 0
         self._waiting.setdefault(sequence.tenant, deque()).appendleft(sequence)
 

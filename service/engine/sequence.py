@@ -35,6 +35,8 @@ class Sequence:
     seed: int
     tokens: list[int]
     prompt_tokens: int
+    queued_at: float | None = None
+    """When it was submitted, on the monotonic clock; None once it has had rows."""
     computed: int = 0
     blocks: list[int] = field(default_factory=list)
     block_hashes: list[bytes] = field(default_factory=list)

@@ -10,7 +10,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from service.adapters.counts import StoreCounts, StoreTally
+from service.adapters.residency import Resident
+from service.counting import Buckets
+from service.engine.snapshot import EngineSnapshot
 from service.errors import AdapterFailed, InvalidValue
 from service.replica import Deliver, Parts
 from service.settings import Settings
@@ -25,6 +30,17 @@ def expected(request: GenerateRequest, choice: int = 0) -> list[int]:
     """The tokens that the fake gives for a choice of ``request``."""
     start = sum(request.prompt) + 7 * choice + (request.adapter.version if request.adapter else 0)
     return [(start + i) % 1000 for i in range(request.sampling.max_tokens)]
+
+
+def snapshot(**known: Any) -> EngineSnapshot:
+    """An engine that has done nothing but what is ``known``."""
+    counts = dict.fromkeys(
+        ("waiting", "kv_blocks_used", "steps", "failed_steps", "preemptions", "prefix_hit_tokens", "prompt_tokens"), 0
+    )
+    spreads = dict.fromkeys(("step_s", "rows", "sequences", "queue_s"), Buckets((1.0,), (0, 0), 0.0))
+    fixed = {"backend": "fake", "running_limit": 64, "running": 0, "kv_blocks_total": 100}
+    adapters = {"running_digests": (), "waiting_digests": ()}
+    return EngineSnapshot(**(counts | spreads | fixed | adapters | known))
 
 
 @dataclass
@@ -62,6 +78,9 @@ class FakeLoop:
 
     def heartbeat_age_s(self) -> float:
         return 0.0
+
+    def snapshot(self) -> EngineSnapshot:
+        return snapshot(running=len(self._alive))
 
     @property
     def alive(self) -> int:
@@ -119,6 +138,12 @@ class FakeStore:
             raise AdapterFailed(f"{ref} cannot be loaded", retry_after_s=2.0)
         self.leases.append(FakeLease(ref.digest))
         return self.leases[-1]
+
+    def residency(self) -> tuple[Resident, ...]:
+        return ()
+
+    def counts(self) -> StoreCounts:
+        return StoreTally(1).seen()
 
 
 async def announce() -> None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -20,7 +21,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.edge import Edge, serve_middlewares
 from service.api.guard import Guard
 from service.errors import Overloaded
-from service.settings import Limits
+from service.metrics import GatewayMetrics
+from service.settings import Limits, MetricsOptions
 from tests.service.api import world as w
 from tests.service.api.world import CHAT, chat, encode, plays, says, world
 
@@ -119,7 +121,8 @@ async def test_a_body_that_does_not_come() -> None:
     async def read(request: Request) -> PlainTextResponse:
         return PlainTextResponse(await request.body())
 
-    around = [Middleware(Edge), Middleware(Guard, limits=Limits(), body_read_s=0.02)]
+    metrics = GatewayMetrics(CollectorRegistry(), MetricsOptions())
+    around = [Middleware(Edge), Middleware(Guard, limits=Limits(), metrics=metrics, body_read_s=0.02)]
     app = Starlette(routes=[Route("/", read, methods=["POST"])], middleware=around)
     sent: list[Message] = []
 

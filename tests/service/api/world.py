@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers import decoders as token_decoders
@@ -24,7 +25,9 @@ from service.api.front import Backend, Front
 from service.api.routes import create_app
 from service.catalog import Catalog, CatalogSource
 from service.feedback.port import Feedback
-from service.settings import Limits, Settings
+from service.metrics import GatewayMetrics
+from service.report import FleetReport
+from service.settings import Limits, MetricsOptions, Settings
 from service.values import Event, FinishReason, GenerateRequest, ServedBase, TokenLogprob
 
 BASE = "sha256:" + "b" * 64
@@ -201,6 +204,8 @@ class World:
     engine: ScriptedEngine
     app: ASGIApp
     ready: bool = True
+    fleet: FleetReport = field(default_factory=lambda: FleetReport({}))
+    """What stands behind the front, as it says itself."""
 
     async def post(self, path: str, body: object, **more: Any) -> httpx.Response:
         """One request inside this process; ``body`` is JSON, or bytes as they are."""
@@ -240,9 +245,11 @@ def world(
     chat_template: bool = True,
     source: CatalogSource | None = None,
     feedback: Feedback | None = None,
+    adapters: Sequence[AdapterRecord] = ADAPTERS,
+    metrics: MetricsOptions | None = None,
 ) -> World:
-    """A front that knows ``ADAPTERS`` and whose engine plays ``script``."""
-    snapshot = Snapshot(seq=1, adapters=ADAPTERS)
+    """A front that knows ``adapters`` and whose engine plays ``script``."""
+    snapshot = Snapshot(seq=1, adapters=tuple(adapters))
     file = path / "catalog.json"
     file.write_text(snapshot.model_dump_json())
     engine = ScriptedEngine(script)
@@ -254,6 +261,9 @@ def world(
     async def ready() -> bool:
         return made[0].ready
 
+    async def inspect() -> FleetReport:
+        return made[0].fleet
+
     front = Front(
         settings=Settings(limits=limits or Limits()),
         catalog=Catalog(source or QuietSource(), file, BASE),
@@ -263,7 +273,9 @@ def world(
             generate=engine.generate,
             ready=ready,
             feedback=feedback,
+            inspect=inspect,
         ),
+        metrics=GatewayMetrics(CollectorRegistry(), metrics or MetricsOptions()),
     )
     made.append(World(engine, create_app(front)))
     return made[0]

@@ -1,0 +1,62 @@
+"""What an adapter store has done so far, counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from service.counting import Buckets, Spread
+
+LOAD_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCounts:
+    """Since the store was made."""
+
+    hits: int
+    """Leases on what was ready."""
+    misses: int
+    """Leases that waited for a load, successful or not."""
+    refused: int
+    """Leases refused at once because of a failure that is remembered."""
+    evictions: int
+    failures: dict[str, int]
+    """Loads that failed, by the error's code."""
+    fetch_s: Buckets
+    """Of loads that found no slab: fetching from the registry, checking, writing the slab."""
+    slab_s: Buckets
+    """Of every load: reading the slab and binding it."""
+    host_bytes: int
+    """Most bytes the store may hold."""
+
+
+class StoreTally:
+    """Counts for one store, on its event loop."""
+
+    def __init__(self, host_bytes: int) -> None:
+        self.hits = 0
+        self.misses = 0
+        self.refused = 0
+        self.evictions = 0
+        self.failures: Counter[str] = Counter()
+        self._host_bytes = host_bytes
+        self._fetch_s = Spread(LOAD_S)
+        self._slab_s = Spread(LOAD_S)
+
+    def loaded(self, slab_s: float, fetch_s: float | None) -> None:
+        self._slab_s.add(slab_s)
+        if fetch_s is not None:
+            self._fetch_s.add(fetch_s)
+
+    def seen(self) -> StoreCounts:
+        return StoreCounts(
+            self.hits,
+            self.misses,
+            self.refused,
+            self.evictions,
+            dict(self.failures),
+            self._fetch_s.seen(),
+            self._slab_s.seen(),
+            self._host_bytes,
+        )

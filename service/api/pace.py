@@ -1,0 +1,34 @@
+"""When the tokens of one request come: time to the first, and between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from service.metrics import GatewayMetrics
+from service.values import Event
+
+
+class Pace:
+    """A few float operations for each batch of events."""
+
+    def __init__(self, metrics: GatewayMetrics, arrived: float) -> None:
+        """``arrived`` is on the event loop's clock."""
+        self._metrics = metrics
+        self._arrived = arrived
+        self._now = asyncio.get_running_loop().time
+        self._last: dict[int, float] = {}
+
+    def came(self, prompt: int, events: Sequence[Event]) -> None:
+        """Events of one of the request's prompts came. Where a slow reader finds several steps, their mean counts."""
+        tokens = sum(len(event.tokens) for event in events)
+        if not tokens:
+            return
+        now = self._now()
+        last = self._last.get(prompt)
+        if last is not None:
+            choices = len({event.choice for event in events if event.tokens})
+            self._metrics.inter_token((now - last) * choices / tokens)
+        elif not self._last:
+            self._metrics.first_token(now - self._arrived)
+        self._last[prompt] = now

@@ -1,0 +1,19 @@
+"""How well the registry is known, as series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric as Family
+
+from service.metrics import names
+from service.metrics.families import gauge
+from service.report import CatalogReport
+
+
+def catalog_families(catalog: CatalogReport, up_s: float) -> Iterator[Family]:
+    """``up_s`` is how long the process runs: the age of a registry that never answered."""
+    yield gauge(names.REGISTRY_UP, [((), catalog.reachable)])
+    yield gauge(names.CATALOG_AGE_S, [((), up_s if catalog.age_s is None else catalog.age_s)])
+    yield gauge(names.CATALOG_SEQ, [((), catalog.seq or 0)])
+    yield gauge(names.CATALOG_ADAPTERS, [((), catalog.adapters)])
