@@ -47,6 +47,8 @@ class EngineOptions(_Group):
     waiting: int = Field(512, gt=0)
     """Most sequences that wait before new ones are refused as overloaded."""
     prefix_cache: bool = True
+    backend: Literal["auto", "torch", "native"] = "auto"
+    """native: C++ kernels compiled at first use, refused where they cannot run; auto: those where they can, else torch."""
     threads: int | None = Field(None, gt=0)
     """Compute threads of a replica; None takes what the machine has."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence as Seq
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from adapters_registry.manifest import BaseManifest, File, Manifest
 from adapters_registry.settings import Limits
 from service.base import describe_model
 from service.engine.adapter import BoundAdapter
-from service.engine.batch import build_batch
 from service.engine.engine import Engine
+from service.engine.native_runner import NativeRunner
 from service.engine.runner import ModelRunner
 from service.engine.scheduler import Chunk, Plan
 from service.engine.sequence import Sequence, SequenceId
@@ -64,16 +63,15 @@ def trial(number: int, prompt: list[int], adapter: BoundAdapter | None) -> Seque
 def all_logits(engine: Engine, sequences: list[Sequence]) -> list[Tensor]:
     """Every row's logits [tokens, vocabulary] of the sequences, run as one batch sorted by adapter."""
     runner = engine._runner
-    assert isinstance(runner, ModelRunner)
+    assert isinstance(runner, ModelRunner | NativeRunner)
     ordered = sorted(sequences, key=lambda s: s.digest)
     next_block = 0
     for sequence in ordered:
-        count = -(-len(sequence.tokens) // runner.cache.block_tokens)
+        count = -(-len(sequence.tokens) // runner.block_tokens)
         sequence.blocks = list(range(next_block, next_block + count))
         next_block += count
     plan = Plan(tuple(Chunk(s, 0, len(s.tokens)) for s in ordered))
-    batch = build_batch(plan, runner.cache.block_tokens, runner.device)
-    logits = runner.logits(replace(batch, sample_rows=torch.arange(plan.rows)))
+    logits = runner.logits(plan, range(plan.rows))
     by_id = dict(zip((s.id for s in ordered), logits.split([len(s.tokens) for s in ordered]), strict=True))
     return [by_id[sequence.id] for sequence in sequences]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from adapters_registry.manifest import Manifest
-from service.engine.adapter import BoundAdapter
+from service.engine.adapter import BoundAdapter, Delta
 from service.engine.blocks import BlockPool
 from service.engine.kinds import KINDS
 from service.engine.model import Sites
@@ -42,6 +42,8 @@ class DeltaPlace:
 
     dtype: torch.dtype
     device: torch.device
+    finish: Callable[[str, tuple[Delta | None, ...], int], BoundAdapter] = BoundAdapter
+    """Digest, deltas by site and bytes to what batch rows point at, in the form that the runner reads."""
 
 
 class Engine:
@@ -96,7 +98,7 @@ class Engine:
         """Slab tensors as an adapter that batch rows can point at; ``AdapterIncompatible`` for unknown sites."""
         placed = {name: tensor.to(self._place.device) for name, tensor in tensors.items()}
         deltas = KINDS[kind].bind(placed, self._sites.index)
-        return BoundAdapter(digest, deltas, sum(tensor.nbytes for tensor in tensors.values()))
+        return self._place.finish(digest, deltas, sum(tensor.nbytes for tensor in tensors.values()))
 
     # -- requests -------------------------------------------------------------------------------------------
 

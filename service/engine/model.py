@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -46,6 +46,12 @@ def replace_projections(model: PreTrainedModel, state: StepState) -> Sites:
             biases[name] = bias
         _put(model, name, MixedModule(index[name], base, state))
     return Sites(index, biases)
+
+
+def base_biases(model: PreTrainedModel, modules: Iterable[str]) -> dict[str, Tensor]:
+    """Copies of the biases [out] of those modules that have one."""
+    found = {name: _bias(model.get_submodule(name)) for name in modules}
+    return {name: bias.clone() for name, bias in found.items() if bias is not None}
 
 
 def context_tokens(config: object) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Seq
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from service.engine.attention import KVCache, forward_pass
-from service.engine.batch import Batch, build_batch
+from service.engine.batch import build_batch
 from service.engine.linear import StepState
 from service.engine.sampling import sample
 from service.engine.scheduler import Plan, Sampled
@@ -22,6 +24,16 @@ class Runner(Protocol):
         """Compute a non-empty plan; one result for each chunk that samples, in chunk order."""
 
 
+class LogitsRunner(Runner, Protocol):
+    """A runner over a real base, whose logits can be looked at."""
+
+    block_tokens: int
+    dtype: torch.dtype
+
+    def logits(self, plan: Plan, rows: Seq[int] | None = None) -> Tensor:
+        """[rows, vocabulary] of the given rows of the plan, else of those that give a next token."""
+
+
 class ModelRunner:
     """Runs the transformers model whose projections and attention are ours."""
 
@@ -30,15 +42,18 @@ class ModelRunner:
         self.state = state
         self.cache = cache
         self.device = device
+        self.block_tokens = cache.block_tokens
+        self.dtype = cache.keys[0].dtype
 
     def run(self, plan: Plan) -> list[Sampled]:
-        batch = build_batch(plan, self.cache.block_tokens, self.device)
-        logits = self.logits(batch)
-        return sample(logits, [chunk.sequence for chunk in plan.chunks if chunk.samples])
+        return sample(self.logits(plan), [chunk.sequence for chunk in plan.chunks if chunk.samples])
 
     @torch.inference_mode()
-    def logits(self, batch: Batch) -> Tensor:
-        """[samples, vocabulary] of the rows that give a next token."""
+    def logits(self, plan: Plan, rows: Seq[int] | None = None) -> Tensor:
+        """[rows, vocabulary] of the given rows of the plan, else of those that give a next token."""
+        batch = build_batch(plan, self.block_tokens, self.device)
+        if rows is not None:
+            batch = replace(batch, sample_rows=torch.tensor(rows, dtype=torch.int64, device=self.device))
         self.state.segments = batch.segments
         with forward_pass(batch, self.cache):
             out = self.model(

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from service.engine.batch import build_batch
-from service.engine.runner import ModelRunner
+from service.engine.runner import LogitsRunner
 from service.engine.scheduler import Chunk, Plan
 from service.engine.sequence import Sequence, SequenceId
 from service.errors import BaseUnavailable
@@ -37,7 +36,7 @@ def own_logits(model: PreTrainedModel, prompts: Seq[Seq[int]], device: torch.dev
         ]
 
 
-def check_base(runner: ModelRunner, prompts: Seq[Seq[int]], own: Seq[Tensor], name: str) -> None:
+def check_base(runner: LogitsRunner, prompts: Seq[Seq[int]], own: Seq[Tensor], name: str) -> None:
     """Raise ``BaseUnavailable`` unless two prompts, packed together and in chunks, give their own logits.
 
     Architectures that do not call ``AttentionInterface`` attend across packed sequences: this finds them.
@@ -46,7 +45,7 @@ def check_base(runner: ModelRunner, prompts: Seq[Seq[int]], own: Seq[Tensor], na
     for mine, theirs in zip(together, own, strict=True):
         scale = theirs.std().clamp_min(1e-6)
         worst = float((mine - theirs).abs().max() / scale)
-        allowed = OWN_TOLERANCE[runner.cache.keys[0].dtype]
+        allowed = OWN_TOLERANCE[runner.dtype]
         if not worst <= allowed:  # a NaN is refused too
             raise BaseUnavailable(
                 f"{name} cannot be served: sequences packed in one batch do not compute what they compute alone "
@@ -56,15 +55,14 @@ def check_base(runner: ModelRunner, prompts: Seq[Seq[int]], own: Seq[Tensor], na
             )
 
 
-def _packed(runner: ModelRunner, prompts: Seq[Seq[int]]) -> list[Tensor]:
+def _packed(runner: LogitsRunner, prompts: Seq[Seq[int]]) -> list[Tensor]:
     """Last logits of all prompts, run as two mixed batches: a chunk of each, then the rest of each."""
-    sequences = _trial_sequences(prompts, runner.cache.block_tokens)
+    sequences = _trial_sequences(prompts, runner.block_tokens)
     cut = [len(sequence.tokens) // 2 for sequence in sequences]
     first = Plan(tuple(Chunk(s, 0, n) for s, n in zip(sequences, cut, strict=True)))
     rest = Plan(tuple(Chunk(s, n, len(s.tokens) - n) for s, n in zip(sequences, cut, strict=True)))
-    size = runner.cache.block_tokens
-    runner.logits(build_batch(first, size, runner.device))
-    return list(runner.logits(build_batch(rest, size, runner.device)).float())
+    runner.logits(first)
+    return list(runner.logits(rest).float())
 
 
 def _trial_sequences(prompts: Seq[Seq[int]], block_tokens: int) -> list[Sequence]:

@@ -1,0 +1,1 @@
+"""The native CPU backend: C++ compiled at first use for the processor at hand, called through ctypes."""

@@ -1,0 +1,150 @@
+"""Adapters as the native step reads them: one run of memory each, in the order in which a step uses it."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from service.engine.adapter import BoundAdapter, Delta
+from service.engine.kernels.llama import SITES, LlamaShape, projection
+from service.engine.kernels.native import AdapterPart, AdapterSite, Library, aligned
+from service.engine.kinds.lora import LoraDelta
+from service.errors import AdapterIncompatible
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NativeAdapter(BoundAdapter):
+    """An adapter whose ``sites`` the step is pointed at."""
+
+    sites: int = 0
+    """Address of AdapterSite[layers · 4]."""
+    low_elements: int = 0
+    """Greatest sum of ranks at one site."""
+    memory: tuple[object, ...] = ()
+    """What ``sites`` points into."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """One projection's change, and where it lies in the adapter's memory, in elements; -1 is nowhere."""
+
+    delta: LoraDelta
+    out_at: int
+    out: int
+    rank_at: int
+    rank: int
+
+
+def site_index(shape: LlamaShape) -> dict[str, int]:
+    """Module name → number of every projection that adapters can change."""
+    names = [projection(layer, name) for layer in range(shape.layers) for names in SITES for name in names]
+    return {name: number for number, name in enumerate(names)}
+
+
+def pack_adapter(
+    library: Library, shape: LlamaShape, digest: str, deltas: Sequence[Delta | None], index: Mapping[str, int]
+) -> NativeAdapter:
+    """Copy an adapter's weights into the form and order of the step; ``AdapterIncompatible`` for other kinds."""
+    packer = _Packer(library, shape)
+    sites = (AdapterSite * (shape.layers * len(SITES)))()
+    plans = []
+    for layer in range(shape.layers):
+        for site, names in enumerate(SITES):
+            pieces = _pieces([deltas[index[projection(layer, name)]] for name in names], shape.site(site)[1], packer)
+            plans.append(pieces)
+            packer.plan(site, pieces)
+    memory = packer.allocate()
+    for target, (number, pieces) in zip(sites, enumerate(plans), strict=True):
+        packer.fill(target, number % len(SITES), pieces)
+    return NativeAdapter(
+        digest,
+        (),
+        memory.nbytes,
+        ctypes.addressof(sites),
+        max(site.ranks for site in sites),
+        (sites, memory),
+    )
+
+
+def _pieces(deltas: Sequence[Delta | None], outs: Sequence[int], packer: _Packer) -> list[_Piece]:
+    pieces, rank_at, out_at = [], 0, 0
+    for delta, out in zip(deltas, outs, strict=True):
+        if delta is not None:
+            if not isinstance(delta, LoraDelta):
+                raise AdapterIncompatible(f"the native backend does not compute {type(delta).__name__}")
+            rank = 0 if delta.a_t is None else delta.a_t.shape[1]
+            pieces.append(_Piece(delta, out_at, out, rank_at, rank))
+            rank_at += packer.padded_rank(rank)
+        out_at += out
+    return pieces
+
+
+class _Packer:
+    """Two passes over an adapter: how much memory, then what goes where."""
+
+    def __init__(self, library: Library, shape: LlamaShape) -> None:
+        self._library = library
+        self._shape = shape
+        self._per_word = 4 // shape.dtype.itemsize
+        self._size = 0
+        self._at = 0
+
+    def padded_rank(self, rank: int) -> int:
+        return -(-rank // self._per_word) * self._per_word
+
+    def plan(self, site: int, pieces: Sequence[_Piece]) -> None:
+        """Count the memory of one site."""
+        row = self._row_bytes(site)
+        for piece in pieces:
+            self._size += self.padded_rank(piece.rank) * row + self._b_bytes(piece)
+            self._size += 4 * piece.out if piece.delta.bias is not None else 0
+
+    def allocate(self) -> NDArray[np.uint8]:
+        memory = aligned(self._size)
+        self._at = memory.ctypes.data
+        return memory
+
+    def fill(self, target: AdapterSite, site: int, pieces: Sequence[_Piece]) -> None:
+        """Write one site's weights behind the last one's: all A, then each projection's B and bias."""
+        row = self._row_bytes(site)
+        target.a, target.parts = self._at, len(pieces)
+        target.ranks = sum(self.padded_rank(piece.rank) for piece in pieces)
+        for piece in pieces:
+            if piece.delta.a_t is not None:
+                self._library.pack_a(self._cast(piece.delta.a_t), self._at)
+            self._at += self.padded_rank(piece.rank) * row
+        for part, piece in zip(target.part, pieces, strict=False):
+            self._fill_part(part, piece)
+
+    def _fill_part(self, part: AdapterPart, piece: _Piece) -> None:
+        part.out_at, part.out, part.rank_at = piece.out_at, piece.out, piece.rank_at
+        part.rank_words = self.padded_rank(piece.rank) // self._per_word
+        if piece.delta.b_t is not None:
+            self._library.pack_b(self._cast(piece.delta.b_t), self._at)
+            part.b = self._at
+            self._at += self._b_bytes(piece)
+        if piece.delta.bias is not None:
+            bias = piece.delta.bias.float().contiguous()
+            ctypes.memmove(self._at, bias.data_ptr(), bias.nbytes)
+            part.bias = self._at
+            self._at += bias.nbytes
+
+    def _row_bytes(self, site: int) -> int:
+        return self._library.adapter_row(self._shape.site(site)[0], self._shape.dtype) * self._shape.dtype.itemsize
+
+    def _b_bytes(self, piece: _Piece) -> int:
+        return self.padded_rank(piece.rank) * piece.out * self._shape.dtype.itemsize
+
+    def _cast(self, weight: Tensor) -> Tensor:
+        return weight.to("cpu", self._shape.dtype).contiguous()
+
+
+def delta_dtype(shape: LlamaShape) -> torch.dtype:
+    """What adapters are held in: the base's own type. In bfloat16 a step reads half the bytes of float32."""
+    return shape.dtype

@@ -1,0 +1,227 @@
+// Causal grouped-query attention that reads keys and values where they lie, in blocks.
+//
+// A tile is up to 16 neighbouring tokens of one block, for one key head of one layer:
+//
+//   keys    [dim / per word][16 tokens]    a vector holds one word of every token's key: no sum across lanes
+//   values  [16 / per word][dim]           a word holds one token's element, or two tokens' in bfloat16
+//
+// A query row takes its keys in order of position: scores first, then their maximum, then the weighted sum. What a
+// row gives depends on its own position and the keys before it alone: not on the rows that are computed beside it,
+// on where its prompt was cut into chunks, or on what else lies in a block (lanes past its position are not read).
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "form.h"
+
+namespace qc {
+
+// The blocks of one layer.
+template <class Form>
+struct Blocks {
+  typename Form::Element* data;
+  int64_t kv_heads, dim, block_tokens;
+
+  int64_t width() const { return std::min<int64_t>(block_tokens, kWide); }  // tokens of a tile
+  int64_t tiles_in_block() const { return block_tokens / width(); }
+  int64_t half_tile() const { return dim * kWide; }  // elements of its keys, and of its values
+  int64_t block_elements() const { return kv_heads * tiles_in_block() * 2 * half_tile(); }
+  typename Form::Element* keys(int64_t block, int64_t head, int64_t tile) const {
+    return data + block * block_elements() + (head * tiles_in_block() + tile) * 2 * half_tile();
+  }
+};
+
+// One sequence's blocks in order, seen from one key head.
+template <class Form>
+struct Context {
+  const Blocks<Form>& blocks;
+  const int32_t* table;
+  int64_t head;
+
+  typename Form::Element* keys(int64_t tile) const {
+    const int64_t in_block = blocks.tiles_in_block();
+    return blocks.keys(table[tile / in_block], head, tile % in_block);
+  }
+  typename Form::Element* values(int64_t tile) const { return keys(tile) + blocks.half_tile(); }
+};
+
+// `key`, `value` [dim], already rounded, become those of the token at `position`.
+template <class Form>
+inline void remember_key(const Context<Form>& context, int64_t position, const typename Form::Element* key) {
+  constexpr int64_t per = Form::per_word;
+  const int64_t width = context.blocks.width(), lane = position % width;
+  typename Form::Element* to = context.keys(position / width) + lane * per;
+  for (int64_t at = 0; at < context.blocks.dim; at += per, to += kWide * per) {
+    for (int64_t in = 0; in < per; ++in) to[in] = key[at + in];
+  }
+}
+
+template <class Form>
+inline void remember_value(const Context<Form>& context, int64_t position, const typename Form::Element* value) {
+  constexpr int64_t per = Form::per_word;
+  const int64_t width = context.blocks.width(), lane = position % width, dim = context.blocks.dim;
+  typename Form::Element* to = context.values(position / width) + lane / per * dim * per + lane % per;
+  for (int64_t at = 0; at < dim; ++at) to[at * per] = value[at];
+}
+
+constexpr int kQueries = 6;  // query rows that share a read of keys and values: 6 x 4 accumulators
+
+// Query rows that are computed together, and where each ends.
+template <class Form>
+struct Queries {
+  const typename Form::Element* query[kQueries];  // [dim]
+  typename Form::Element* out[kQueries];          // [dim]
+  int64_t seen[kQueries];                         // tokens that the row sees, its own included; ascending
+  float* scores[kQueries];                        // [tiles · 16], later the weights in place of them
+};
+
+template <class Form, int Rows, int Tiles>
+inline void score(const Context<Form>& context, const Queries<Form>& rows, int64_t tile, Floats scale,
+                  Floats* highest) {
+  constexpr int64_t per = Form::per_word;
+  Floats sums[Rows][Tiles];
+  const typename Form::Element* keys[Tiles];
+#pragma GCC unroll 8
+  for (int t = 0; t < Tiles; ++t) keys[t] = context.keys(tile + t);
+#pragma GCC unroll 8
+  for (int row = 0; row < Rows; ++row)
+#pragma GCC unroll 8
+    for (int t = 0; t < Tiles; ++t) sums[row][t] = Floats::zero();
+  for (int64_t at = 0; at < context.blocks.dim; at += per) {
+    Words key[Tiles];
+#pragma GCC unroll 8
+    for (int t = 0; t < Tiles; ++t) key[t] = Words::load(keys[t] + at * kWide);
+#pragma GCC unroll 8
+    for (int row = 0; row < Rows; ++row) {
+      const Words query = word_at(rows.query[row] + at);
+#pragma GCC unroll 8
+      for (int t = 0; t < Tiles; ++t) sums[row][t] = Form::dot(sums[row][t], query, key[t]);
+    }
+  }
+  const int64_t width = context.blocks.width();
+  const Floats nothing = Floats::all(-std::numeric_limits<float>::infinity());
+#pragma GCC unroll 8
+  for (int row = 0; row < Rows; ++row) {
+#pragma GCC unroll 8
+    for (int t = 0; t < Tiles; ++t) {
+      const int64_t count = std::clamp<int64_t>(rows.seen[row] - (tile + t) * width, 0, width);
+      const Floats scored = first(static_cast<int>(count), sums[row][t] * scale, nothing);
+      scored.store(rows.scores[row] + (tile + t) * kWide);
+      highest[row] = greater(highest[row], scored);
+    }
+  }
+}
+
+// Scores become e^(score - highest), in the values' type; returns their sum.
+template <class Form>
+inline float weigh(float* scores, int64_t seen, int64_t tiles, int64_t width, float highest) {
+  Floats sum = Floats::zero();
+  const Floats top = Floats::all(highest);
+  typename Form::Element* weights = reinterpret_cast<typename Form::Element*>(scores);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const int64_t count = std::clamp<int64_t>(seen - tile * width, 0, width);
+    const Floats weight =
+        first(static_cast<int>(count), exp(Floats::load(scores + tile * kWide) - top), Floats::zero());
+    sum = sum + weight;
+    Form::store(weights + tile * kWide, weight);  // never beyond what has been read: weights are no wider than scores
+  }
+  return sum_of(sum);
+}
+
+template <class Form, int Rows, int Vectors>
+inline void mix(const Context<Form>& context, const Queries<Form>& rows, int64_t tiles, int64_t seen, int64_t column,
+                const float* sums_of_weights) {
+  constexpr int64_t per = Form::per_word;
+  const int64_t dim = context.blocks.dim, width = context.blocks.width();
+  Floats sums[Rows][Vectors];
+#pragma GCC unroll 8
+  for (int row = 0; row < Rows; ++row)
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) sums[row][v] = Floats::zero();
+  const auto take = [&](const typename Form::Element* values, int64_t weight_at, auto keep) {
+    Words value[Vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) value[v] = keep(Words::load(values + v * kWide * per));
+#pragma GCC unroll 8
+    for (int row = 0; row < Rows; ++row) {
+      const Words weight = word_at(reinterpret_cast<const typename Form::Element*>(rows.scores[row]) + weight_at);
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) sums[row][v] = Form::dot(sums[row][v], weight, value[v]);
+    }
+  };
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    const typename Form::Element* values = context.values(tile) + column * per;
+    const int64_t count = std::min(width, seen - tile * width);
+    int64_t at = 0;
+    for (; at + per <= count; at += per) {
+      take(values + at * dim, tile * kWide + at, [](Words all) { return all; });
+    }
+    // The other half of the last word is no token of this sequence, and may be anything.
+    if (at < count) take(values + at * dim, tile * kWide + at, [](Words all) { return all & Words::all(0xffff); });
+  }
+#pragma GCC unroll 8
+  for (int row = 0; row < Rows; ++row) {
+    const Floats scale = Floats::all(1.0f / sums_of_weights[row]);
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) Form::store(rows.out[row] + column + v * kWide, sums[row][v] * scale);
+  }
+}
+
+template <class Form, int Rows>
+inline void attend_rows(const Context<Form>& context, const Queries<Form>& rows, float scale) {
+  const int64_t width = context.blocks.width(), seen = rows.seen[Rows - 1], tiles = (seen + width - 1) / width;
+  Floats highest[Rows];
+#pragma GCC unroll 8
+  for (int row = 0; row < Rows; ++row) highest[row] = Floats::all(-std::numeric_limits<float>::infinity());
+  const Floats factor = Floats::all(scale);
+  int64_t tile = 0;
+  for (; tile + 4 <= tiles; tile += 4) score<Form, Rows, 4>(context, rows, tile, factor, highest);
+  for (; tile < tiles; ++tile) score<Form, Rows, 1>(context, rows, tile, factor, highest);
+  float sums[Rows];
+#pragma GCC unroll 8
+  for (int row = 0; row < Rows; ++row) {
+    sums[row] = weigh<Form>(rows.scores[row], rows.seen[row], tiles, width, greatest_of(highest[row]));
+  }
+  int64_t column = 0;
+  for (; column + 4 * kWide <= context.blocks.dim; column += 4 * kWide) {
+    mix<Form, Rows, 4>(context, rows, tiles, seen, column, sums);
+  }
+  for (; column < context.blocks.dim; column += kWide) mix<Form, Rows, 1>(context, rows, tiles, seen, column, sums);
+}
+
+template <class Form, int Rows = kQueries>
+inline void attend_to(int rows, const Context<Form>& context, const Queries<Form>& queries, float scale) {
+  if (rows == Rows) return attend_rows<Form, Rows>(context, queries, scale);
+  if constexpr (Rows > 1) attend_to<Form, Rows - 1>(rows, context, queries, scale);
+}
+
+// Floats of scratch that rows with `seen` tokens need.
+inline int64_t score_floats(int64_t seen, int64_t block_tokens) {
+  const int64_t width = std::min<int64_t>(block_tokens, kWide);
+  return kQueries * ((seen + width - 1) / width) * kWide;
+}
+
+// Neighbouring tokens of one sequence under one key head: `tokens` rows of `query` and `out`, the first at `position`.
+// The `group` query heads of the key head lie beside each other; rows are `ldq` and `ldo` elements apart.
+template <class Form>
+inline void attend(const Context<Form>& context, const typename Form::Element* query, int64_t ldq, int64_t tokens,
+                   int64_t position, int64_t group, float scale, float* scratch, typename Form::Element* out,
+                   int64_t ldo) {
+  const int64_t dim = context.blocks.dim, rows = tokens * group;
+  const int64_t stride = score_floats(position + tokens, context.blocks.block_tokens) / kQueries;
+  for (int64_t begin = 0; begin < rows; begin += kQueries) {
+    const int count = static_cast<int>(std::min<int64_t>(kQueries, rows - begin));
+    Queries<Form> queries;
+    for (int at = 0; at < count; ++at) {
+      const int64_t token = (begin + at) / group, head = (begin + at) % group;
+      queries.query[at] = query + token * ldq + head * dim;
+      queries.out[at] = out + token * ldo + head * dim;
+      queries.seen[at] = position + token + 1;
+      queries.scores[at] = scratch + at * stride;
+    }
+    attend_to<Form>(count, context, queries, scale);
+  }
+}
+
+}  // namespace qc

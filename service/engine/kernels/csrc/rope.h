@@ -1,0 +1,16 @@
+// Rotary positions (Su et al. 2021), the halves of a head rotated against each other.
+#pragma once
+#include <cstdint>
+
+namespace qc {
+
+// `head` [2 · half] in place; `cosine`, `sine` [half] are those of the row's position.
+inline void rotate(float* head, const float* cosine, const float* sine, int64_t half) {
+  for (int64_t at = 0; at < half; ++at) {
+    const float low = head[at], high = head[at + half];
+    head[at] = low * cosine[at] - high * sine[at];
+    head[at + half] = high * cosine[at] + low * sine[at];
+  }
+}
+
+}  // namespace qc

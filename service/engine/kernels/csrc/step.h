@@ -1,0 +1,305 @@
+// One step of a Llama-like model: rows of tokens in, the likeliest tokens or logits out. One parallel region.
+//
+//   embed, norm │ q k v, shrink │ expand, rope, remember │ attend │ o, shrink │ expand, norm │ gate up, shrink │
+//   expand, activate │ down, shrink │ expand, norm │ ... │ head                      │ is a barrier
+//
+// The residual stream and the products' results are float32; what goes into a product is of the weights' type.
+// Ranks share columns where a phase works on columns and rows where it needs whole rows.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "activation.h"
+#include "adapter.h"
+#include "attention.h"
+#include "gemm.h"
+#include "model.h"
+#include "norm.h"
+#include "rope.h"
+#include "team.h"
+
+namespace qc {
+
+// Zeroed, aligned memory that only grows; what lies in it is lost when it does.
+template <class Element>
+class Buffer {
+ public:
+  Element* of(int64_t count) {
+    if (count > capacity_) {
+      const size_t bytes = (static_cast<size_t>(count) * sizeof(Element) + 63) / 64 * 64;
+      memory_.reset(static_cast<Element*>(std::aligned_alloc(64, bytes)));
+      if (!memory_) throw std::bad_alloc();
+      std::memset(memory_.get(), 0, bytes);
+      capacity_ = count;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Free {
+    void operator()(Element* it) const { std::free(it); }
+  };
+  std::unique_ptr<Element, Free> memory_;
+  int64_t capacity_ = 0;
+};
+
+template <class Form>
+class Stepper {
+  using Element = typename Form::Element;
+
+ public:
+  Stepper(const Model& model, Team& team) : m_(model), team_(team), counters_(static_cast<size_t>(model.layers)) {}
+
+  void run(const Step& step) {
+    prepare(step);
+    auto work = [this](int rank) { on_rank(rank); };
+    team_.run(work);
+  }
+
+ private:
+  // Query tokens that one unit of attention takes, and who they are.
+  static constexpr int kUnitTokens = 8;
+  struct Unit {
+    const Chunk* chunk;
+    int32_t first, tokens;
+  };
+
+  void prepare(const Step& step) {
+    s_ = step;
+    rows_ = step.rows;
+    segments_.clear();
+    for (int at = 0; at < step.segments; ++at) {
+      const StepSegment& it = step.segment[at];
+      segments_.push_back({it.begin, it.stop, it.sites});
+    }
+    ldx_ = row_elements<Form>(m_.hidden);
+    ldq_ = row_elements<Form>(m_.heads * m_.dim);
+    lda_ = row_elements<Form>(m_.inner);
+    ldy_ = std::max<int64_t>((m_.heads + 2 * m_.kv_heads) * m_.dim, 2 * m_.inner);
+    ldlow_ = rounded_up(std::max<int64_t>(step.low_elements, 1), kWide * Form::per_word);
+    h_ = h_memory_.of(rows_ * m_.hidden);
+    x_ = x_memory_.of(rows_ * ldx_);
+    y_ = y_memory_.of(rows_ * ldy_);
+    q_ = q_memory_.of(rows_ * ldq_);
+    attended_ = attended_memory_.of(rows_ * ldq_);
+    active_ = active_memory_.of(rows_ * lda_);
+    low_ = low_memory_.of(rows_ * ldlow_);
+    last_ = last_memory_.of(step.samples * ldx_);
+    best_value_ = best_value_memory_.of(team_.ranks() * step.samples);
+    best_column_ = best_column_memory_.of(team_.ranks() * step.samples);
+    plan_rows();
+  }
+
+  void plan_rows() {
+    chunk_of_.resize(static_cast<size_t>(rows_));
+    sample_of_.assign(static_cast<size_t>(rows_), -1);
+    units_.clear();
+    int64_t longest = 0;
+    for (int at = 0; at < s_.chunks; ++at) {
+      const Chunk& chunk = s_.chunk[at];
+      for (int32_t token = 0; token < chunk.tokens; ++token) chunk_of_[chunk.row + token] = &chunk;
+      for (int32_t token = 0; token < chunk.tokens; token += kUnitTokens) {
+        units_.push_back({&chunk, token, std::min<int32_t>(kUnitTokens, chunk.tokens - token)});
+      }
+      longest = std::max<int64_t>(longest, chunk.position + chunk.tokens);
+    }
+    for (int at = 0; at < s_.samples; ++at) sample_of_[static_cast<size_t>(s_.sample_rows[at])] = at;
+    scratch_floats_ = score_floats(longest, m_.block_tokens);
+    scratch_ = scratch_memory_.of(scratch_floats_ * team_.ranks());
+    for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
+    // Units cost the same in a decode step; in a prefill the last ones of a prompt cost most, so few are taken at once.
+    grain_ = std::max<int64_t>(1, static_cast<int64_t>(units_.size()) * m_.kv_heads / (team_.ranks() * 8));
+  }
+
+  void on_rank(int rank) {
+    const Span mine = share(rows_, rank, team_.ranks());
+    for (int64_t row = mine.begin; row < mine.end; ++row) embed(row);
+    for (int layer = 0; layer < m_.layers; ++layer) {
+      const Layer& it = m_.layer[layer];
+      normed(mine, it.attention_norm);
+      team_.barrier();
+      product(it.qkv, layer, kQkv, x_, ldx_, y_, ldy_, false, rank);
+      team_.barrier();
+      heads(layer, rank);
+      team_.barrier();
+      attention(layer, rank);
+      team_.barrier();
+      product(it.o, layer, kO, attended_, ldq_, h_, m_.hidden, true, rank);
+      team_.barrier();
+      add_deltas(layer, kO, mine, {0, m_.hidden}, h_, m_.hidden);
+      normed(mine, it.mlp_norm);
+      team_.barrier();
+      product(it.gate_up, layer, kGateUp, x_, ldx_, y_, ldy_, false, rank);
+      team_.barrier();
+      activate(layer, rank);
+      team_.barrier();
+      product(it.down, layer, kDown, active_, lda_, h_, m_.hidden, true, rank);
+      team_.barrier();
+      add_deltas(layer, kDown, mine, {0, m_.hidden}, h_, m_.hidden);
+    }
+    for (int64_t row = mine.begin; row < mine.end; ++row) {
+      const int64_t sample = sample_of_[static_cast<size_t>(row)];
+      if (sample >= 0) {
+        rms_norm<Form>(h_ + row * m_.hidden, m_.final_norm, m_.eps, m_.hidden, last_ + sample * ldx_);
+      }
+    }
+    team_.barrier();
+    head(rank);
+  }
+
+  void embed(int64_t row) {
+    const Element* from = static_cast<const Element*>(m_.embedding) + static_cast<int64_t>(s_.tokens[row]) * m_.hidden;
+    for (int64_t at = 0; at < m_.hidden; at += kWide) Form::load(from + at).store(h_ + row * m_.hidden + at);
+  }
+
+  void normed(Span rows, const float* weight) {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      rms_norm<Form>(h_ + row * m_.hidden, weight, m_.eps, m_.hidden, x_ + row * ldx_);
+    }
+  }
+
+  // The rank's columns of x W^T and its ranks of the adapters' x A^T.
+  void product(const Weight& weight, int layer, Site site, const Element* x, int64_t ldx, float* y, int64_t ldy,
+               bool accumulate, int rank) {
+    const Packed packed{weight.data, weight.n, weight.k, Form::type, weight.bias};
+    linear(packed, x, ldx, rows_, y, ldy, rank, team_.ranks(), accumulate);
+    for (size_t at = 0; at < segments_.size(); ++at) {
+      const Segment& segment = segments_[at];
+      const AdapterSite& here = segment.sites[layer * kSites + site];
+      // By fours, so that a rank's weights are whole vectors of work; who begins changes with the segment.
+      const int64_t fours = (here.ranks + 3) / 4;
+      const Span mine = share(fours, static_cast<int>((at + static_cast<size_t>(rank)) % team_.ranks()), team_.ranks());
+      shrink<Form>(here, x, ldx, weight.k, segment.begin, segment.stop, mine.begin * 4,
+                   std::min<int64_t>(mine.end * 4, here.ranks), low_, ldlow_);
+    }
+  }
+
+  // What the adapters add to `columns` of `rows`.
+  void add_deltas(int layer, Site site, Span rows, Span columns, float* y, int64_t ldy) {
+    for (const Segment& segment : segments_) {
+      const int64_t begin = std::max(rows.begin, segment.begin), stop = std::min(rows.end, segment.stop);
+      if (begin >= stop) continue;
+      const AdapterSite& here = segment.sites[layer * kSites + site];
+      for (int part = 0; part < here.parts; ++part) {
+        expand<Form>(here.part[part], low_, ldlow_, begin, stop, columns.begin, columns.end, y, ldy);
+      }
+    }
+  }
+
+  // Queries, keys and values of the rank's heads: adapters, positions, rounding; keys and values go to their blocks.
+  void heads(int layer, int rank) {
+    const int64_t dim = m_.dim, half = dim / 2;
+    const Span mine = share(m_.heads + 2 * m_.kv_heads, rank, team_.ranks());
+    const Blocks<Form> blocks = layer_blocks(layer);
+    alignas(64) Element rounded[kMostDim];
+    for (int64_t begin = 0; begin < rows_; begin += kRowBlock) {
+      const Span rows{begin, std::min(begin + kRowBlock, rows_)};
+      add_deltas(layer, kQkv, rows, {mine.begin * dim, mine.end * dim}, y_, ldy_);
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        const Chunk& chunk = *chunk_of_[static_cast<size_t>(row)];
+        const int64_t position = chunk.position + row - chunk.row;
+        for (int64_t head = mine.begin; head < mine.end; ++head) {
+          float* from = y_ + row * ldy_ + head * dim;
+          const int64_t kv_head = head - m_.heads;
+          if (kv_head < m_.kv_heads) rotate(from, m_.cosine + position * half, m_.sine + position * half, half);
+          Element* to = kv_head < 0 ? q_ + row * ldq_ + head * dim : rounded;
+          for (int64_t at = 0; at < dim; at += kWide) Form::store(to + at, Floats::load(from + at));
+          if (kv_head < 0) continue;
+          const Context<Form> context{blocks, s_.blocks + chunk.blocks_at, kv_head % m_.kv_heads};
+          if (kv_head < m_.kv_heads) {
+            remember_key(context, position, rounded);
+          } else {
+            remember_value(context, position, rounded);
+          }
+        }
+      }
+    }
+  }
+
+  void attention(int layer, int rank) {
+    const Blocks<Form> blocks = layer_blocks(layer);
+    const int64_t group = m_.heads / m_.kv_heads, total = static_cast<int64_t>(units_.size()) * m_.kv_heads;
+    float* scratch = scratch_ + rank * scratch_floats_;
+    for (;;) {
+      const int64_t begin = counters_[static_cast<size_t>(layer)].fetch_add(grain_, std::memory_order_relaxed);
+      if (begin >= total) return;
+      for (int64_t at = begin; at < std::min(begin + grain_, total); ++at) {
+        const Unit& unit = units_[static_cast<size_t>(at / m_.kv_heads)];
+        const int64_t kv_head = at % m_.kv_heads, row = unit.chunk->row + unit.first;
+        const Context<Form> context{blocks, s_.blocks + unit.chunk->blocks_at, kv_head};
+        const int64_t column = kv_head * group * m_.dim;
+        attend<Form>(context, q_ + row * ldq_ + column, ldq_, unit.tokens, unit.chunk->position + unit.first, group,
+                     m_.scale, scratch, attended_ + row * ldq_ + column, ldq_);
+      }
+    }
+  }
+
+  void activate(int layer, int rank) {
+    const Span vectors = share(m_.inner / kWide, rank, team_.ranks());
+    const Span mine{vectors.begin * kWide, vectors.end * kWide};
+    for (int64_t begin = 0; begin < rows_; begin += kRowBlock) {
+      const Span rows{begin, std::min(begin + kRowBlock, rows_)};
+      add_deltas(layer, kGateUp, rows, mine, y_, ldy_);
+      add_deltas(layer, kGateUp, rows, {m_.inner + mine.begin, m_.inner + mine.end}, y_, ldy_);
+      for (int64_t row = rows.begin; row < rows.end; ++row) {
+        const float* y = y_ + row * ldy_;
+        silu_times<Form>(y, y + m_.inner, mine.begin, mine.end, active_ + row * lda_);
+      }
+    }
+  }
+
+  void head(int rank) {
+    const int64_t greedy = s_.greedy, others = s_.samples - greedy;
+    const Packed packed{m_.head.data, m_.head.n, m_.head.k, Form::type, m_.head.bias};
+    if (others > 0) {
+      linear(packed, last_ + greedy * ldx_, ldx_, others, s_.logits, m_.vocabulary, rank, team_.ranks());
+    }
+    if (greedy == 0) return;
+    linear_argmax(packed, last_, ldx_, greedy, best_value_ + rank * greedy, best_column_ + rank * greedy, rank,
+                  team_.ranks());
+    team_.barrier();
+    if (rank != 0) return;
+    for (int64_t sample = 0; sample < greedy; ++sample) {
+      float value = -std::numeric_limits<float>::infinity();
+      s_.best[sample] = -1;
+      for (int other = 0; other < team_.ranks(); ++other) {
+        const int64_t at = other * greedy + sample;
+        if (best_column_[at] >= 0 && best_value_[at] > value) {
+          value = best_value_[at];
+          s_.best[sample] = best_column_[at];
+        }
+      }
+    }
+  }
+
+  Blocks<Form> layer_blocks(int layer) const {
+    Blocks<Form> blocks{static_cast<Element*>(m_.blocks), m_.kv_heads, m_.dim, m_.block_tokens};
+    blocks.data += layer * m_.block_count * blocks.block_elements();
+    return blocks;
+  }
+
+  static constexpr int64_t kRowBlock = 16;
+  static constexpr int64_t kMostDim = 512;
+
+  const Model& m_;
+  Team& team_;
+  Step s_{};
+  int64_t rows_ = 0, ldx_ = 0, ldq_ = 0, lda_ = 0, ldy_ = 0, ldlow_ = 0, scratch_floats_ = 0, grain_ = 1;
+  float *h_ = nullptr, *y_ = nullptr, *scratch_ = nullptr, *best_value_ = nullptr;
+  Element *x_ = nullptr, *q_ = nullptr, *attended_ = nullptr, *active_ = nullptr, *low_ = nullptr, *last_ = nullptr;
+  int32_t* best_column_ = nullptr;
+  std::vector<Segment> segments_;
+  std::vector<const Chunk*> chunk_of_;
+  std::vector<int64_t> sample_of_;
+  std::vector<Unit> units_;
+  std::vector<std::atomic<int64_t>> counters_;  // units taken so far, by layer
+  Buffer<float> h_memory_, y_memory_, scratch_memory_, best_value_memory_;
+  Buffer<Element> x_memory_, q_memory_, attended_memory_, active_memory_, low_memory_, last_memory_;
+  Buffer<int32_t> best_column_memory_;
+};
+
+}  // namespace qc

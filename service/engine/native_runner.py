@@ -1,0 +1,119 @@
+"""A plan in, sampled tokens out, by one native call a step."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence as Seq
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from service.engine.kernels.adapters import NativeAdapter
+from service.engine.kernels.native import CHUNK, SEGMENT, Step
+from service.engine.kernels.weights import NativeWeights
+from service.engine.sampling import sample
+from service.engine.scheduler import Plan, Sampled
+from service.engine.sequence import Sequence
+from service.errors import InternalError
+
+
+class NativeRunner:
+    """Runs the packed base. One thread at a time; the GIL is free while a step computes."""
+
+    def __init__(self, weights: NativeWeights, block_tokens: int, threads: int) -> None:
+        self.block_tokens = block_tokens
+        self.dtype = weights.shape.dtype
+        self._weights = weights
+        self._library = weights.library
+        self._vocabulary = weights.shape.vocabulary
+        self._handle = self._library.engine(weights.model, threads)
+        self._step = Step()
+        self._logits = np.empty((0, self._vocabulary), np.float32)
+        # The library and the weights are arguments, so that they outlive the handle.
+        weakref.finalize(self, _free, self._handle, weights)
+
+    def run(self, plan: Plan) -> list[Sampled]:
+        rows, sequences, row = [], [], -1
+        for chunk in plan.chunks:
+            row += chunk.length
+            if chunk.samples:
+                rows.append(row)
+                sequences.append(chunk.sequence)
+        drawn = [at for at, sequence in enumerate(sequences) if not _only_likeliest(sequence)]
+        if not drawn:
+            return [Sampled(token, None) for token in self._compute(plan, rows, [])[0]]
+        greedy = [at for at, sequence in enumerate(sequences) if _only_likeliest(sequence)]
+        best, logits = self._compute(plan, [rows[at] for at in greedy], [rows[at] for at in drawn])
+        found: dict[int, Sampled] = dict(zip(greedy, (Sampled(token, None) for token in best), strict=True))
+        found.update(zip(drawn, sample(logits, [sequences[at] for at in drawn]), strict=True))
+        return [found[at] for at in range(len(sequences))]
+
+    def logits(self, plan: Plan, rows: Seq[int] | None = None) -> Tensor:
+        """[rows, vocabulary] float32 of the given rows of the plan, else of those that give a next token."""
+        if rows is None:
+            ends = np.cumsum([chunk.length for chunk in plan.chunks])
+            rows = [int(end) - 1 for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.samples]
+        return self._compute(plan, [], rows)[1].clone()
+
+    def _compute(self, plan: Plan, greedy: Seq[int], drawn: Seq[int]) -> tuple[list[int], Tensor]:
+        """The likeliest tokens of ``greedy`` and the logits of ``drawn``, which the next step overwrites."""
+        tokens, chunks, blocks, segments, low_elements = _rows(plan, self.block_tokens)
+        samples = np.array([*greedy, *drawn], np.int32)
+        best = np.empty(len(greedy), np.int32)
+        if len(drawn) > len(self._logits):
+            self._logits = np.empty((len(drawn), self._vocabulary), np.float32)
+        step = self._step
+        step.rows, step.chunks, step.segments = len(tokens), len(chunks), len(segments)
+        step.samples, step.greedy, step.low_elements = len(samples), len(greedy), low_elements
+        step.tokens, step.chunk, step.blocks = tokens.ctypes.data, chunks.ctypes.data, blocks.ctypes.data
+        step.segment, step.sample_rows = segments.ctypes.data, samples.ctypes.data
+        step.best, step.logits = best.ctypes.data, self._logits.ctypes.data
+        self._library.step(self._handle, step)
+        found: list[int] = best.tolist()
+        if -1 in found:
+            raise InternalError(f"row {greedy[found.index(-1)]} of the step has no logit that is a number")
+        return found, torch.from_numpy(self._logits[: len(drawn)])
+
+
+def _rows(
+    plan: Plan, block_tokens: int
+) -> tuple[NDArray[np.int32], NDArray[np.void], NDArray[np.int32], NDArray[np.void], int]:
+    """Tokens, chunks, blocks and segments of a plan as model.h wants them, and the greatest rank."""
+    tokens: list[int] = []
+    chunks: list[tuple[int, int, int, int]] = []
+    blocks: list[int] = []
+    segments: list[tuple[int, int, int]] = []
+    digest, low_elements = "", 0
+    for sequence, start, length in plan.chunks:
+        row, stop = len(tokens), start + length
+        chunks.append((row, length, start, len(blocks)))
+        tokens += sequence.tokens[start:stop]
+        blocks += sequence.blocks[: -(-stop // block_tokens)]
+        adapter = sequence.adapter
+        if adapter is None:
+            continue
+        assert isinstance(adapter, NativeAdapter)
+        if segments and adapter.digest == digest:
+            segments[-1] = (segments[-1][0], row + length, segments[-1][2])
+        else:
+            segments.append((row, row + length, adapter.sites))
+            digest, low_elements = adapter.digest, max(low_elements, adapter.low_elements)
+    return (
+        np.array(tokens, np.int32),
+        np.array(chunks, CHUNK),
+        np.array(blocks, np.int32),
+        np.array(segments, SEGMENT),
+        low_elements,
+    )
+
+
+def _only_likeliest(sequence: Sequence) -> bool:
+    """Whether the row's token is the one of the greatest logit, and nothing else is asked of its logits."""
+    wants = sequence.sampling
+    return wants.temperature == 0 and wants.logprobs is None and not wants.logit_bias and not sequence.penalised
+
+
+def _free(handle: int, weights: NativeWeights) -> None:
+    weights.library.free(handle)
