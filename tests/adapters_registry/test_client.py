@@ -108,6 +108,29 @@ def test_fetch_writes_the_whole_blob_or_nothing(client, push, tmp_path, registry
     assert os.listdir(target.parent) == ["w"]
 
 
+def test_pull_gives_back_what_was_pushed_or_nothing(client, push, tmp_path, registry):
+    pushed = artifacts.folder(tmp_path / "pushed", weights=artifacts.pack(artifacts.tensors(0.7)))
+    manifest = client.version(push(path=pushed).record.digest).manifest
+    target, calls = tmp_path / "out" / "pulled", list[tuple[int, int]]()
+    client.pull(manifest, target, progress=lambda done, total: calls.append((done, total)))
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == {
+        file.path: (pushed / file.path).read_bytes() for file in manifest.files
+    }
+    total = sum(file.size for file in manifest.files)
+    assert calls == sorted(calls)
+    assert calls[-1] == (total, total)
+    with pytest.raises(FileExistsError, match="not an empty folder"):
+        client.pull(manifest, target)
+    stored = registry.blobs._path(manifest.file(WEIGHTS).digest)
+    stored.write_bytes(os.urandom(manifest.file(WEIGHTS).size))
+    with pytest.raises(DigestMismatch):
+        client.pull(manifest, tmp_path / "out" / "damaged")
+    stored.unlink()
+    with pytest.raises(BlobNotFound):
+        client.pull(manifest, tmp_path / "out" / "missing")
+    assert os.listdir(target.parent) == ["pulled"]
+
+
 def test_nobody_there():
     with RegistryClient("http://127.0.0.1:1") as nobody, pytest.raises(RegistryUnavailable, match="does not answer"):
         nobody.adapter(*ACME)

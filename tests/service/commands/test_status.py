@@ -1,0 +1,174 @@
+"""``quickchange status`` against the real front and a real registry: well, half gone, and gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Mount, Route
+
+from tests.adapters_registry.conftest import serving
+from tests.service.api.world import BASE_NAME, World, says, world
+
+NOBODY = "http://127.0.0.1:1"
+RESIDENCY: dict[str, Any] = {
+    "object": "list",
+    "data": [
+        {
+            "replica": "r1",
+            "running": 3,
+            "waiting": 1,
+            "kv_blocks_used": 12,
+            "kv_blocks_total": 48,
+            "adapters": [
+                {
+                    "adapter": "acme/support@3",
+                    "digest": "sha256:" + "1" * 64,
+                    "state": "ready",
+                    "bytes": 3 << 20,
+                    "leases": 2,
+                    "idle_s": 0.0,
+                    "error": None,
+                    "retry_after_s": None,
+                },
+                {
+                    "adapter": "default/mine@1",
+                    "digest": "sha256:" + "2" * 64,
+                    "state": "failed",
+                    "bytes": 0,
+                    "leases": 0,
+                    "idle_s": 7.4,
+                    "error": "a tensor is short",
+                    "retry_after_s": 2.0,
+                },
+            ],
+        },
+        {
+            "replica": "r2",
+            "running": 0,
+            "waiting": 0,
+            "kv_blocks_used": 0,
+            "kv_blocks_total": 48,
+            "adapters": [],
+        },
+    ],
+}
+"""As the contract says it."""
+
+
+@pytest.fixture
+def front(tmp_path: Path) -> World:
+    return world(tmp_path, says("hello"))
+
+
+@pytest.fixture
+def service(front: World) -> Iterator[str]:
+    """The real front, with replicas' residency before it as the contract says."""
+
+    async def residency(request: Request) -> JSONResponse:
+        return JSONResponse(RESIDENCY)
+
+    app = Starlette(routes=[Route("/v1/adapters/residency", residency), Mount("/", front.app)])
+    with serving(app) as url:
+        yield url
+
+
+def rows(out: str) -> list[list[str]]:
+    return [line.split() for line in out.splitlines() if line]
+
+
+def test_all_is_well(run, folder, url, service):
+    run("push", folder(0.1), "acme/support")
+    run("push", folder(0.2), "acme/support")
+    code, out, err = run("status", "--url", service)
+    assert (code, err) == (0, "")
+    assert rows(out) == [
+        ["PART", "WHERE", "STATE", "HOLDS"],
+        ["service", service, "ready", "base", f"{BASE_NAME},", "3", "models"],
+        ["registry", url, "reachable", "1", "adapters,", "2", "versions,", "base", "tiny"],
+        ["REPLICA", "RUNNING", "WAITING", "KV", "BLOCKS", "ADAPTERS", "BYTES"],
+        ["r1", "3", "1", "12", "of", "48", "(25%)", "1", "failed,", "1", "ready", "3.0", "MiB"],
+        ["r2", "0", "0", "0", "of", "48", "(0%)", "-", "0", "B"],
+        ["ADAPTER", "REPLICA", "STATE", "IN", "USE", "BY", "IDLE", "SIZE", "ERROR"],
+        ["acme/support@3", "r1", "ready", "2", "-", "3.0", "MiB", "-"],
+        [
+            "default/mine@1",
+            "r1",
+            "failed",
+            "0",
+            "7",
+            "s",
+            "0",
+            "B",
+            "a",
+            "tensor",
+            "is",
+            "short,",
+            "again",
+            "in",
+            "2",
+            "s",
+        ],
+    ]
+
+
+def test_one_document(run, url, service):
+    code, out, err = run("status", "--url", service, "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert found.pop("replicas") == RESIDENCY["data"]
+    assert found == {
+        "url": service,
+        "ready": True,
+        "base": BASE_NAME,
+        "models": 3,
+        "registry_url": url,
+        "registry": {"adapters": 0, "versions": 0, "base": "tiny"},
+        "problems": [],
+    }
+
+
+def test_not_ready_is_one(run, front, service):
+    front.ready = False
+    code, out, _ = run("status", "--url", service)
+    assert code == 1
+    assert rows(out)[1][2:4] == ["not", "ready"]
+    assert "service: the base model is not loaded yet" in out
+    assert BASE_NAME in out
+
+
+def test_a_part_that_does_not_answer_is_a_dash(run, front, url):
+    strange = Starlette(
+        routes=[Route("/v1/adapters/residency", lambda _: JSONResponse({"data": 3})), Mount("/", front.app)]
+    )
+    with serving(strange) as service:
+        code, out, _ = run("status", "--url", service, "--registry", NOBODY)
+    assert code == 0  # the service answers without its registry
+    assert rows(out)[2] == ["registry", NOBODY, "not", "reachable", "-"]
+    assert rows(out)[4] == ["-"] * 6
+    assert "replicas: http://" in out
+    assert f"registry: The registry at {NOBODY} does not answer" in out
+
+
+def test_nobody_there(run, url):
+    code, out, err = run("status", "--url", NOBODY)
+    assert (code, err) == (1, "")
+    assert rows(out)[1] == ["service", NOBODY, "not", "ready", "-"]
+    assert rows(out)[2][2] == "reachable"
+    assert out.count("cannot reach") == 1
+    assert "service, replicas, models: cannot reach" in out
+    assert "start it with `quickchange up`" in out
+    found = json.loads(run("status", "--url", NOBODY, "--json")[1])
+    assert (found["ready"], found["replicas"], found["models"]) == (False, None, None)
+    assert [problem["part"] for problem in found["problems"]] == ["service", "replicas", "models"]
+
+
+def test_addresses_that_are_none(run):
+    assert run("status", "--url", "localhost:8000")[0] == 2
+    assert run("status", "--registry", "localhost")[0] == 2
