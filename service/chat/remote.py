@@ -18,7 +18,7 @@ from service.values import Failure
 
 TIMEOUT = httpx.Timeout(10.0, read=600.0)
 """An answer may wait in the queue for as long as the service lets requests live, 300 s unless told otherwise."""
-FEEDBACK_OFF = "feedback is off on this service: start it with `quickchange up --feedback.enabled true`"
+FEEDBACK_OFF = "feedback is off on this service: start it with `quickchange up --feedback.enabled`"
 SOURCE = "chat"
 """Who judged, as the feedback log calls it."""
 

@@ -14,8 +14,10 @@ from typing import NamedTuple
 import pytest
 
 from service import cli
+from service.chat.remote import FEEDBACK_OFF
 from service.chat.screen import Plain
 from service.chat.session import Options, Session
+from service.commands.up import UpSettings
 from tests.service.api.world import BASE_NAME
 from tests.service.chat.site import BASE, MINE, STUCK, SUPPORT, Site
 from tests.service.chat.site import site as serve
@@ -202,8 +204,10 @@ def test_feedback_that_is_off_says_how_to_switch_it_on(tmp_path: Path, chat: Cha
         said = chat(site.url, "hello", "/good")
     assert (said.code, said.out) == (1, f"{BASE}\n")
     assert said.err[-1] == (
-        "quickchange: feedback is off on this service: start it with `quickchange up --feedback.enabled true`"
+        "quickchange: feedback is off on this service: start it with `quickchange up --feedback.enabled`"
     )
+    advice = FEEDBACK_OFF.partition("`quickchange up ")[2].rstrip("`").split()
+    assert UpSettings(_cli_parse_args=advice).feedback.enabled
 
 
 def test_ctrl_c_stops_the_answer_only(site: Site) -> None:
