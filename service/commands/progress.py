@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.text import Text
 
 Progress = Callable[[int, int], None]
 """Done and in all, in one unit; done never shrinks."""
@@ -51,11 +52,19 @@ class _Console(Console):
         return False
 
 
+class _Bars(Bars):
+    """Leaves the cursor on an empty line, so that what others say begins on a line of its own."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield Text()
+
+
 @contextmanager
 def _drawing(label: str, console: Console) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     # What others write meanwhile is theirs: redirecting it would take it from the process for good.
-    bars = Bars(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+    bars = _Bars(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
     task = bars.add_task(label, total=None)
 
     def report(done: int, total: int) -> None:
