@@ -8,6 +8,7 @@ import logging
 import socket
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -29,7 +30,7 @@ from service.feedback.said import FeedbackInput
 from service.feedback.store import Page
 from service.fleet import FLEET
 from service.recorder import RecorderClient
-from service.report import FleetReport, ReplicaReport
+from service.report import FleetReport, RecorderReport, ReplicaReport, fleet_report
 from service.router import DIRECT
 from service.settings import Settings
 from service.values import Event, Failure, GenerateRequest, ServedBase
@@ -97,6 +98,10 @@ class RecorderTransport:
     async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
         with _recorder_answers():
             return await self._recorder.page.remote(tenant, after, limit)
+
+    async def inspect(self) -> RecorderReport:
+        with _recorder_answers():
+            return await self._recorder.inspect.remote()
 
 
 @contextlib.contextmanager
@@ -186,12 +191,15 @@ class Gateway:
 
     async def inspect(self) -> FleetReport:
         """What the processes behind this gateway say of themselves; takes seconds at most."""
-        asked = await self._dispatcher.inspect()
-        answered = {id: report for id, report in asked.items() if report is not None}
-        silent = tuple(id for id, report in asked.items() if report is None)
         if self._feedback is None:
-            return FleetReport(answered, silent)
-        return FleetReport(answered, silent, self._feedback.kept, self._feedback.dropped)
+            return fleet_report(await self._dispatcher.inspect())
+        asked, recorder = await asyncio.gather(self._dispatcher.inspect(), self._feedback.inspect())
+        return replace(
+            fleet_report(asked),
+            records_kept=self._feedback.kept,
+            records_dropped=self._feedback.dropped,
+            recorder=recorder,
+        )
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         return self._app

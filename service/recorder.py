@@ -19,6 +19,7 @@ from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
 from service.feedback.store import FeedbackStore, Page
 from service.logs import configure_logs
+from service.report import RecorderReport
 from service.settings import Settings
 from service.values import Failure
 
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 BATCH = 256
 """Most response records of one call."""
+INSPECT_S = 2.0
 RETRY_S = 0.5
 TRIES = 20
 """So long a recorder that was lost may take to come back before records are given up."""
@@ -49,6 +51,9 @@ class StoreCalls:
 
     async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
         return await _told(self._store.page(tenant, after, limit))
+
+    async def inspect(self) -> RecorderReport:
+        return RecorderReport(*await self._store.size())
 
 
 class Recorder(StoreCalls):
@@ -87,6 +92,8 @@ class Calls(Protocol):
 
     async def page(self, tenant: str, after: str, limit: int) -> Page | Failure: ...
 
+    async def inspect(self) -> RecorderReport: ...
+
 
 class RecorderClient:
     """The ``Feedback`` of a gateway. Belongs to one event loop."""
@@ -118,6 +125,15 @@ class RecorderClient:
 
     async def page(self, tenant: str, after: str, limit: int) -> Page:
         return _raised(await _apart(self._calls.page(tenant, after, limit)))
+
+    async def inspect(self) -> RecorderReport | None:
+        """What the owner says of itself; None where it does not answer in time."""
+        try:
+            async with asyncio.timeout(INSPECT_S):
+                return await _apart(self._calls.inspect())
+        except (QuickchangeError, TimeoutError) as error:
+            logger.warning("the owner of the feedback log does not say how it is: %s", error)
+            return None
 
     async def flush(self) -> None:
         """Returns when no record waits any more."""

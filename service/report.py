@@ -48,6 +48,12 @@ class FleetReport:
     """None where feedback is off, or its owner did not answer."""
 
 
+def fleet_report(asked: dict[str, ReplicaReport | None]) -> FleetReport:
+    """Of the replicas alone; None is one that did not answer."""
+    answered = {id: report for id, report in asked.items() if report is not None}
+    return FleetReport(answered, tuple(id for id in asked if id not in answered))
+
+
 @dataclass(frozen=True, slots=True)
 class CatalogReport:
     """How well a gateway knows the registry."""

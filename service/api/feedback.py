@@ -13,10 +13,11 @@ from service.api.body import json_object
 from service.api.jobs import Job
 from service.api.schemas import Message, Prompt
 from service.api.text import Choice
-from service.errors import InvalidValue, RouteNotFound, UnknownParameter
+from service.errors import InvalidValue, QuickchangeError, RouteNotFound, UnknownParameter
 from service.feedback.events import Adapter, Author, Conversation, FeedbackEvent, Given, ResponseRecord, Turn
 from service.feedback.port import Feedback
 from service.feedback.wire import parse_inputs
+from service.metrics import GatewayMetrics
 from service.settings import FeedbackOptions
 from service.values import AdapterRef, FinishReason
 
@@ -28,15 +29,22 @@ OFF = "feedback is off: start the service with --feedback.enabled"
 class FeedbackRoutes:
     """Parses, asks the log's owner, renders."""
 
-    def __init__(self, feedback: Feedback | None, options: FeedbackOptions) -> None:
+    def __init__(self, feedback: Feedback | None, options: FeedbackOptions, metrics: GatewayMetrics) -> None:
         self._feedback = feedback
         self._options = options
+        self._metrics = metrics
 
     async def post(self, request: Request) -> Response:
         """202 once every event of the body is durable; none is kept where one is refused."""
         feedback = self._on()
-        inputs = parse_inputs(json_object(await request.body()), self._options.batch)
-        receipts = await feedback.accept(inputs, _author(principal(request)))
+        try:
+            inputs = parse_inputs(json_object(await request.body()), self._options.batch)
+            receipts = await feedback.accept(inputs, _author(principal(request)))
+        except QuickchangeError as error:
+            self._metrics.feedback_refused(error.code)
+            raise
+        for said, receipt in zip(inputs, receipts, strict=True):
+            self._metrics.feedback_accepted(said.kind, receipt.duplicate)
         data = [{"id": receipt.id, "duplicate": receipt.duplicate} for receipt in receipts]
         return JSONResponse({"object": "list", "data": data}, status_code=202)
 

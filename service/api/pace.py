@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from service.metrics import GatewayMetrics
@@ -16,7 +17,6 @@ class Pace:
         """``arrived`` is on the event loop's clock."""
         self._metrics = metrics
         self._arrived = arrived
-        self._now = asyncio.get_running_loop().time
         self._last: dict[int, float] = {}
 
     def came(self, prompt: int, events: Sequence[Event]) -> None:
@@ -24,11 +24,11 @@ class Pace:
         tokens = sum(len(event.tokens) for event in events)
         if not tokens:
             return
-        now = self._now()
+        now = time.perf_counter()  # an event loop's own clock may turn in whole milliseconds
         last = self._last.get(prompt)
         if last is not None:
             choices = len({event.choice for event in events if event.tokens})
             self._metrics.inter_token((now - last) * choices / tokens)
         elif not self._last:
-            self._metrics.first_token(now - self._arrived)
+            self._metrics.first_token(asyncio.get_running_loop().time() - self._arrived)
         self._last[prompt] = now

@@ -87,7 +87,7 @@ class _Routes:
         self._models = Models(front, int(time.time()))
         self._chat = Chat(vocabulary)
         self._completion = Completion(vocabulary)
-        self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback)
+        self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback, front.metrics)
 
     async def chat(self, request: Request) -> Response:
         body = chat_request(await request.body(), self._limits)

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 
+from service.counting import Spread
 from service.errors import InternalError, Overloaded, QuickchangeError, from_failure
 from service.feedback import format as layout
 from service.feedback.reading import Offset
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 FRAME_BYTES = 256 << 10
 """A frame takes further callers up to here. Looking up one record reads its frame: larger ones cost more than
 the fsyncs they save."""
+
+COMMIT_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 Committed = Future[tuple[Offset, ...]]
 
@@ -40,6 +43,8 @@ class GroupCommit:
     """
 
     def __init__(self, segments: SegmentLog, *, gather_s: float, queue_bytes: int, name: str) -> None:
+        self.commit_s = Spread(COMMIT_S)
+        """Seconds from each submission until it was durable."""
         self._segments = segments
         self._gather_s = gather_s
         self._queue_bytes = queue_bytes
@@ -116,7 +121,9 @@ class GroupCommit:
             log.exception("feedback not stored")
             _refuse(group, InternalError("the feedback could not be stored: internal error"))
         else:
+            now = time.monotonic()
             for waiting in group:
+                self.commit_s.add(now - waiting.since)
                 waiting.done.set_result(tuple(next(offsets) for _ in waiting.records))
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple
 
+from service.counting import Buckets
 from service.errors import IdempotencyConflict, InvalidValue, StorageFailed
 from service.feedback import format as layout
 from service.feedback.commit import Committed, GroupCommit
@@ -125,6 +126,13 @@ class FeedbackLog:
     def has(self, since: Offset) -> bool:
         """Whether it can be read on from there: false for an offset that this log never gave out."""
         return self._segments.has_frame(since)
+
+    def nbytes(self) -> int:
+        return self._segments.nbytes()
+
+    def commit_s(self) -> Buckets:
+        """Seconds from each submission until it was durable."""
+        return self._commits.commit_s.seen()
 
     def close(self) -> None:
         """Commit what was submitted, then give the directory up."""

@@ -89,6 +89,9 @@ class ResponseLog:
             records[offset] = _parse(line, offset)
         return {key: records[offset] for key, offset in offsets.items() if offset in records}
 
+    def nbytes(self) -> int:
+        return self._segments.nbytes()
+
     def close(self) -> None:
         """Commit what was submitted, then give the directory up."""
         self._commits.close()

@@ -63,6 +63,14 @@ class SegmentLog:
         """Before the oldest record that is kept."""
         return Offset(self._first, 0, 0)
 
+    def nbytes(self) -> int:
+        """Durable bytes of the segments that are kept; asks the file system of each."""
+        total = 0
+        for number in range(self._first, self._tail[0] + 1):
+            with suppress(FileNotFoundError):  # dropped meanwhile
+                total += self._size(number)
+        return total
+
     def commit(self, records: Sequence[bytes]) -> tuple[Offset, ...]:
         """Append ``records``, each one line, as one frame; they are durable when this returns.
 

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from service.counting import Buckets
 from service.errors import InvalidValue, ResponseNotFound
 from service.feedback.events import Author, FeedbackEvent, ResponseRecord, event_of
 from service.feedback.log import FeedbackLog, Receipt
@@ -30,6 +31,14 @@ class Page(NamedTuple):
     events: tuple[FeedbackEvent, ...]
     next: str
     """What to ask for next; there was no more when it is what was asked for."""
+
+
+class Size(NamedTuple):
+    """What the store has on disk, and how long feedback took to get there."""
+
+    log_bytes: int
+    response_bytes: int
+    commit_s: Buckets
 
 
 class FeedbackStore:
@@ -83,6 +92,11 @@ class FeedbackStore:
         Raises ``InvalidValue`` where ``after`` is no ``next`` of a page.
         """
         return await asyncio.to_thread(self._page, tenant, after, limit)
+
+    async def size(self) -> Size:
+        """For metrics; asks the file system."""
+        log_bytes, response_bytes = await asyncio.to_thread(lambda: (self._log.nbytes(), self._responses.nbytes()))
+        return Size(log_bytes, response_bytes, self._log.commit_s())
 
     async def close(self) -> None:
         """Commit what was submitted, then give the directories up."""

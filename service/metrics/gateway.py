@@ -20,6 +20,17 @@ from service.values import ServedBase
 BASE = "base"
 """The label of requests for the base itself; no adapter's, which all have a slash."""
 METHODS = ("GET", "HEAD", "POST")
+REFUSED = (
+    "body_too_large",
+    "idempotency_conflict",
+    "invalid_value",
+    "overloaded",
+    "response_not_found",
+    "storage_failed",
+    "storage_full",
+    "unknown_parameter",
+)
+"""What feedback is refused for; anything else becomes a series when it happens."""
 DURATION_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
 INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -65,6 +76,7 @@ class GatewayMetrics:
         """A rate over a series that is not there is no 0 but nothing, and an alert on nothing never fires."""
         for code in sorted({error.code for error in all_errors()}):
             self._errors.labels(code)
+        for code in REFUSED:
             self._refused.labels(code)
         for kind in KINDS:
             self._events.labels(kind)
