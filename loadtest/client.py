@@ -23,6 +23,7 @@ TIMEOUT = httpx.Timeout(connect=10, read=120, write=10, pool=None)
 SLOW_WINDOW_BYTES = 2048
 """A slow reader's receive buffer: with the system's own, a whole answer would fit into it unread."""
 SLOW_TICK_S = 0.5
+DONE = b"data: [DONE]"
 
 Clock = Callable[[], float]
 
@@ -116,7 +117,7 @@ class Client:
     async def _events(self, response: httpx.Response, heard: _Heard, chunks: int | None) -> None:
         """Server-sent events until the end, or until ``chunks`` of them have come."""
         async for line in response.aiter_lines():
-            if line == "data: [DONE]":
+            if line == DONE.decode():
                 heard.complete = True
             elif line.startswith("data: {"):
                 self._event(json.loads(line[6:]), heard)
@@ -145,8 +146,8 @@ class Client:
             if not piece:
                 heard.error = "the server closed the connection"
                 return
-            tail = (tail + piece)[-len(b"data: [DONE]") - 8 :]
-            heard.complete = b"data: [DONE]" in tail
+            heard.complete = DONE in tail + piece
+            tail = (tail + piece)[-len(DONE) :]
             await asyncio.sleep(SLOW_TICK_S)
         heard.left = not heard.complete
 

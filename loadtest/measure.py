@@ -28,7 +28,7 @@ class Quantity(Enum):
     TOTAL = ("time to last token", "s")
     LAG = ("send lag", "s")
     """Sent later than scheduled: the client's own slowness, which would spoil the rest."""
-    FAILED = ("failed requests", "share")
+    FAILED = ("share of requests that failed", "")
     WRONG = ("answers of wrong weights", "")
     STALE = ("longest use of a version after its move", "s")
     VERSIONS = ("versions that answered, for each adapter", "")

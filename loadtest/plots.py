@@ -14,12 +14,15 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from loadtest.limits import Verdict
 from loadtest.measure import Quantity, gaps, quantiles, totals, ttfts
 from loadtest.report import Result, Row, rows
 from loadtest.samples import End, Run, Sample
 from loadtest.versions import history
+
+Draw = Callable[[Result], Figure]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#8C7A00")
 HELD, BROKEN, EVENT, SHADE = "#00664A", "#B03A00", "#D55E00", "#EEF2F6"
@@ -38,6 +41,8 @@ PANELS: tuple[tuple[Quantity, Callable[[Sequence[Sample]], list[float]]], ...] =
     (Quantity.TOTAL, totals),
 )
 MOST_ADAPTERS = 48
+SHORTEST_S = 1e-3
+"""Chunks that came together are drawn here: there is no zero on a log scale."""
 
 
 def draw_all(result: Result, folder: Path) -> list[Path]:
@@ -59,22 +64,32 @@ def latency(result: Result) -> Figure:
     found = rows(result.run)
     for axes, (quantity, take) in zip(panels, PANELS, strict=True):
         for at, row in enumerate(found):
-            values = np.sort(np.asarray(take(row.samples))) * 1000
+            values = np.sort(np.asarray(take(row.samples)))
             if values.size:
                 share = np.arange(1, values.size + 1) / values.size
                 axes.step(
-                    np.maximum(values, 0.1), share, where="post", color=_colour(at), label=_name(row, found), lw=1.8
+                    np.maximum(values, SHORTEST_S),
+                    share,
+                    where="post",
+                    color=_colour(at),
+                    label=_name(row, found),
+                    lw=1.8,
                 )
         axes.set_xscale("log")
-        axes.set_xlabel(f"{quantity.label} (ms)")
+        axes.xaxis.set_major_formatter(EngFormatter(unit="s"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel(f"{quantity.label} (log scale)")
         axes.set_ylim(0, 1.02)
         for line in (0.5, 0.95, 0.99):
             axes.axhline(line, color="grey", lw=0.6, ls=":")
         _draw_limits(axes, quantity, result.verdicts)
+        low, high = axes.get_xlim()
+        subs = (1.0, 2.0, 5.0) if high < 30 * low else (1.0, 3.0) if high < 300 * low else (1.0,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs))
     panels[0].set_ylabel("share of requests (of gaps in the middle)")
     handles = {text: drawn for axes in panels for drawn, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:
-        figure.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=min(len(handles), 4))
+        figure.legend(list(handles.values()), list(handles), loc="outside right upper")
     return figure
 
 
@@ -85,7 +100,7 @@ def timeline(result: Result) -> Figure:
     figure, panels = _figure(result, 4 if memory else 3, 1, (13, 10 if memory else 8.2), sharex=True)
     end_s = max([span.ended_s for span in run.spans], default=1.0)
     flows = list(dict.fromkeys(sample.flow for sample in run.samples))
-    edges = np.arange(0, end_s + 1, 1.0)
+    edges = np.arange(0, np.ceil(end_s) + 1, 1.0)
     if edges.size > 1:
         _draw_tokens(panels[0], run, flows, edges)
         _draw_requests(panels[1], run, edges)
@@ -180,9 +195,7 @@ def _figure(
     broken = [verdict for verdict in result.verdicts if verdict.held is False]
     said = "all limits held" if not broken else "BROKEN: " + "; ".join(str(verdict.limit) for verdict in broken)
     text, colour = textwrap.fill(said, 130), BROKEN if broken else HELD
-    figure.suptitle(
-        textwrap.fill(f"{result.scenario.name}: {result.scenario.question}", 100), fontsize=13, weight="bold"
-    )
+    figure.suptitle(_balanced(f"{result.scenario.name}: {result.scenario.question}"), fontsize=13, weight="bold")
     # The first axes' title is the one text below the suptitle that the layout keeps room for.
     panels[0][0].set_title(text, loc="left", color=colour, fontsize=10, pad=26)
     origin = result.origin
@@ -192,16 +205,21 @@ def _figure(
     return figure, list(panels.flat)
 
 
+def _balanced(title: str) -> str:
+    """On one line, or on two of about the same length."""
+    return title if len(title) < 90 else textwrap.fill(title, len(title) // 2 + 8)
+
+
 def _draw_limits(axes: Axes, quantity: Quantity, verdicts: tuple[Verdict, ...]) -> None:
     """Absolute limits on a quantile: a mark that the curves of those requests must pass on its left."""
     for verdict in verdicts:
         limit = verdict.limit
         if limit.measure.quantity is quantity and limit.at_most is not None and limit.against is None:
-            at_ms, share = limit.at_most * 1000, limit.measure.quantile or 0.0
+            at_s, share = limit.at_most, limit.measure.quantile or 0.0
             colour = BROKEN if verdict.held is False else HELD
-            axes.plot([at_ms, at_ms], [share - 0.06, share], color=colour, lw=2)
+            axes.plot([at_s, at_s], [share - 0.06, share], color=colour, lw=2)
             axes.annotate(
-                f"limit p{share * 100:g}", (at_ms, share - 0.07), ha="center", va="top", fontsize=8, color=colour
+                f"limit p{share * 100:g}", (at_s, share - 0.07), ha="center", va="top", fontsize=8, color=colour
             )
 
 
@@ -218,7 +236,13 @@ def _draw_tokens(axes: Axes, run: Run, flows: list[str], edges: np.ndarray) -> N
                 tokens.extend([sample.tokens / came.size] * came.size)
         stacked.append(np.histogram(times, bins=edges, weights=tokens)[0])
     axes.stackplot(
-        edges[:-1] + 0.5, stacked, labels=flows, colors=[_colour(at) for at in range(len(flows))], alpha=0.75, lw=0
+        edges[:-1],
+        stacked,
+        step="post",
+        labels=flows,
+        colors=[_colour(at) for at in range(len(flows))],
+        alpha=0.75,
+        lw=0,
     )
     axes.set_ylabel("tokens a second")
     axes.set_ylim(bottom=0)
@@ -233,7 +257,7 @@ def _draw_requests(axes: Axes, run: Run, edges: np.ndarray) -> None:
     )
     for name, colour, times in kinds:
         if times:
-            axes.step(edges[:-1], np.histogram(times, bins=edges)[0], where="post", label=name, color=colour, lw=1.6)
+            axes.stairs(np.histogram(times, bins=edges)[0], edges, label=name, color=colour, lw=1.6)
     axes.set_ylabel("requests a second")
     axes.set_ylim(bottom=0)
 

@@ -172,22 +172,31 @@ def print_result(result: Result, console: Console) -> None:
         why = f": {verdict.why}" if verdict.why else ""
         limits.add_row(str(verdict.limit), _found(verdict), _MARKS[verdict.held] + why)
     console.print(limits)
-    table = Table("flow", "phase", "requests", "failed", "tokens/s", *_HEADS.values(), box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for head in ("flow", "phase", "requests", "failed", "tokens/s", *_HEADS):
+        table.add_column(head, justify="left" if head in ("flow", "phase") else "right")
     for row in rows(result.run):
         figures = summary(row)
         cells = [figures[key] for key in ("flow", "phase", "requests", "failed", "tokens_per_s")]
-        table.add_row(*map(str, cells), *(_cell(figures[name]) for name in _HEADS))
+        table.add_row(*map(str, cells), *(_cell(figures[name], stat) for name, stat in _HEADS.values()))
     console.print(table)
     for error, count in errors(result.run.samples).items():
         console.print(f"[red]{count} × {error}[/red]", highlight=False)
 
 
 _MARKS = {True: "[green]held[/green]", False: "[red]BROKEN[/red]", None: "[yellow]not measured[/yellow]"}
-_HEADS = {"ttft_s": "first token s", "gap_s": "inter-token s", "total_s": "last token s (p50 p95 p99)"}
+_HEADS = {
+    "first token\np50 s": ("ttft_s", "p50"),
+    "\np95 s": ("ttft_s", "p95"),
+    "inter-token\np50 s": ("gap_s", "p50"),
+    "\np99 s": ("gap_s", "p99"),
+    "last token\np50 s": ("total_s", "p50"),
+    "\np95 s ": ("total_s", "p95"),
+}
 
 
-def _cell(figures: object) -> str:
-    return " ".join(f"{value:.3g}" for value in figures.values()) if isinstance(figures, dict) else "-"
+def _cell(figures: object, stat: str) -> str:
+    return f"{figures[stat]:.3g}" if isinstance(figures, dict) else "-"
 
 
 def _found(verdict: Verdict) -> str:

@@ -49,7 +49,7 @@ def measure_all(scenarios: Sequence[Scenario], options: Options) -> bool:
     check(scenarios, options)
     if options.plots:
         _check_plots()
-    console = Console(stderr=options.json)
+    console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 120)
     progress = Progress(Console(stderr=True))
     results = []
     with _service(options, progress) as service:

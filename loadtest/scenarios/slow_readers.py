@@ -1,6 +1,7 @@
 """Clients that take a few bytes a second from their sockets, beside ordinary ones: do those suffer for it?
 
-The same requests are made twice: first their readers read as fast as answers come, then slowly.
+The same long answers are asked for twice: first their readers read as fast as they come, then slowly. Both hang up
+when the phase ends.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from loadtest.arrivals import Burst, Closed
 from loadtest.limits import Limit
 from loadtest.measure import Measure, Quantity
-from loadtest.scenario import Cast, Flow, Needs, Patient, Phase, Plan, Reading, Scenario, Slow, Work, scaled
+from loadtest.scenario import Cast, Flow, Needs, Phase, Plan, Reading, Scenario, Slow, UntilEnd, Work, scaled
 
 PEERS = 8
 WORK = Work(prompt_tokens=32, max_tokens=24)
@@ -23,7 +24,7 @@ def plan(cast: Cast, scale: float) -> Plan:
         peers = Flow("peers", (cast.base,) * scaled(PEERS, scale, 2), Burst(at_s=0.5), LONG, reading=reading)
         return Phase(name, 32 * scale, (ordinary, peers))
 
-    return Plan((phase("fast", Patient()), phase("slow", Slow(bytes_per_s=16))), warm=(cast.base,))
+    return Plan((phase("fast", UntilEnd()), phase("slow", Slow(bytes_per_s=16))), warm=(cast.base,))
 
 
 SCENARIO = Scenario(

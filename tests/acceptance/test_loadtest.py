@@ -1,0 +1,52 @@
+"""The load test against a real service: two small runs, their files, and the exit codes of broken and wrong ones."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adapters_registry.client import RegistryClient
+from tests.acceptance.up import Up
+
+pytestmark = pytest.mark.acceptance
+
+
+def loadtest(up: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "loadtest", "run", *arguments, "--url", f"{up.url}/v1"]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_two_scenarios_answer_with_files_and_leave_no_adapter(up: Up, tmp_path: Path) -> None:
+    given = ["--registry", up.registry, "--scale", "0.05", "--out", str(tmp_path), "--json"]
+    done = loadtest(up, "base_open", "swap", *given)
+    found = json.loads(done.stdout.splitlines()[-1])
+    # A busy machine may break the limits on times; the code must say whether it did.
+    assert done.returncode == (0 if found["held"] else 1), done.stderr
+    timed = ("token", "lag", "latency")
+    for scenario in found["scenarios"]:
+        for limit in scenario["limits"]:
+            assert limit["held"] or any(word in limit["limit"] for word in timed), limit
+        assert scenario["errors"] == {}
+        for file in map(Path, scenario["files"]):
+            assert 0 < file.stat().st_size < 1_000_000
+    swap = json.loads((tmp_path / "swap" / "result.json").read_text())
+    assert len(swap["moves"]["version"]) > 2
+    assert any(name.endswith("@2") or name.endswith("@3") for name in swap["samples"]["names"])
+    with RegistryClient(up.registry) as registry:
+        assert not [record for record in registry.adapters() if record.tenant.startswith("loadtest-")]
+
+
+def test_adapters_that_do_not_exist_are_exit_code_1_by_name(up: Up, tmp_path: Path) -> None:
+    done = loadtest(up, "uniform", "--models", "nobody/x,nobody/y", "--out", str(tmp_path), "--scale", "0.05")
+    assert done.returncode == 1
+    assert "nobody/x did not answer when it was first asked: 404 model_not_found" in done.stderr
+
+
+def test_a_scenario_without_its_adapters_is_wrong_usage(up: Up) -> None:
+    done = loadtest(up, "cold_storm")
+    assert done.returncode == 2
+    assert "cold_storm needs new adapters: give --registry" in done.stderr
