@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check lint slow bench clean
+.PHONY: serve test check lint slow bench loadtest clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/quickchange up $(ARGS)
@@ -27,6 +27,10 @@ slow: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m loadtest.bench_mixed $(ARGS)
+
+# Scenarios with limits against a service of its own, or ARGS='--url URL'; `python -m loadtest list` tells them.
+loadtest: $(VENV)/.test
+	$(BIN)/python -m loadtest run $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
