@@ -17,8 +17,12 @@ from service.values import SamplingParams
 PROMPT_TOKENS = (23, 40)
 """Lengths of the two trial prompts: neither a multiple of a block, both over one."""
 
-OWN_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.15, torch.float16: 0.03}
-"""Largest difference to the model's own forward, in standard deviations of its logits."""
+OWN_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.4, torch.float16: 0.03}
+"""Largest difference to the model's own forward, in standard deviations of its logits.
+
+In bfloat16 that forward is itself 0.2 from its float32 self on SmolLM2, further than the native backend (0.07),
+and the two round at different places. A leak between sequences is a difference of whole deviations.
+"""
 
 
 def trial_prompts(vocab_size: int) -> list[list[int]]:

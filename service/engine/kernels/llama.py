@@ -99,7 +99,7 @@ def _refuse_config(config: PretrainedConfig, shape: LlamaShape, positions: int) 
         f"activation {config.hidden_act!r}": config.hidden_act != "silu",
         f"rotary embedding {rope.get('rope_type')!r}": rope.get("rope_type") not in STATIC_ROPE,
         "partly rotated heads": float(rope.get("partial_rotary_factor") or 1) != 1,
-        f"a sliding window of {window} tokens": bool(window) and window < positions,
+        f"a sliding window of {window} tokens": bool(window) and int(window or 0) < positions,
         f"pretraining_tp {parallel}": parallel != 1,
         f"heads of {shape.dim}": shape.dim % 16 != 0 or shape.dim > MOST_DIM,
         f"hidden size {shape.hidden}": shape.hidden % 16 != 0,
