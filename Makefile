@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: serve test check lint slow bench loadtest clean
 
 serve: $(VENV)/.serve
-	@exec $(BIN)/quickchange up $(ARGS)
+	@exec $(BIN)/quickchange up --examples examples $(ARGS)
 
 # Everything but `slow` and `gpu`.
 test: $(VENV)/.test

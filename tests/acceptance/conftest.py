@@ -14,6 +14,8 @@ from service.settings import Settings
 from tests.acceptance.up import STOP_S, Up, eventually
 from tests.models import random_adapter, save
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
@@ -21,7 +23,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     root = tmp_path_factory.mktemp("up")
     service = Up(root / "data", root / "log")
     try:
-        service.start("--feedback.enabled")
+        service.start("--feedback.enabled", "--examples", str(EXAMPLES))
         yield service
         service.process.send_signal(signal.SIGTERM)
         eventually(lambda: service.process.poll() is not None and service.gone(), STOP_S)
