@@ -156,9 +156,7 @@ FEEDBACK_COMMIT_S = _histogram(
 
 # -- the fleet ------------------------------------------------------------------------------------------------
 
-REPLICAS = _gauge(
-    "quickchange_replicas", "Replicas that this gateway's router knows.", "dashboard: Traffic; alert: ReplicaSilent"
-)
+REPLICAS = _gauge("quickchange_replicas", "Replicas that this gateway's router knows.", "dashboard: Traffic")
 REPLICAS_SILENT = _gauge(
     "quickchange_replicas_silent",
     "Those of them that did not answer this scrape in time.",
