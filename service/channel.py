@@ -32,6 +32,11 @@ LAST_FRAME_S = 5.0
 REATTACH_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a broken stream is opened again."""
 ATTEMPTS = 2
+PACE_FROM = 4
+"""Up to so many streams at once every event is told as it comes."""
+PACE_EACH_S = 0.001
+PACE_MOST_S = 0.05
+"""About what telling one stream costs a gateway, and the longest that a reader is left without what is there."""
 STOPPING = "The service is stopping."
 STOPPING_RETRY_S = 5.0
 DRAIN_S = 8.0
@@ -67,11 +72,15 @@ class _Pending:
     """A choice failed or was cancelled: its call knows why."""
     error: QuickchangeError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """There is something to take or to raise."""
+    begun: bool = False
+    """Its first events were taken."""
 
     def take(self) -> list[Event]:
         events = list(self.events)
         self.events.clear()
         self.changed.clear()
+        self.begun = self.begun or bool(events)
         return events
 
 
@@ -84,6 +93,8 @@ class Dispatcher:
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._fleet: frozenset[str] = frozenset()
         self._loop = asyncio.get_running_loop()
+        self._held: set[_Pending] = set()
+        """Whose events gather until the pace's next beat."""
         self.refusing = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -259,19 +270,41 @@ class Dispatcher:
                 pending.spoiled = True
                 continue
             pending.events.append(event)
+            if not pending.begun or event.finish is not None:
+                pending.changed.set()
+            elif not pending.changed.is_set():
+                self._hold(pending)
+
+    def _hold(self, pending: _Pending) -> None:
+        """Let further events gather before the consumer is told: a message a token would cost more than the token."""
+        pause_s = pace_s(len(self._pending))
+        if not pause_s:
             pending.changed.set()
+            return
+        if not self._held:
+            self._loop.call_later(pause_s, self._tell_held)
+        self._held.add(pending)
+
+    def _tell_held(self) -> None:
+        held, self._held = self._held, set()
+        for pending in held:
+            pending.changed.set()
+
+
+def pace_s(streams: int) -> float:
+    """How long the events of one stream gather after its first, where so many run at once."""
+    return 0.0 if streams <= PACE_FROM else min(PACE_MOST_S, streams * PACE_EACH_S)
 
 
 async def _wait(pending: _Pending, deadline: float) -> None:
     """Until there is something to take or to raise."""
-    while not pending.events and pending.error is None:
-        try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await pending.changed.wait()
-        except TimeoutError:
-            raise DeadlineExceeded(f"The request was not finished after {pending.request.deadline_s:g} s.") from None
-        if not pending.events and pending.error is None:
-            pending.changed.clear()
+    if pending.error is not None:
+        return
+    try:
+        async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+            await pending.changed.wait()
+    except TimeoutError:
+        raise DeadlineExceeded(f"The request was not finished after {pending.request.deadline_s:g} s.") from None
 
 
 def _fail(pending: _Pending, error: QuickchangeError) -> None:

@@ -134,6 +134,30 @@ async def test_many_requests_come_whole_over_one_stream(transport: FakeTransport
         assert len([event for event in events if event.finish]) == one.n
 
 
+async def test_with_many_streams_the_first_and_last_come_at_once_and_the_rest_gathers(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "pace_s", lambda streams: 3600.0)
+    transport.start("a")
+    asked = request(tokens=50)
+    frames = [events async for events in transport.dispatcher.generate(asked)]
+    assert 1 <= len(frames) <= 2, "the first, and at the end all others"
+    assert tokens([event for events in frames for event in events]) == expected(asked, 0)
+
+
+async def test_what_gathers_is_told_at_the_next_beat(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "pace_s", lambda streams: 0.001)
+    transport.start("a", step_s=0.02)
+    frames = [events async for events in transport.dispatcher.generate(request(tokens=20))]
+    assert len(frames) > 2, "a slow engine's tokens do not wait for the end"
+
+
+def test_few_streams_are_told_every_token() -> None:
+    assert [channel.pace_s(streams) for streams in (1, 4, 5, 32, 1000)] == [0.0, 0.0, 0.005, 0.032, 0.05]
+
+
 async def test_a_failure_of_the_call_is_the_error(transport: FakeTransport) -> None:
     transport.start("a")
     broken = AdapterRef("acme", "broken", 1, "sha256:" + "b" * 64)
