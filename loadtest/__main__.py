@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -98,5 +99,11 @@ def run(
     raise typer.Exit(0 if held else 1)
 
 
+def _end(*_: object) -> NoReturn:
+    """So that what was started is stopped, and what was pushed removed, as at any other end."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(main())

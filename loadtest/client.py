@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import math
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from loadtest.scenario import HangsUp, Patient, Reading, Slow, UntilEnd, Work
 
 TIMEOUT = httpx.Timeout(connect=10, read=120, write=10, pool=None)
 """A server that says nothing for so long has failed the request."""
+PATIENCE_S = 60.0
+"""An answer that has not ended so long after its phase has failed: a run ends, however slow the service."""
 SLOW_WINDOW_BYTES = 2048
 """A slow reader's receive buffer: with the system's own, a whole answer would fit into it unread."""
 SLOW_TICK_S = 0.5
@@ -41,7 +44,7 @@ class Ask:
     reading: Reading
     scheduled_s: float
     until_s: float
-    """The phase's end."""
+    """The phase's end; ``inf`` if it has none."""
     number: int
     """Makes the prompt one that no other request has."""
 
@@ -75,7 +78,10 @@ class Client:
         sent_s = self.clock()
         http = self._slow if isinstance(ask.reading, Slow) else self.http
         try:
-            async with http.stream("POST", "completions", json=self._body(ask)) as response:
+            async with (
+                asyncio.timeout(None if math.isinf(ask.until_s) else ask.until_s + PATIENCE_S - sent_s),
+                http.stream("POST", "completions", json=self._body(ask)) as response,
+            ):
                 heard.status, heard.adapter = response.status_code, response.headers.get("x-adapter")
                 if response.status_code != 200:
                     heard.error = f"{response.status_code} {_code(await response.aread())}"
@@ -83,6 +89,8 @@ class Client:
                     await self._read(response, ask, heard)
         except (httpx.HTTPError, httpcore.NetworkError) as error:
             heard.error = type(error).__name__
+        except TimeoutError:
+            heard.error = f"no end within {PATIENCE_S:g} s of its phase's"
         except ValueError:
             heard.error = "an event that is no JSON"
         return _sample(ask, heard, sent_s, self.clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 
@@ -79,7 +80,7 @@ async def _warm(client: Client, models: tuple[str, ...]) -> None:
         async with gate:
             now_s = client.clock()
             # Numbers below zero: no request of the run has this prompt.
-            asked = Ask("warm-up", 1, "warm-up", model, place, WARM_WORK, Patient(), now_s, now_s, -1 - place)
+            asked = Ask("warm-up", 1, "warm-up", model, place, WARM_WORK, Patient(), now_s, math.inf, -1 - place)
             sample = await client.ask(asked)
         if sample.end is End.FAILED:
             raise NothingMeasured(f"{model} did not answer when it was first asked: {sample.error}")

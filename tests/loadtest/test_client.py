@@ -89,6 +89,17 @@ async def test_who_stays_until_the_end_hangs_up_then(server: Server, client: Cli
         await asyncio.sleep(0.01)
 
 
+async def test_an_answer_that_outlasts_its_phase_by_far_has_failed(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loadtest.client.PATIENCE_S", 0.2)
+    endless = Work(prompt_tokens=5, max_tokens=1_000_000)
+    sample = await client.ask(ask(client, "base", work=endless, for_s=0.1))
+    assert (sample.end, sample.error) == (End.FAILED, "no end within 0.2 s of its phase's")
+    while server.running:
+        await asyncio.sleep(0.01)
+
+
 async def test_an_answer_that_is_over_before_the_end_is_done(client: Client) -> None:
     assert (await client.ask(ask(client, "base", UntilEnd()))).end is End.DONE
 
