@@ -63,7 +63,7 @@ def native_backend(model: PreTrainedModel, options: EngineOptions, cache: Path, 
 
     return Backend(
         f"native {level.name}",
-        NativeRunner(weights, options.block_tokens, torch.get_num_threads()),
+        NativeRunner(weights, options.block_tokens, options.threads or torch.get_num_threads()),
         sites,
         DeltaPlace(delta_dtype(shape), torch.device("cpu"), finish),
         blocks,

@@ -8,14 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from service.engine.load import load_engine
+from service.engine.kernels.levels import Level
 from service.settings import EngineOptions
 from tests.engines import all_logits, bound_adapter, trial
 from tests.models import CONFIGS, VOCABULARY, lora_configs, oracle, random_adapter, save, tiny_base
 
+from .computing import load, name_of, ways
+
 OPTIONS = EngineOptions(kv_cache_bytes=4 << 20, block_tokens=8)
 SPREADS = 3
 """How many times PEFT's own spread between its ways of computing is allowed."""
+
+
+CASES = [(architecture, way) for architecture in CONFIGS for way in ways(architecture)]
 
 
 def prompt_of(number: int) -> list[int]:
@@ -23,10 +28,10 @@ def prompt_of(number: int) -> list[int]:
     return torch.randint(VOCABULARY, (11 + 3 * number,), generator=draw).tolist()
 
 
-@pytest.mark.parametrize("architecture", CONFIGS)
-def test_logits_are_pefts_alone_and_mixed_with_the_base(architecture: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("architecture", "way"), CASES, ids=name_of)
+def test_logits_are_pefts_alone_and_mixed_with_the_base(architecture: str, way: Level | None, tmp_path: Path) -> None:
     base = tiny_base(architecture)
-    engine = load_engine(copy.deepcopy(base), OPTIONS, name=architecture)
+    engine = load(copy.deepcopy(base), OPTIONS, way)
     oracles = [random_adapter(base, config, seed) for seed, config in enumerate(lora_configs(architecture))]
     sequences, wanted = [], []
     for number, model in enumerate([None, *oracles, None]):
