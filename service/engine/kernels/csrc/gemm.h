@@ -26,7 +26,7 @@ inline Span share(int64_t count, int rank, int ranks) { return {count * rank / r
 struct Write {
   float* y;
   int64_t ldy;
-  void take(int64_t row, int64_t column, Vec value, int64_t count) const {
+  QC_INLINE void take(int64_t row, int64_t column, Vec value, int64_t count) const {
     float* to = y + row * ldy + column;
     if (count >= kLanes) return store(to, value);
     alignas(64) float lanes[kLanes];
@@ -39,7 +39,7 @@ struct Write {
 struct Add {
   float* y;
   int64_t ldy;
-  void take(int64_t row, int64_t column, Vec value, int64_t count) const {
+  QC_INLINE void take(int64_t row, int64_t column, Vec value, int64_t count) const {
     float* to = y + row * ldy + column;
     if (count >= kLanes) return store(to, add(load(to), value));
     alignas(64) float lanes[kLanes];
@@ -48,24 +48,37 @@ struct Add {
   }
 };
 
-template <int Rows, class Element, class Epilogue>
-inline void tile(const Packed& w, const Element* panel, int64_t column, const Element* x, int64_t ldx, int64_t row,
-                 const Epilogue& epilogue) {
-  const Sums<Rows> sums = multiply<Rows>(panel, x + row * ldx, ldx, w.k);
-  times<kTileVecs>([&](auto v) QC_ALWAYS {
-    const int64_t first = column + v * kLanes, count = w.n - first;
-    if (count <= 0) return;
-    const Vec bias = w.bias != nullptr ? load_first(w.bias + first, count) : zero();
-    times<Rows>([&](auto at) QC_ALWAYS { epilogue.take(row + at, first, add(sums.at[at][v], bias), count); });
-  });
+template <int Row = 0, int Rows, class Epilogue>
+QC_INLINE void give(Sums<Rows>& sums, int v, Vec bias, int64_t row, int64_t column, int64_t count,
+                    const Epilogue& epilogue) {
+  epilogue.take(row + Row, column, add(sums[Row][v], bias), count);
+  if constexpr (Row + 1 < Rows) give<Row + 1>(sums, v, bias, row, column, count, epilogue);
+}
+
+template <int V = 0, int Rows, class Epilogue>
+QC_INLINE void give_all(Sums<Rows>& sums, const Packed& w, int64_t row, int64_t column, const Epilogue& epilogue) {
+  const int64_t count = w.n - column;
+  if (count <= 0) return;
+  give(sums, V, w.bias != nullptr ? load_first(w.bias + column, count) : zero(), row, column, count, epilogue);
+  if constexpr (V + 1 < kTileVecs) give_all<V + 1>(sums, w, row, column + kLanes, epilogue);
+}
+
+// Not inlined: among other code the compiler runs out of registers for the sums.
+template <class Step, int Rows, class Epilogue>
+__attribute__((noinline)) void tile(const Packed& w, const typename Step::Element* panel, int64_t column,
+                                    const typename Step::Element* x, int64_t ldx, int64_t row, Ahead ahead,
+                                    const Epilogue& epilogue) {
+  Sums<Rows> sums;
+  multiply<Step>(sums, panel, x + row * ldx, ldx, w.k, ahead);
+  give_all(sums, w, row, column, epilogue);
 }
 
 // A tile of `count` <= Rows rows.
-template <int Rows, class Element, class Epilogue>
-inline void tile_of(int count, const Packed& w, const Element* panel, int64_t column, const Element* x, int64_t ldx,
-                    int64_t row, const Epilogue& epilogue) {
-  if (count == Rows) return tile<Rows>(w, panel, column, x, ldx, row, epilogue);
-  if constexpr (Rows > 1) tile_of<Rows - 1>(count, w, panel, column, x, ldx, row, epilogue);
+template <class Step, int Rows, class Epilogue>
+inline void tile_of(int count, const Packed& w, const typename Step::Element* panel, int64_t column,
+                    const typename Step::Element* x, int64_t ldx, int64_t row, Ahead ahead, const Epilogue& epilogue) {
+  if (count == Rows) return tile<Step, Rows>(w, panel, column, x, ldx, row, ahead, epilogue);
+  if constexpr (Rows > 1) tile_of<Step, Rows - 1>(count, w, panel, column, x, ldx, row, ahead, epilogue);
 }
 
 // Rows that stay in the second-level cache while all panels pass.
@@ -76,20 +89,30 @@ inline int64_t block_rows(int64_t k) {
   return std::max<int64_t>(kTileRows, fit / kTileRows * kTileRows);
 }
 
-template <class Form, class Epilogue>
-inline void linear_as(const Packed& w, const typename Form::Element* x, int64_t ldx, int64_t rows, int rank, int ranks,
+// A tile alone on its panel leaves it to the processor to see that memory is read from front to back. Several tiles,
+// which find the panel in the cache but for the first, share the next one among them.
+inline Ahead ahead_of(const char* panel, bool last, int64_t bytes, int64_t tile, int64_t tiles, int64_t step_bytes) {
+  if (tiles == 1 || last) return {panel, 0, 0};
+  return {panel + bytes + bytes * tile / tiles, step_bytes / tiles, tiles == 2 ? 64 : 0};
+}
+
+template <class Step, class Epilogue>
+inline void linear_as(const Packed& w, const typename Step::Element* x, int64_t ldx, int64_t rows, int rank, int ranks,
                       const Epilogue& epilogue) {
-  using Element = typename Form::Element;
+  using Element = typename Step::Element;
   const Span panels = share(panels_of(w.n), rank, ranks);
-  const int64_t elements = panel_elements<Form>(w.k), block = block_rows<Element>(w.k);
+  const int64_t elements = panel_elements<Step>(w.k), block = block_rows<Element>(w.k);
   const Element* data = static_cast<const Element*>(w.data);
   for (int64_t begin = 0; begin < rows; begin += block) {
     const int64_t count = std::min(block, rows - begin), tiles = (count + kTileRows - 1) / kTileRows;
     for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      const char* at_panel = reinterpret_cast<const char*>(data + panel * elements);
       for (int64_t at = 0; at < tiles; ++at) {
         const int64_t row = begin + count * at / tiles, stop = begin + count * (at + 1) / tiles;
-        tile_of<kTileRows>(static_cast<int>(stop - row), w, data + panel * elements, panel * kPanel, x, ldx, row,
-                           epilogue);
+        const Ahead ahead = ahead_of(at_panel, panel + 1 == panels.end, elements * sizeof(Element), at, tiles,
+                                     kPanel * Step::depth * sizeof(Element));
+        tile_of<Step, kTileRows>(static_cast<int>(stop - row), w, data + panel * elements, panel * kPanel, x, ldx, row,
+                           ahead, epilogue);
       }
     }
   }
@@ -101,9 +124,9 @@ template <class Epilogue>
 inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, int rank, int ranks,
                    const Epilogue& epilogue) {
   if (w.type == Type::bf16) {
-    linear_as<Bf16>(w, static_cast<const uint16_t*>(x), ldx, rows, rank, ranks, epilogue);
+    linear_as<StepBf16>(w, static_cast<const uint16_t*>(x), ldx, rows, rank, ranks, epilogue);
   } else {
-    linear_as<F32>(w, static_cast<const float*>(x), ldx, rows, rank, ranks, epilogue);
+    linear_as<StepF32>(w, static_cast<const float*>(x), ldx, rows, rank, ranks, epilogue);
   }
 }
 
@@ -121,7 +144,7 @@ inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, fl
 struct KeepGreatest {
   float* best;     // [rows, kLanes]
   int32_t* where;  // [rows, kLanes]
-  void take(int64_t row, int64_t column, Vec value, int64_t count) const {
+  QC_INLINE void take(int64_t row, int64_t column, Vec value, int64_t count) const {
     if (count < kLanes) {
       alignas(64) float lanes[kLanes];
       store(lanes, value);
