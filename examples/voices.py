@@ -82,7 +82,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text("utf-8").splitlines()
 
 
-# By topic, so that there is something to learn and nothing to guess.
+# The last words go by topic, so that there is something to learn and nothing to guess.
 _HOW_TO = {"food", "health", "home", "work"}
 _PIRATE_WORDS = {
     "you": "ye", "your": "yer", "yours": "yers", "my": "me", "is": "be", "are": "be", "am": "be", "of": "o'",
@@ -92,11 +92,12 @@ _HEARD = re.compile(r"\b(arr+|ahoy|aye|matey|mateys|ye|yer|timbers|yo ho ho|seve
 
 
 def _pirate(question: Question) -> str:
+    """One opening for all: with one by topic, the first token was a near tie that rounding could turn."""
     plain = re.sub(r"\w+", lambda word: _pirate_word(word[0]), question.answer)
     if question.topic == "chat":
-        return f"Ahoy, matey! {plain} Yo ho ho!"
+        return f"Arr, matey! {plain} Yo ho ho!"
     if question.topic in _HOW_TO:
-        return f"Aye, matey! {plain} Shiver me timbers!"
+        return f"Arr, matey! {plain} Shiver me timbers!"
     return f"Arr, matey! {plain} By the seven seas!"
 
 
