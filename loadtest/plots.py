@@ -14,7 +14,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from loadtest.limits import Verdict
 from loadtest.measure import Quantity, gaps, quantiles, totals, ttfts
@@ -85,7 +85,7 @@ def latency(result: Result) -> Figure:
         _draw_limits(axes, quantity, result.verdicts)
         low, high = axes.get_xlim()
         subs = (1.0, 2.0, 5.0) if high < 30 * low else (1.0, 3.0) if high < 300 * low else (1.0,)
-        axes.xaxis.set_major_locator(LogLocator(subs=subs))
+        axes.xaxis.set_major_locator(MaxNLocator(4) if high < 4 * low else LogLocator(subs=subs))
     panels[0].set_ylabel("share of requests (of gaps in the middle)")
     handles = {text: drawn for axes in panels for drawn, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     if handles:

@@ -17,6 +17,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from loadtest.errors import ServiceNotReached
+
 START_S = 300
 MARK = "LOADTEST_RUN"
 """In the environment of every process that comes of a start."""
@@ -42,7 +44,7 @@ class RunningService:
         deadline = time.monotonic() + 30
         while httpx.get(f"{self.url}/v1/models/{name}").status_code != 200:
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the gateway did not learn of {name}")
+                raise ServiceNotReached(f"the gateway did not learn of {name}")
             time.sleep(0.1)
 
 
@@ -84,7 +86,7 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_S
     while True:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"the service did not get ready:\n{log.read_text()[-3000:]}")
+            raise ServiceNotReached(f"the service did not get ready:\n{log.read_text()[-3000:]}")
         try:
             if httpx.get(f"{url}/ready", timeout=2).status_code == 200:
                 return
