@@ -129,7 +129,8 @@ def _open_parts(settings: Settings) -> Parts:
     base = prepare_base(settings, logger.info)
     model = load_model(base.path, dtype=settings.dtype, device=settings.device)
     manifest = describe_base(base.path, base.name, model, settings.cache_dir)
-    engine = load_engine(model, settings.engine, name=base.name, base_digest=manifest.digest)
+    kernels = settings.cache_dir / "kernels"
+    engine = load_engine(model, settings.engine, name=base.name, base_digest=manifest.digest, cache_dir=kernels)
     source = RegistrySource(RegistryClient(settings.registry))
     slabs = SlabCache(settings.cache_dir / "slabs", settings.adapters.disk_bytes)
     loader = SlabLoader(source, slabs, manifest, engine)

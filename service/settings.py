@@ -48,7 +48,7 @@ class EngineOptions(_Group):
     """Most sequences that wait before new ones are refused as overloaded."""
     prefix_cache: bool = True
     backend: Literal["auto", "torch", "native"] = "auto"
-    """native: C++ kernels compiled at first use, refused where they cannot run; auto: those where they can, else torch."""
+    """native: C++ kernels, compiled at first use, refused where they cannot run; auto: those where they can."""
     threads: int | None = Field(None, gt=0)
     """Compute threads of a replica; None takes what the machine has."""
 

@@ -16,7 +16,7 @@ from service.engine.kernels.adapters import NativeAdapter, delta_dtype, pack_ada
 from service.engine.kernels.build import library
 from service.engine.kernels.errors import NativeUnavailable
 from service.engine.kernels.levels import Level, best_level
-from service.engine.kernels.llama import shape_of
+from service.engine.kernels.llama import check_architecture, shape_of
 from service.engine.kernels.native import Library
 from service.engine.kernels.weights import NativeWeights
 from service.engine.linear import StepState, can_pack
@@ -48,6 +48,7 @@ def native_backend(model: PreTrainedModel, options: EngineOptions, cache: Path, 
     """
     if options.block_tokens % 16 and options.block_tokens not in (2, 4, 8):
         raise NativeUnavailable(f"blocks of {options.block_tokens} tokens; they are 2, 4, 8 or a multiple of 16")
+    check_architecture(model)
     longest = max(context_tokens(model.config), max(PROMPT_TOKENS))
     shape = shape_of(model, longest)
     level = level or best_level()

@@ -22,8 +22,6 @@ from service.settings import EngineOptions
 
 logger = logging.getLogger(__name__)
 
-AUTO_IS_NATIVE = False
-
 
 def load_engine(
     model: PreTrainedModel,
@@ -44,7 +42,6 @@ def load_engine(
     device = next(model.parameters()).device
     prompts = trial_prompts(model.config.vocab_size)
     own = own_logits(model, prompts, device)
-    context, eos, vocabulary = context_tokens(model.config), eos_ids(model), model.config.vocab_size
     backend, reason = _choose(model, options, name, cache_dir or default_cache(), level)
     check_base(backend.runner, prompts, own, name)
     logger.info(
@@ -60,13 +57,13 @@ def load_engine(
     )
     return Engine(
         backend.runner,
-        EngineLimits(context, vocabulary, options.waiting),
+        EngineLimits(context_tokens(model.config), model.config.vocab_size, options.waiting),
         SchedulerLimits(
             batch_tokens=options.batch_tokens,
             running=options.running,
             block_tokens=options.block_tokens,
             prefix_cache=options.prefix_cache,
-            eos=eos,
+            eos=eos_ids(model),
             base_digest=base_digest,
         ),
         BlockPool(backend.blocks),
@@ -81,7 +78,7 @@ def _choose(
 ) -> tuple[Backend, str]:
     """The backend, and why it is this one."""
     asked = options.backend != "auto"
-    if options.backend == "torch" or not (asked or AUTO_IS_NATIVE):
+    if options.backend == "torch":
         return torch_backend(model, options, name), "asked for"
     try:
         return native_backend(model, options, cache, level), "asked for" if asked else "it can run here"

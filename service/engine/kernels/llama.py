@@ -56,13 +56,17 @@ def projection(layer: int, name: str) -> str:
     return f"model.layers.{layer}.{name}"
 
 
+def check_architecture(model: PreTrainedModel) -> None:
+    """``NativeUnavailable`` for anything that is not Llama-like: its config may mean other things."""
+    if type(model).__name__ not in ARCHITECTURES:
+        raise NativeUnavailable(f"{type(model).__name__} is not one of {', '.join(ARCHITECTURES)}")
+
+
 def shape_of(model: PreTrainedModel, positions: int) -> LlamaShape:
     """What the step computes with; ``NativeUnavailable`` names the first thing that it would not compute exactly.
 
-    ``positions`` is the longest sequence that will be served.
+    ``positions`` is the longest sequence that will be served. The architecture has been checked.
     """
-    if type(model).__name__ not in ARCHITECTURES:
-        raise NativeUnavailable(f"{type(model).__name__} is not one of {', '.join(ARCHITECTURES)}")
     config = model.config
     weight = model.get_input_embeddings().weight
     shape = LlamaShape(

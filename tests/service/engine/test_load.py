@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from transformers import (
@@ -18,12 +20,14 @@ from transformers import (
     PretrainedConfig,
 )
 
+from service.engine.kernels.levels import Level
 from service.engine.load import load_engine
-from service.engine.runner import ModelRunner
-from service.engine.selfcheck import check_base, own_logits, trial_prompts
+from service.engine.selfcheck import OWN_TOLERANCE, check_base, own_logits, trial_prompts
 from service.errors import BaseUnavailable
 from service.settings import EngineOptions
-from tests.models import tiny_base
+from tests.models import VOCABULARY, tiny_base
+
+from .computing import load, name_of, ways
 
 OPTIONS = EngineOptions(kv_cache_bytes=4 << 20)
 _SIZES = {
@@ -72,17 +76,18 @@ def test_other_architectures_are_refused_by_name(config: PretrainedConfig) -> No
         load_engine(model_of(config), OPTIONS, name=f"my-{config.model_type}")
 
 
-def test_the_self_check_sees_logits_that_are_not_the_models_own() -> None:
-    engine = load_engine(tiny_base("llama"), OPTIONS, name="llama")
-    runner = engine._runner
-    assert isinstance(runner, ModelRunner)
-    prompts = trial_prompts(engine.vocab_size)
-    own = own_logits(tiny_base("llama"), prompts, torch.device("cpu"))
+@pytest.mark.parametrize("way", ways("llama"), ids=name_of)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_self_check_sees_logits_that_are_not_the_models_own(way: Level | None, dtype: torch.dtype) -> None:
+    runner: Any = load(tiny_base("llama").to(dtype), OPTIONS, way, "llama")._runner
+    prompts = trial_prompts(VOCABULARY)
+    own = own_logits(tiny_base("llama").to(dtype), prompts, torch.device("cpu"))
     check_base(runner, prompts, own, "llama")
+    beyond = 2 * OWN_TOLERANCE[dtype] * own[1].std()
     with pytest.raises(BaseUnavailable, match="llama cannot be served"):
-        check_base(runner, prompts, [own[0], own[1] + 0.01 * own[1].std()], "llama")
+        check_base(runner, prompts, [own[0], own[1] + beyond], "llama")
     # What a leak looks like: the second prompt saw the first.
-    leaked = own_logits(tiny_base("llama"), [prompts[0], prompts[0] + prompts[1]], torch.device("cpu"))
+    leaked = own_logits(tiny_base("llama").to(dtype), [prompts[0], prompts[0] + prompts[1]], torch.device("cpu"))
     with pytest.raises(BaseUnavailable):
         check_base(runner, prompts, leaked, "llama")
 
