@@ -10,11 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+BEHIND = 10
+"""Niceness of threads whose work can wait: about a tenth of a core where the engine wants it whole."""
+
+
+def stay_behind() -> None:
+    """From now on this thread computes alone and lets the engine go first; made for a pool's ``initializer``.
+
+    It may hold Python's lock while it is set aside. The engine, which needs the lock between steps, then waits, and
+    so leaves it the core.
+    """
+    compute_serially()
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)  # Linux: of this thread alone
 
 
 def compute_serially() -> None:

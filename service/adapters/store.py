@@ -33,7 +33,7 @@ from service.adapters.loader import Loaded, Loader
 from service.adapters.residency import Resident
 from service.errors import AdapterFailed, AdapterIncompatible, Overloaded, QuickchangeError, from_failure
 from service.settings import AdapterOptions
-from service.threads import compute_serially
+from service.threads import stay_behind
 from service.values import AdapterRef
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class AdapterStore(Generic[T]):
         self._fetching: dict[str, _Fetching[T]] = {}
         self._failures = Failures(self._clock, options.retry_after_s)
         self._slots = asyncio.Semaphore(options.load_threads)
-        self._pool = ThreadPoolExecutor(options.load_threads, "adapter-load", initializer=compute_serially)
+        self._pool = ThreadPoolExecutor(options.load_threads, "adapter-load", initializer=stay_behind)
         self._room_changed = asyncio.Event()
         self._tally = StoreTally(options.host_bytes)
 

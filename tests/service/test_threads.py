@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from service.threads import compute_serially, in_ending_thread
+from service.threads import BEHIND, compute_serially, in_ending_thread, stay_behind
 
 
 def test_a_pools_threads_compute_alone_and_nobody_else_does() -> None:
@@ -20,6 +21,15 @@ def test_a_pools_threads_compute_alone_and_nobody_else_does() -> None:
             assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_threads_that_stay_behind_are_nicer_than_the_process() -> None:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with ThreadPoolExecutor(1, initializer=stay_behind) as pool:
+        there = pool.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result()
+        assert pool.submit(torch.get_num_threads).result() == 1
+    assert there == BEHIND > before
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 async def test_work_in_an_ending_thread_leaves_none_behind() -> None:
