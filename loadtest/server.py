@@ -98,7 +98,7 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 def _free_port() -> int:
     """Below the range from which the system and Ray's agents (52365) take theirs: still free when we come to it."""
-    for port in random.sample(range(20_000, 32_000), 100):  # noqa: S311
+    for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

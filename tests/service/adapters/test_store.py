@@ -248,6 +248,15 @@ async def test_an_evicted_adapter_is_freed(store: AdapterStore[Weights]) -> None
     assert weights() is None
 
 
+async def least_rss(process: psutil.Process) -> int:
+    """Within a fifth of a second: a loading thread lets go of what it loaded a moment after it has handed it over."""
+    seen = []
+    for _ in range(20):
+        seen.append(process.memory_info().rss)
+        await asyncio.sleep(0.01)
+    return int(min(seen))
+
+
 async def test_evicted_bytes_return_to_the_system(
     loader: SlabLoader[dict[str, Tensor]], source: FakeSource, base: BaseManifest
 ) -> None:
@@ -261,7 +270,7 @@ async def test_evicted_bytes_return_to_the_system(
     gc.collect()
     process = psutil.Process()
 
-    before = process.memory_info().rss
+    before = await least_rss(process)
     leases: list[Lease[dict[str, Tensor]]] = [await store.acquire(each) for each in refs]
     held = process.memory_info().rss - before
     assert store.resident_bytes >= 4 * 65536 * 64 * torch.float32.itemsize
@@ -271,7 +280,7 @@ async def test_evicted_bytes_return_to_the_system(
         lease.release()
         assert store.evict(lease.ref.digest)
     gc.collect()
-    assert process.memory_info().rss - before < 0.1 * held
+    assert await least_rss(process) - before < 0.1 * held
     await store.close()
 
 

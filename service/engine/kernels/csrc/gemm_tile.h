@@ -1,7 +1,7 @@
 // The innermost product: a few rows of x times one panel, all sums in registers.
 //
-// Every sum starts at zero and takes its terms in the order of k, one accumulator an output, however many rows
-// the tile has: this alone makes a row's result independent of the rows beside it.
+// Every sum starts at zero and takes its terms in the order of k, one accumulator an output (in float32 one for each
+// run of terms), however many rows the tile has: this alone makes a row's result independent of the rows beside it.
 //
 // Loops over sums are templates that call themselves with the next index, always inlined: GCC keeps an array in
 // registers only when every index into it is a constant early on. Loops unrolled by pragma and lambdas that capture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-SOURCES = Path(__file__).parents[4] / "service/engine/kernels/csrc"
-AVX512 = ("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
-LEVELS = {"avx2": ("-mavx2", "-mfma"), "avx512": AVX512, "avx512bf16": (*AVX512, "-mavx512bf16")}
-NEEDS = {"avx2": "avx2", "avx512": "avx512vl", "avx512bf16": "avx512_bf16"}
+from service.engine.kernels.build import default_cache, library
+from service.engine.kernels.errors import NativeUnavailable
+from service.engine.kernels.levels import LEVELS, Level, supported_levels
+
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
 DTYPES = tuple(TYPES)
 
@@ -90,20 +88,16 @@ def _wide(*values: object) -> list[object]:
     return [ctypes.c_int64(value) if isinstance(value, int) else value for value in values]
 
 
-@pytest.fixture(scope="module", params=LEVELS)
-def probe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Probe:
-    level: str = request.param
-    compiler = next(filter(None, map(shutil.which, ("g++", "clang++", "c++"))), None)
-    if compiler is None:
-        pytest.skip("no C++ compiler on this machine")
-    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
-    if NEEDS[level] not in flags:
-        pytest.skip(f"this processor has no {level}")
-    library = tmp_path_factory.mktemp(level) / "probe.so"
-    command = [compiler, "-std=c++17", "-O2", "-fPIC", "-shared", "-pthread", *LEVELS[level]]
-    subprocess.run([*command, "-o", str(library), str(SOURCES / "gemm_probe.cpp")], check=True)
-    built = Probe(library)
-    assert built.level == level
+@pytest.fixture(scope="module", params=LEVELS, ids=[level.name for level in LEVELS])
+def probe(request: pytest.FixtureRequest) -> Probe:
+    level: Level = request.param
+    if level not in supported_levels():
+        pytest.skip(f"this processor has no {level.name}")
+    try:
+        built = Probe(library(level, default_cache(), "gemm_probe.cpp"))
+    except NativeUnavailable as error:
+        pytest.skip(str(error))
+    assert built.level == level.name
     return built
 
 
