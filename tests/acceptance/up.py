@@ -85,7 +85,7 @@ class Up:
                 process_group=0,
             )
         eventually(self._is_ready, START_S)
-        eventually(lambda: "Ctrl-C stops." in self.log.read_text()[said:])
+        eventually(lambda: "Ctrl-C stops." in self.log.read_text()[said:], START_S)  # examples are pushed meanwhile
 
     def interrupt(self) -> None:
         """What Ctrl-C does: the whole process group hears it."""
