@@ -25,8 +25,10 @@ lint: $(VENV)/.test
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
+# The engine alone, then over HTTP: several minutes on a quiet machine.
 bench: $(VENV)/.test
-	$(BIN)/python -m loadtest.bench_mixed $(ARGS)
+	$(BIN)/python -m loadtest.bench_engine --out loadtest/results/engine.json --plot loadtest/results/engine.png
+	$(BIN)/python -m loadtest.bench_http --out loadtest/results/http.json
 
 # Scenarios with limits against a service of its own, or ARGS='--url URL'; `python -m loadtest list` tells them.
 loadtest: $(VENV)/.test

@@ -29,6 +29,8 @@ SLOW_TICK_S = 0.5
 DONE = b"data: [DONE]"
 
 Clock = Callable[[], float]
+Extra = dict[str, dict[str, Any]]
+"""By model: what its requests say besides, for servers that choose adapters in ways of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,15 @@ class _Heard:
 class Client:
     """Connections of its own for every request in flight: none waits for another's."""
 
-    def __init__(self, http: httpx.AsyncClient, slow: httpx.AsyncClient, clock: Clock, salt: str) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, slow: httpx.AsyncClient, clock: Clock, salt: str, extra: Extra | None = None
+    ) -> None:
         self.http = http
         self._slow = slow
         self.clock = clock
         self._salt = salt
         """Makes this run's prompts others than an earlier run's: a prefix cache must not help."""
+        self._extra = extra or {}
 
     async def ask(self, ask: Ask) -> Sample:
         """Never raises for what the server does: a failure is a sample as well."""
@@ -104,6 +109,7 @@ class Client:
             "ignore_eos": True,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **self._extra.get(ask.model, {}),
         }
         return body if ask.work.logprobs is None else body | {"logprobs": ask.work.logprobs}
 
@@ -161,7 +167,9 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(url: str, clock: Clock, *, salt: str, key: str | None = None) -> AsyncIterator[Client]:
+async def connected(
+    url: str, clock: Clock, *, salt: str, key: str | None = None, extra: Extra | None = None
+) -> AsyncIterator[Client]:
     """A client of ``url``, which ends in ``/v1``. Goes there straight: a proxy would be measured as well."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
     unbounded = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -174,7 +182,7 @@ async def connected(url: str, clock: Clock, *, salt: str, key: str | None = None
         httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=headers, transport=direct) as http,
         httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=headers, transport=narrow) as slow,
     ):
-        yield Client(http, slow, clock, salt)
+        yield Client(http, slow, clock, salt, extra)
 
 
 def prompt(work: Work, seed: str) -> list[int]:

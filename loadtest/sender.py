@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from loadtest.arrivals import Burst, Closed, Poisson, poisson_times
-from loadtest.client import Ask, Client, connected
+from loadtest.client import Ask, Client, Extra, connected
 from loadtest.errors import RequestFailed
 from loadtest.popularity import draws
 from loadtest.samples import End, Sample
@@ -101,10 +101,14 @@ class ClosedLoop:
         return sum(sample.tokens for sample in self.samples) / self.seconds
 
 
-async def closed_loop(url: str, models: Sequence[str], work: Work, *, concurrency: int, requests: int) -> ClosedLoop:
+async def closed_loop(
+    url: str, models: Sequence[str], work: Work, *, concurrency: int, requests: int, extra: Extra | None = None
+) -> ClosedLoop:
     """Send ``requests`` in all to ``url``, which ends in ``/v1``; raises ``RequestFailed`` if one of them fails."""
     began_s = time.perf_counter()
-    async with connected(url, lambda: time.perf_counter() - began_s, salt=secrets.token_hex(4)) as client:
+    async with connected(
+        url, lambda: time.perf_counter() - began_s, salt=secrets.token_hex(4), extra=extra
+    ) as client:
         sender = Sender(client, seed=0)
         flow = Flow("loop", tuple(models), Closed(concurrency, requests), work)
         await sender.send(Phase("loop", math.inf, (flow,)))

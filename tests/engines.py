@@ -62,7 +62,7 @@ def trial(number: int, prompt: list[int], adapter: BoundAdapter | None) -> Seque
 
 def all_logits(engine: Engine, sequences: list[Sequence]) -> list[Tensor]:
     """Every row's logits [tokens, vocabulary] of the sequences, run as one batch sorted by adapter."""
-    runner = engine._runner
+    runner = engine.runner
     assert isinstance(runner, ModelRunner | NativeRunner)
     ordered = sorted(sequences, key=lambda s: s.digest)
     next_block = 0

@@ -64,7 +64,7 @@ class Engine:
     ) -> None:
         """``backend`` says in words how the base's rows are computed."""
         self.limits = limits
-        self._runner = runner
+        self.runner = runner
         self._scheduler = Scheduler(scheduling, pool)
         self._sites = sites
         self._place = place
@@ -148,7 +148,7 @@ class Engine:
             return told
         self._tally.planned(plan)
         try:
-            sampled = self._runner.run(plan)
+            sampled = self.runner.run(plan)
         except Exception:  # whatever a batch did to the model, only that batch may end for it
             logger.exception("a step failed; its sequences end", extra={"rows": plan.rows})
             self._tally.failed_steps += 1

@@ -31,6 +31,8 @@ class NativeRunner:
         self._handle = self._library.engine(weights.model, threads)
         self._step = Step()
         self._logits = np.empty((0, self._vocabulary), np.float32)
+        self.phase_s: NDArray[np.float64] | None = None
+        """[phases], see ``native.PHASES``: when set, each step adds the seconds of its phases."""
         # The library and the weights are arguments, so that they outlive the handle.
         weakref.finalize(self, _free, self._handle, weights)
 
@@ -70,6 +72,7 @@ class NativeRunner:
         step.tokens, step.chunk, step.blocks = tokens.ctypes.data, chunks.ctypes.data, blocks.ctypes.data
         step.segment, step.sample_rows = segments.ctypes.data, samples.ctypes.data
         step.best, step.logits = best.ctypes.data, self._logits.ctypes.data
+        step.phase_s = None if self.phase_s is None else self.phase_s.ctypes.data
         self._library.step(self._handle, step)
         found: list[int] = best.tolist()
         if -1 in found:

@@ -71,7 +71,12 @@ class Step(Structure):
         *((name, c_int32) for name in ("rows", "chunks", "segments", "samples", "greedy")),
         *((name, c_void_p) for name in ("tokens", "chunk", "blocks", "segment", "sample_rows", "best", "logits")),
         ("low_elements", c_int64),
+        ("phase_s", c_void_p),
     ]
+
+
+PHASES = ("norms", "qkv", "heads", "attention", "o", "gate up", "activate", "down", "head")
+"""``Phase`` in model.h."""
 
 
 CHUNK = np.dtype([(name, np.int32) for name in ("row", "tokens", "position", "blocks_at")])

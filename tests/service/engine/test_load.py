@@ -79,7 +79,7 @@ def test_other_architectures_are_refused_by_name(config: PretrainedConfig) -> No
 @pytest.mark.parametrize("way", ways("llama"), ids=name_of)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_self_check_sees_logits_that_are_not_the_models_own(way: Level | None, dtype: torch.dtype) -> None:
-    runner: Any = load(tiny_base("llama").to(dtype), OPTIONS, way, "llama")._runner
+    runner: Any = load(tiny_base("llama").to(dtype), OPTIONS, way, "llama").runner
     prompts = trial_prompts(VOCABULARY)
     own = own_logits(tiny_base("llama").to(dtype), prompts, torch.device("cpu"))
     check_base(runner, prompts, own, "llama")

@@ -60,6 +60,10 @@ struct Step {
   int32_t* best;               // [greedy]: the likeliest token; -1 where no logit is a number
   float* logits;               // [samples - greedy, vocabulary]
   int64_t low_elements;        // greatest sum of ranks of a site of this step's adapters
+  double* phase_s;             // [kPhases] or null: seconds of each phase are added, barriers and waiting included
 };
+
+// Where a step's time goes, as the first rank sees it.
+enum Phase { kNorms, kQkvPhase, kHeads, kAttention, kOPhase, kGateUpPhase, kActivate, kDownPhase, kHead, kPhases };
 
 }  // namespace qc

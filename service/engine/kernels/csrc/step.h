@@ -7,6 +7,7 @@
 // Ranks share columns where a phase works on columns and rows where it needs whole rows.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -50,6 +51,7 @@ class Buffer {
 template <class Form>
 class Stepper {
   using Element = typename Form::Element;
+  using Clock = std::chrono::steady_clock;
 
  public:
   Stepper(const Model& model, Team& team) : m_(model), team_(team), counters_(static_cast<size_t>(model.layers)) {}
@@ -117,28 +119,29 @@ class Stepper {
 
   void on_rank(int rank) {
     const Span mine = share(rows_, rank, team_.ranks());
+    if (rank == 0 && s_.phase_s != nullptr) phase_began_ = Clock::now();
     for (int64_t row = mine.begin; row < mine.end; ++row) embed(row);
     for (int layer = 0; layer < m_.layers; ++layer) {
       const Layer& it = m_.layer[layer];
       normed(mine, it.attention_norm);
-      team_.barrier();
+      together(rank, kNorms);
       product(it.qkv, layer, kQkv, x_, ldx_, y_, ldy_, false, rank);
-      team_.barrier();
+      together(rank, kQkvPhase);
       heads(layer, rank);
-      team_.barrier();
+      together(rank, kHeads);
       attention(layer, rank);
-      team_.barrier();
+      together(rank, kAttention);
       product(it.o, layer, kO, attended_, ldq_, h_, m_.hidden, true, rank);
-      team_.barrier();
+      together(rank, kOPhase);
       add_deltas(layer, kO, mine, {0, m_.hidden}, h_, m_.hidden);
       normed(mine, it.mlp_norm);
-      team_.barrier();
+      together(rank, kNorms);
       product(it.gate_up, layer, kGateUp, x_, ldx_, y_, ldy_, false, rank);
-      team_.barrier();
+      together(rank, kGateUpPhase);
       activate(layer, rank);
-      team_.barrier();
+      together(rank, kActivate);
       product(it.down, layer, kDown, active_, lda_, h_, m_.hidden, true, rank);
-      team_.barrier();
+      together(rank, kDownPhase);
       add_deltas(layer, kDown, mine, {0, m_.hidden}, h_, m_.hidden);
     }
     for (int64_t row = mine.begin; row < mine.end; ++row) {
@@ -147,8 +150,18 @@ class Stepper {
         rms_norm<Form>(h_ + row * m_.hidden, m_.final_norm, m_.eps, m_.hidden, last_ + sample * ldx_);
       }
     }
-    team_.barrier();
+    together(rank, kNorms);
     head(rank);
+    if (s_.phase_s != nullptr) together(rank, kHead);
+  }
+
+  // Waits for the other ranks; the time since the last such point is the phase's.
+  void together(int rank, Phase phase) {
+    team_.barrier();
+    if (rank != 0 || s_.phase_s == nullptr) return;
+    const Clock::time_point now = Clock::now();
+    s_.phase_s[phase] += std::chrono::duration<double>(now - phase_began_).count();
+    phase_began_ = now;
   }
 
   void embed(int64_t row) {
@@ -288,6 +301,7 @@ class Stepper {
   const Model& m_;
   Team& team_;
   Step s_{};
+  Clock::time_point phase_began_;  // the first rank's
   int64_t rows_ = 0, ldx_ = 0, ldq_ = 0, lda_ = 0, ldy_ = 0, ldlow_ = 0, scratch_floats_ = 0, grain_ = 1;
   float *h_ = nullptr, *y_ = nullptr, *scratch_ = nullptr, *best_value_ = nullptr;
   Element *x_ = nullptr, *q_ = nullptr, *attended_ = nullptr, *active_ = nullptr, *low_ = nullptr, *last_ = nullptr;

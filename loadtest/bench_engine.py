@@ -1,0 +1,302 @@
+"""The engine alone, no HTTP and no Ray: decode steps beside the floor of this machine, prompts, memory.
+
+Each round measures every mix of adapters at one batch size in turn, and takes the probe of the floor between them,
+so that drift of the machine meets all alike; shares of the base's throughput are taken round by round.
+
+    python -m loadtest.bench_engine --out loadtest/results/engine.json --plot loadtest/results/engine.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import statistics
+import sys
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.adapters import projection_shapes, random_factors
+from loadtest.floor import WEIGHT_BYTES, Prober
+from loadtest.machine import provenance
+from service.base import load_model, prepare_base
+from service.engine.adapter import BoundAdapter
+from service.engine.kernels.native import PHASES
+from service.engine.load import load_engine
+from service.engine.native_runner import NativeRunner
+from service.settings import MIB, EngineOptions, Settings
+from service.values import GenerateRequest, SamplingParams
+
+BATCHES, MIXES, PROMPTS = (1, 8, 32, 128), (0, 1, 8, 32), (128, 512, 2048)
+RANK, PROMPT, STEPS = 16, 64, 48
+KV_BYTES_A_TOKEN = 30 * 2 * 3 * 64 * 2
+"""SmolLM2-135M in bfloat16: layers, keys and values, key heads, their size, bytes."""
+
+
+@dataclass(slots=True)
+class Decode:
+    """Seconds of decode steps of ``batch`` rows under ``adapters`` distinct adapters, one list a round."""
+
+    batch: int
+    adapters: int
+    steps: list[list[float]] = field(default_factory=list)
+    phases_s: dict[str, float] = field(default_factory=dict)
+    """Of one step, as the native backend tells them."""
+
+    @property
+    def median_s(self) -> float:
+        return statistics.median(second for steps in self.steps for second in steps)
+
+    def shares(self, base: Decode) -> list[float]:
+        """Of the base's throughput, round by round."""
+        return [statistics.median(b) / statistics.median(m) for b, m in zip(base.steps, self.steps, strict=True)]
+
+
+class Bench:
+    """One engine and the adapters it can be asked for."""
+
+    def __init__(self, checkpoint: Path, options: EngineOptions) -> None:
+        self.rss = {"before the base": _rss()}
+        settings = Settings()
+        model = load_model(checkpoint, "bfloat16", settings.device)
+        self.engine = load_engine(model, options, name="base")
+        del model
+        gc.collect()
+        self.rss["engine ready"] = _rss()
+        self.adapters: list[BoundAdapter] = []
+        self._shapes = projection_shapes(checkpoint)
+        self._requests = 0
+        self._running: list[str] = []
+        self.load_adapters()
+        self.rss[f"and {len(self.adapters)} adapters"] = _rss()
+
+    def load_adapters(self) -> None:
+        self.adapters = [self._bound(seed) for seed in range(max(MIXES))]
+
+    def decode(self, batch: int, adapters: int, steps: int = STEPS) -> list[float]:
+        """Seconds of each decode step; prompts are 64 tokens and contexts grow from there."""
+        self._ready(batch, steps, adapters)
+        took = []
+        for _ in range(steps):
+            began = time.perf_counter()
+            told = self.engine.step()
+            took.append(time.perf_counter() - began)
+            assert len(told) == batch, f"{len(told)} of {batch} rows decoded"
+        self._clear()
+        return took
+
+    def phases(self, batch: int, adapters: int) -> dict[str, float]:
+        """Seconds of a decode step by phase; empty for a backend that does not tell."""
+        runner = self.engine.runner
+        if not isinstance(runner, NativeRunner):
+            return {}
+        seconds = np.zeros(len(PHASES))
+        self._ready(batch, STEPS, adapters)
+        runner.phase_s = seconds
+        for _ in range(STEPS):
+            self.engine.step()
+        runner.phase_s = None
+        self._clear()
+        return dict(zip(PHASES, (seconds / STEPS).tolist(), strict=True))
+
+    def prefill(self, tokens: int) -> float:
+        """Seconds until the first token of a prompt, alone."""
+        self._submit(tokens, 1, None)
+        began = time.perf_counter()
+        while not self.engine.step():
+            pass
+        return time.perf_counter() - began
+
+    def _ready(self, batch: int, steps: int, adapters: int) -> None:
+        """``batch`` sequences that decode, with ``steps`` to go at the least."""
+        self._running = [
+            self._submit(PROMPT, steps + batch + 8, self.adapters[row % adapters] if adapters else None)
+            for row in range(batch)
+        ]
+        begun: set[str] = set()
+        while len(begun) < batch:
+            begun.update(event.request_id for event in self.engine.step())
+        self.engine.step()
+
+    def _clear(self) -> None:
+        for request_id in self._running:
+            self.engine.cancel(request_id)
+        self.engine.step()
+
+    def _bound(self, seed: int) -> BoundAdapter:
+        draw = torch.Generator().manual_seed(seed)
+        tensors = {}
+        for module, shape in self._shapes.items():
+            a, b = random_factors(shape, RANK, draw)
+            tensors[f"{module}/a_t"], tensors[f"{module}/b_t"] = a.t().contiguous(), b.t().contiguous()
+        return self.engine.bind(f"sha256:{seed:064x}", "lora", tensors)
+
+    def _submit(self, prompt: int, most: int, adapter: BoundAdapter | None) -> str:
+        self._requests += 1
+        name = str(self._requests)
+        sampling = SamplingParams(max_tokens=most, temperature=0, ignore_eos=True)
+        tokens = tuple(3 + (self._requests * 977 + at * 31) % 40_000 for at in range(prompt))
+        self.engine.submit(GenerateRequest(name, "t", None, tokens, sampling, deadline_s=600), adapter)
+        return name
+
+
+def main() -> None:
+    """Measure, print tables, write the JSON and the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
+    parser.add_argument(
+        "--adapters", type=int, nargs="+", default=list(MIXES), help="distinct adapters; 0 is the base"
+    )
+    parser.add_argument("--prompts", type=int, nargs="*", default=list(PROMPTS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--unused-pairs", type=int, default=15, help="pairs with and without loaded, unused adapters")
+    parser.add_argument("--backend", choices=("auto", "native", "torch"), default="auto")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--plot", type=Path)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    checkpoint = prepare_base(Settings(), _say).path
+    options = EngineOptions(
+        backend=asked.backend, threads=asked.threads, running=128, prefix_cache=False, kv_cache_bytes=1024 * MIB
+    )
+    bench, prober = Bench(checkpoint, options), Prober(asked.threads)
+    decodes = measure_decode(bench, prober, asked.batches, asked.adapters, asked.rounds)
+    adapter_bytes = bench.adapters[0].nbytes
+    prefills = {tokens: [bench.prefill(tokens) for _ in range(asked.rounds + 1)][1:] for tokens in asked.prompts}
+    rows = [_row(decode, decodes, adapter_bytes, prober) for decode in decodes]
+    document = provenance() | {
+        "backend": bench.engine.snapshot().backend,
+        "threads": asked.threads,
+        "work": {"rank": RANK, "prompt_tokens": PROMPT, "decode_steps": STEPS, "dtype": "bfloat16"},
+        "weight_bytes": WEIGHT_BYTES,
+        "adapter_bytes": adapter_bytes,
+        "read_bytes_per_s": prober.taken.bandwidth,
+        "decode": rows,
+        "prefill_s": {str(tokens): took for tokens, took in prefills.items()},
+        "unused_adapters_ratio": measure_unused(bench, asked.unused_pairs),
+        "rss_bytes": bench.rss,
+        "probe_s": asdict(prober.taken),
+    }
+    print_tables(document)
+    if asked.out:
+        asked.out.write_text(json.dumps(document, indent=2) + "\n")
+    if asked.plot:
+        from loadtest.plot_engine import draw  # needs the loadtest extra
+
+        draw(document, asked.plot)
+
+
+def measure_decode(bench: Bench, prober: Prober, batches: list[int], mixes: list[int], rounds: int) -> list[Decode]:
+    """Every batch size under every mix that it has rows for, ``rounds`` times in turn."""
+    decodes = []
+    for batch in batches:
+        here = [Decode(batch, mix) for mix in mixes if mix <= batch]
+        for decode in here:
+            bench.decode(batch, decode.adapters, 2)  # the first has buffers to grow
+        for turn in range(rounds):
+            prober.take([batch])
+            for decode in here if turn % 2 else reversed(here):
+                decode.steps.append(bench.decode(batch, decode.adapters))
+            _say(f"batch {batch}, round {turn + 1} of {rounds}")
+        for decode in here:
+            decode.phases_s = bench.phases(batch, decode.adapters)
+        decodes += here
+    return decodes
+
+
+def measure_unused(bench: Bench, pairs: int, batch: int = 8) -> list[float]:
+    """Throughput of the base with all adapters loaded, over that with none: pair by pair."""
+    ratios = []
+    for pair in range(pairs):
+        took = {}
+        for loaded in (True, False) if pair % 2 else (False, True):
+            bench.adapters.clear()
+            if loaded:
+                bench.load_adapters()
+            took[loaded] = statistics.median(bench.decode(batch, 0))
+        ratios.append(took[False] / took[True])
+    return ratios
+
+
+def _row(decode: Decode, decodes: list[Decode], adapter: int, prober: Prober) -> dict[str, object]:
+    base = next(other for other in decodes if (other.batch, other.adapters) == (decode.batch, decodes[0].adapters))
+    context_bytes = decode.batch * (PROMPT + 1 + STEPS / 2) * KV_BYTES_A_TOKEN
+    adapter_bytes = decode.adapters * adapter
+    floor = prober.taken.step_s(decode.batch, context_bytes, adapter_bytes)
+    return {
+        "batch": decode.batch,
+        "adapters": decode.adapters,
+        "step_ms": 1e3 * decode.median_s,
+        "tokens_per_s": decode.batch / decode.median_s,
+        "floor_ms": 1e3 * floor,
+        "times_the_floor": decode.median_s / floor,
+        "bytes": WEIGHT_BYTES + context_bytes + adapter_bytes,
+        "share_of_base": decode.shares(base),
+        "phases_s": decode.phases_s,
+        "steps_s": decode.steps,
+    }
+
+
+def print_tables(document: dict[str, object]) -> None:
+    """What the document says, for people."""
+    console = Console(file=sys.stderr, width=118)
+    table = Table(
+        "batch", "adapters", "step ms", "tokens/s", "share of the base (min to max)", "MB moved", "floor ms",
+        "times the floor", title=f"decode, {document['backend']}: medians",
+    )  # fmt: skip
+    for row in document["decode"]:  # type: ignore[attr-defined]
+        shares = row["share_of_base"]
+        table.add_row(
+            str(row["batch"]),
+            str(row["adapters"]),
+            f"{row['step_ms']:.2f}",
+            f"{row['tokens_per_s']:.0f}",
+            f"{statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})",
+            f"{row['bytes'] / 1e6:.0f}",
+            f"{row['floor_ms']:.2f}",
+            f"{row['times_the_floor']:.2f}",
+        )
+    console.print(table)
+    phases = Table("batch", "adapters", *PHASES, "beside", title="ms of a decode step by phase")
+    for row in document["decode"]:  # type: ignore[attr-defined]
+        if row["phases_s"]:
+            told = [1e3 * second for second in row["phases_s"].values()]
+            rest = row["step_ms"] - sum(told)
+            phases.add_row(str(row["batch"]), str(row["adapters"]), *(f"{ms:.2f}" for ms in [*told, rest]))
+    console.print(phases)
+    for tokens, took in document["prefill_s"].items():  # type: ignore[attr-defined]
+        middle = statistics.median(took)
+        console.print(f"prompt of {tokens}: {1e3 * middle:.0f} ms, {int(tokens) / middle:.0f} tokens/s")
+    unused: list[float] = document["unused_adapters_ratio"]  # type: ignore[assignment]
+    if unused:
+        low, high = _interval(unused)
+        console.print(f"loaded, unused adapters keep {statistics.median(unused):.3f} ({low:.3f} to {high:.3f})")
+    for when, size in document["rss_bytes"].items():  # type: ignore[attr-defined]
+        console.print(f"resident memory, {when}: {size / MIB:.0f} MiB")
+
+
+def _interval(values: list[float]) -> tuple[float, float]:
+    """A 95 % interval of the median: order statistics by the binomial distribution's normal approximation."""
+    ordered, count = sorted(values), len(values)
+    reach = 0.98 * count**0.5
+    return ordered[max(0, int(count / 2 - reach))], ordered[min(count - 1, int(count / 2 + reach))]
+
+
+def _rss() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
