@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
+import ray
 import uvicorn
 from ray import serve
 from ray.exceptions import RayError
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp
 from service.api.front import Backend
 from service.channel import Dispatcher
 from service.errors import Overloaded, ReplicaFailed, StorageFailed
+from service.feed import follow
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
@@ -60,14 +62,12 @@ class ServeTransport:
             return await self._engine.options(session_id=digest).run.remote(request, self._gateway_id)
 
     async def frames(self, replica_id: str) -> AsyncGenerator[list[Event]]:
-        handle = self._engine.options(session_id=DIRECT + replica_id, stream=True)
-        response = handle.frames.remote(self._gateway_id)
-        try:
-            with _translated():
-                async for frame in response:
-                    yield frame
-        finally:
-            response.cancel()
+        handle = self._engine.options(session_id=DIRECT + replica_id)
+        with _translated():
+            endpoint = await handle.endpoint.remote(ray.get_runtime_context().get_node_id())
+        async with contextlib.aclosing(follow(endpoint, self._gateway_id)) as frames:
+            async for frame in frames:
+                yield frame
 
     async def abort(self, replica_id: str, request_id: str) -> None:
         handle = self._engine.options(session_id=DIRECT + replica_id)

@@ -1,6 +1,6 @@
 """One engine behind calls: a lease, a submit, frames out, and every request ended exactly once.
 
-run(request) ─► lease ─► submit ─► engine thread ─► deliver(events) ─► outbox of the gateway ─► frames()
+run(request) ─► lease ─► submit ─► engine thread ─► deliver(events) ─► feed of the gateway
     ▲                                                    │
     └────────── ended, lease released ◄── last finish ───┘
 """
@@ -8,18 +8,20 @@ run(request) ─► lease ─► submit ─► engine thread ─► deliver(even
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
+
+import ray
 
 from service.adapters.counts import StoreCounts
 from service.adapters.residency import Resident
 from service.engine.snapshot import EngineSnapshot
 from service.errors import DeadlineExceeded, InternalError, QuickchangeError, ReplicaFailed
+from service.feed import Endpoint, Feeds
 from service.logs import request_id as logged_id
 from service.report import ReplicaReport
 from service.settings import Settings
@@ -100,26 +102,6 @@ class _Running:
     failure: Failure | None = None
 
 
-@dataclass(slots=True, eq=False)
-class _Outbox:
-    """Events for one gateway; merged while its stream is slower than the engine."""
-
-    events: list[Event] = field(default_factory=list)
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    streams: int = 0
-    """How many streams were opened: only the newest delivers."""
-    detached_at: float | None = field(default_factory=time.monotonic)
-
-    def put(self, events: list[Event]) -> None:
-        self.events.extend(events)
-        self.ready.set()
-
-    def take(self) -> list[Event]:
-        events, self.events = self.events, []
-        self.ready.clear()
-        return events
-
-
 class EngineHost:
     """Owns one engine loop and what runs on it. Lives on one event loop, which no forward pass ever blocks."""
 
@@ -128,7 +110,7 @@ class EngineHost:
         self._store = parts.store
         self._disk_bytes = parts.disk_bytes
         self._running: dict[str, _Running] = {}
-        self._outboxes: dict[str, _Outbox] = {}
+        self.feeds = Feeds()
         self._loop = asyncio.get_running_loop()
         self._engine = parts.make_loop(self._deliver)
         self._engine.start()
@@ -136,7 +118,7 @@ class EngineHost:
         self._watch = asyncio.create_task(self._watch_engine())
 
     async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
-        """Run a request to its end; its events go to ``frames(gateway_id)``. Cancelling it cancels the request."""
+        """Run a request to its end; its events go to the gateway's feed. Cancelling it cancels the request."""
         logged_id.set(request.request_id)
         try:
             async with asyncio.timeout(request.deadline_s):
@@ -146,24 +128,6 @@ class EngineHost:
             return DeadlineExceeded(message).failure()
         except QuickchangeError as error:
             return error.failure()
-
-    async def frames(self, gateway_id: str) -> AsyncGenerator[list[Event]]:
-        """The events of a gateway's requests, about one list an engine step, until closed or superseded."""
-        outbox = self._outbox(gateway_id)
-        outbox.streams += 1
-        mine = outbox.streams
-        outbox.detached_at = None
-        outbox.ready.set()  # an older stream wakes up and ends
-        try:
-            while True:
-                await outbox.ready.wait()
-                if outbox.streams != mine:
-                    return
-                if events := outbox.take():
-                    yield events
-        finally:
-            if outbox.streams == mine:
-                outbox.detached_at = time.monotonic()
 
     def abort(self, request_id: str) -> None:
         """Cancel a request if it runs here; idempotent."""
@@ -195,6 +159,7 @@ class EngineHost:
         self._watch.cancel()
         await asyncio.to_thread(self._engine.stop)
         self._fail_all("The replica is stopping.")
+        self.feeds.close()
 
     async def _run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
         if request.request_id in self._running:
@@ -202,15 +167,16 @@ class EngineHost:
         lease = await self._store.acquire(request.adapter) if request.adapter is not None else None
         # From here to the try there is no await, so that a cancellation cannot lose the lease.
         running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future())
+        self._running[request.request_id] = running  # before the engine's thread can tell of it
         try:
             if self._stopped or self._engine.failed is not None:
                 raise ReplicaFailed("The engine of this replica has stopped.")
             self._engine.submit(request, lease.adapter if lease is not None else None)
         except BaseException:
+            del self._running[request.request_id]
             if lease is not None:
                 lease.release()
             raise
-        self._running[request.request_id] = running
         try:
             return await asyncio.shield(running.ended)
         except asyncio.CancelledError:
@@ -219,24 +185,31 @@ class EngineHost:
             raise
 
     def _deliver(self, events: list[Event]) -> None:
-        """On the engine's thread: hop to the event loop, once a step."""
-        try:
-            self._loop.call_soon_threadsafe(self._on_events, events)
-        except RuntimeError:
-            if not self._loop.is_closed():
-                raise
-
-    def _on_events(self, events: list[Event]) -> None:
+        """On the engine's thread, once a step: tell the gateways; only what ends hops to the event loop."""
         frames: dict[str, list[Event]] = {}
+        ended = []
         for event in events:
             running = self._running.get(event.request_id)
             if running is None or event.choice not in running.open:
                 continue
             frames.setdefault(running.gateway_id, []).append(event)
             if event.finish is not None:
-                self._on_finish(running, event)
+                ended.append(event)
         for gateway_id, frame in frames.items():
-            self._outbox(gateway_id).put(frame)
+            self.feeds.put(gateway_id, frame)
+        if not ended:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._on_ended, ended)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def _on_ended(self, events: list[Event]) -> None:
+        for event in events:
+            running = self._running.get(event.request_id)
+            if running is not None and event.choice in running.open:
+                self._on_finish(running, event)
 
     def _on_finish(self, running: _Running, event: Event) -> None:
         running.open.discard(event.choice)
@@ -256,16 +229,13 @@ class EngineHost:
     def _fail(self, request_id: str, failure: Failure) -> None:
         running = self._running[request_id]
         events = [Event(request_id, choice, finish=FinishReason.FAILED) for choice in sorted(running.open)]
-        self._outbox(running.gateway_id).put(events)
+        self.feeds.put(running.gateway_id, events)
         running.failure = failure
         self._end(request_id)
 
     def _fail_all(self, message: str) -> None:
         for request_id in list(self._running):
             self._fail(request_id, ReplicaFailed(message).failure())
-
-    def _outbox(self, gateway_id: str) -> _Outbox:
-        return self._outboxes.setdefault(gateway_id, _Outbox())
 
     async def _watch_engine(self) -> None:
         """Turn the death of the engine's thread into failures, and give up gateways that went away."""
@@ -274,18 +244,17 @@ class EngineHost:
             if self._engine.failed is not None and self._running:
                 logger.error("the engine died with %d requests running", len(self._running))
                 self._fail_all("The engine of this replica died.")
-            for gateway_id in list(self._outboxes):
-                self._drop_if_deserted(gateway_id)
+            for gateway_id, since in self.feeds.detached().items():
+                if time.monotonic() - since >= DETACHED_S:
+                    self._desert(gateway_id)
 
-    def _drop_if_deserted(self, gateway_id: str) -> None:
-        since = self._outboxes[gateway_id].detached_at
-        if since is None or time.monotonic() - since < DETACHED_S:
-            return
+    def _desert(self, gateway_id: str) -> None:
+        """End what runs for a gateway that does not listen, then forget it."""
         mine = [id for id, running in self._running.items() if running.gateway_id == gateway_id]
         for request_id in mine:
             self._engine.cancel(request_id)
         if not mine:
-            del self._outboxes[gateway_id]
+            self.feeds.forget(gateway_id)
 
 
 class EngineReplica:
@@ -299,10 +268,11 @@ class EngineReplica:
     async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
         return await self._host.run(request, gateway_id)
 
-    async def frames(self, gateway_id: str) -> AsyncGenerator[list[Event]]:
-        async with contextlib.aclosing(self._host.frames(gateway_id)) as frames:
-            async for frame in frames:
-                yield frame
+    async def endpoint(self, node_id: str) -> Endpoint:
+        """Where a gateway on the Ray node ``node_id`` reads its events."""
+        if node_id == ray.get_runtime_context().get_node_id():
+            return self._host.feeds.here()
+        return self._host.feeds.at(ray.util.get_node_ip_address())
 
     async def abort(self, request_id: str) -> None:
         self._host.abort(request_id)

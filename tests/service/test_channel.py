@@ -13,6 +13,7 @@ import pytest
 from service import channel
 from service.channel import Dispatcher
 from service.errors import AdapterFailed, DeadlineExceeded, InternalError, NotReady, Overloaded, ReplicaFailed
+from service.feed import follow
 from service.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
@@ -71,7 +72,7 @@ class FakeTransport:
 
     async def frames(self, replica_id: str) -> AsyncGenerator[list[Event]]:
         replica = self.replicas[replica_id]
-        async with contextlib.aclosing(replica.host.frames("g")) as frames:
+        async with contextlib.aclosing(follow(replica.host.feeds.here(), "g")) as frames:
             while True:
                 frame = await self._unless_pulled(replica, anext(frames))
                 if not replica.mute:

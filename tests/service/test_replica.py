@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from service.feed import follow
 from service.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.fake_engine import POISON, SERVED, FakeLoop, FakeStore, announce, expected
@@ -31,7 +32,7 @@ class Bench:
         return self.loops[-1]
 
     async def _listen(self) -> None:
-        async for frame in self.host.frames("g"):
+        async for frame in follow(self.host.feeds.here(), "g"):
             self.events += frame
 
     def of(self, request_id: str, choice: int = 0) -> list[Event]:
@@ -75,13 +76,13 @@ async def test_every_choice_comes_whole_and_ends_once(bench: Bench) -> None:
 
 async def test_events_wait_for_a_gateway_that_attaches_late(bench: Bench) -> None:
     assert await bench.host.run(request("late"), "other") is None
-    frames = bench.host.frames("other")
+    frames = follow(bench.host.feeds.here(), "other")
     assert [t for e in await anext(frames) for t in e.tokens] == expected(request())
     await frames.aclose()
 
 
 async def test_a_newer_stream_ends_the_older_one(bench: Bench) -> None:
-    newer = bench.host.frames("g")
+    newer = follow(bench.host.feeds.here(), "g")
     first = asyncio.ensure_future(anext(newer))
     await asyncio.wait_for(bench.listening, 5)
     assert await bench.host.run(request(), "g") is None

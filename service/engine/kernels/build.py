@@ -45,7 +45,7 @@ def library(level: Level, cache: Path, source: str = "step.cpp") -> Path:
 
     Compiled beside its place and renamed: a reader finds it whole, also when several replicas compile at once.
     """
-    compiler, version = _compiler()
+    compiler, version = find_compiler()
     flags = (*_FLAGS, *level.flags)
     target = cache / f"{Path(source).stem}-{level.name}-{_key(source, version, flags)}.so"
     if not target.exists():
@@ -53,7 +53,7 @@ def library(level: Level, cache: Path, source: str = "step.cpp") -> Path:
     return target
 
 
-def _compiler() -> tuple[str, str]:
+def find_compiler() -> tuple[str, str]:
     """The first compiler that answers, and what it says it is."""
     for name in COMPILERS:
         path = shutil.which(name)

@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "deal.h"
 #include "gemm_lanes.h"
 #include "gemm_pack.h"
 #include "gemm_tile.h"
@@ -26,14 +27,6 @@
 namespace qc {
 
 inline const char* gemm_level() { return QC_GEMM_LEVEL; }
-
-// Half-open range of things.
-struct Span {
-  int64_t begin, end;
-};
-
-// The panels that are rank's of `ranks`: neighbours, and no rank has over one more than another.
-inline Span share(int64_t count, int rank, int ranks) { return {count * rank / ranks, count * (rank + 1) / ranks}; }
 
 // What happens to sums: `take(row, column, value, count)` gets one vector whose first `count` lanes are of y.
 
@@ -112,59 +105,64 @@ inline Ahead ahead_of(const char* panel, bool last, int64_t bytes, int64_t tile,
   return {panel + bytes + bytes * tile / tiles, step_bytes / tiles, tiles == 2 ? 64 : 0};
 }
 
-template <class Step, class Epilogue>
-inline void linear_as(const Packed& w, const typename Step::Element* x, int64_t ldx, int64_t rows, int rank, int ranks,
+// Units of a product: one panel for one block of rows. Which rank computes a unit changes nothing in the result.
+inline int64_t linear_units(const Packed& w, int64_t rows) {
+  const int64_t block = w.type == Type::bf16 ? block_rows<uint16_t>(w.k) : block_rows<float>(w.k);
+  return (rows + block - 1) / block * panels_of(w.n);
+}
+
+template <class Step, class Turns, class Epilogue>
+inline void linear_as(const Packed& w, const typename Step::Element* x, int64_t ldx, int64_t rows, Turns turns,
                       const Epilogue& epilogue) {
   using Element = typename Step::Element;
-  const Span panels = share(panels_of(w.n), rank, ranks);
-  const int64_t elements = panel_elements<Step>(w.k), block = block_rows<Element>(w.k);
+  const int64_t panels = panels_of(w.n), elements = panel_elements<Step>(w.k), block = block_rows<Element>(w.k);
   const Element* data = static_cast<const Element*>(w.data);
-  for (int64_t begin = 0; begin < rows; begin += block) {
+  for (int64_t unit = turns.next(); unit >= 0; unit = turns.next()) {
+    const int64_t panel = unit % panels, begin = unit / panels * block;
     const int64_t count = std::min(block, rows - begin), tiles = (count + kTileRows - 1) / kTileRows;
-    for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-      const char* at_panel = reinterpret_cast<const char*>(data + panel * elements);
-      for (int64_t at = 0; at < tiles; ++at) {
-        const int64_t row = begin + count * at / tiles, stop = begin + count * (at + 1) / tiles;
-        const Ahead ahead = ahead_of(at_panel, panel + 1 == panels.end, elements * sizeof(Element), at, tiles,
-                                     kPanel * Step::depth * sizeof(Element));
-        tile_of<Step, kTileRows>(static_cast<int>(stop - row), w, data + panel * elements, panel * kPanel, x, ldx, row,
-                           ahead, epilogue);
-      }
+    const char* at_panel = reinterpret_cast<const char*>(data + panel * elements);
+    for (int64_t at = 0; at < tiles; ++at) {
+      const int64_t row = begin + count * at / tiles, stop = begin + count * (at + 1) / tiles;
+      const Ahead ahead = ahead_of(at_panel, panel + 1 == panels, elements * sizeof(Element), at, tiles,
+                                   kPanel * Step::depth * sizeof(Element));
+      tile_of<Step, kTileRows>(static_cast<int>(stop - row), w, data + panel * elements, panel * kPanel, x, ldx, row,
+                               ahead, epilogue);
     }
   }
 }
 
-// Asks for the first panels of the rank's share, to be called when memory is idle and `linear` follows soon: before a
-// barrier, say. At most 2 % where products follow each other at once.
-inline void expect(const Packed& w, int rank, int ranks, int64_t bytes = 16 * 1024) {
-  const Span panels = share(panels_of(w.n), rank, ranks);
-  const int64_t panel = static_cast<int64_t>(packed_bytes(kPanel, w.k, w.type));
-  const char* from = static_cast<const char*>(w.data) + panels.begin * panel;
-  bytes = std::min(bytes, (panels.end - panels.begin) * panel);
-  for (int64_t at = 0; at < bytes; at += 64) _mm_prefetch(from + at, _MM_HINT_T1);
-}
-
-// `epilogue` over the columns of y [rows, n] that are rank's of `ranks`. `x` [rows, k] is of the weight's own type
-// (bfloat16 as its bits), its rows `ldx` elements apart. No barrier: ranks write different columns.
-template <class Epilogue>
-inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, int rank, int ranks,
-                   const Epilogue& epilogue) {
+// `epilogue` over the units of y [rows, n] that `turns` gives this rank. `x` [rows, k] is of the weight's own type
+// (bfloat16 as its bits), its rows `ldx` elements apart. No barrier: units are different places of y.
+template <class Turns, class Epilogue>
+inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, Turns turns, const Epilogue& epilogue) {
   if (w.type == Type::bf16) {
-    linear_as<StepBf16>(w, static_cast<const uint16_t*>(x), ldx, rows, rank, ranks, epilogue);
+    linear_as<StepBf16>(w, static_cast<const uint16_t*>(x), ldx, rows, turns, epilogue);
   } else {
-    linear_as<StepF32>(w, static_cast<const float*>(x), ldx, rows, rank, ranks, epilogue);
+    linear_as<StepF32>(w, static_cast<const float*>(x), ldx, rows, turns, epilogue);
   }
 }
 
 // y [rows, ldy] becomes x W^T + bias, or that is added to it.
-inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, float* y, int64_t ldy, int rank,
-                   int ranks, bool accumulate = false) {
+template <class Turns>
+inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, float* y, int64_t ldy, Turns turns,
+                   bool accumulate = false) {
   if (accumulate) {
-    linear(w, x, ldx, rows, rank, ranks, Add{y, ldy});
+    linear(w, x, ldx, rows, turns, Add{y, ldy});
   } else {
-    linear(w, x, ldx, rows, rank, ranks, Write{y, ldy});
+    linear(w, x, ldx, rows, turns, Write{y, ldy});
   }
 }
+
+// Of what it meets the greatest value; of equal ones the lowest column, in whatever order they come.
+struct Greatest {
+  float value = -std::numeric_limits<float>::infinity();
+  int32_t column = -1;
+  void meet(float other, int32_t at) {
+    if (at < 0 || other < value || (other == value && column >= 0 && column < at)) return;
+    value = other;
+    column = at;
+  }
+};
 
 // Each row's greatest value so far and its column, lane by lane; a lane's column is -1 while it has none.
 struct KeepGreatest {
@@ -183,34 +181,18 @@ struct KeepGreatest {
 
 // The greatest of the rank's columns of x W^T + bias and the lowest column that has it, nothing else stored.
 // Where no column is greater than minus infinity (NaN never is) the column is -1.
-// Ranks in order are columns in order: of equal values from several ranks the first rank's is the one to take.
-inline void linear_argmax(const Packed& w, const void* x, int64_t ldx, int64_t rows, float* best_value,
-                          int32_t* best_column, int rank, int ranks) {
-  constexpr int64_t kBlock = 64;
-  alignas(64) float best[kBlock * kLanes];
-  alignas(64) int32_t where[kBlock * kLanes];
-  const size_t bytes = w.type == Type::bf16 ? 2 : 4;
-  for (int64_t begin = 0; begin < rows; begin += kBlock) {
-    const int64_t count = std::min(kBlock, rows - begin);
-    std::fill(best, best + count * kLanes, -std::numeric_limits<float>::infinity());
-    std::fill(where, where + count * kLanes, -1);
-    linear(w, static_cast<const char*>(x) + static_cast<size_t>(begin * ldx) * bytes, ldx, count, rank, ranks,
-           KeepGreatest{best, where});
-    for (int64_t row = 0; row < count; ++row) {
-      float value = -std::numeric_limits<float>::infinity();
-      int32_t column = -1;
-      for (int lane = 0; lane < kLanes; ++lane) {
-        const float lane_value = best[row * kLanes + lane];
-        const int32_t lane_column = where[row * kLanes + lane];
-        if (lane_column < 0) continue;
-        if (lane_value > value || (lane_value == value && lane_column < column)) {
-          value = lane_value;
-          column = lane_column;
-        }
-      }
-      best_value[begin + row] = value;
-      best_column[begin + row] = column;
-    }
+// `lanes` and `where` are scratch, [rows, kLanes].
+template <class Turns>
+inline void linear_argmax(const Packed& w, const void* x, int64_t ldx, int64_t rows, Turns turns, float* lanes,
+                          int32_t* where, float* best_value, int32_t* best_column) {
+  std::fill(lanes, lanes + rows * kLanes, -std::numeric_limits<float>::infinity());
+  std::fill(where, where + rows * kLanes, -1);
+  linear(w, x, ldx, rows, turns, KeepGreatest{lanes, where});
+  for (int64_t row = 0; row < rows; ++row) {
+    Greatest found;
+    for (int lane = 0; lane < kLanes; ++lane) found.meet(lanes[row * kLanes + lane], where[row * kLanes + lane]);
+    best_value[row] = found.value;
+    best_column[row] = found.column;
   }
 }
 

@@ -28,13 +28,17 @@ inline Vec low_bf16(Bits pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(p
 inline Vec high_bf16(Bits pairs) {
   return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
 }
-// Lanes of `best` and `at` become those of `value` and `index` where the value is greater.
+// Lanes of `best` and `at` become those of `value` and `first` onwards where the value is greater, or equal and its
+// index lower. Minus infinity and NaN are kept nowhere.
 inline void keep_greater(float* best, int32_t* at, Vec value, int32_t first) {
   const Vec old = load(best);
-  const __mmask16 greater = _mm512_cmp_ps_mask(value, old, _CMP_GT_OQ);
   const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  _mm512_mask_storeu_ps(best, greater, value);
-  _mm512_mask_storeu_epi32(at, greater, _mm512_add_epi32(_mm512_set1_epi32(first), steps));
+  const __m512i index = _mm512_add_epi32(_mm512_set1_epi32(first), steps);
+  const __mmask16 lower = _mm512_cmplt_epi32_mask(index, _mm512_loadu_si512(at));
+  const __mmask16 taken = _mm512_cmp_ps_mask(value, old, _CMP_GT_OQ) |
+                          (_mm512_cmp_ps_mask(value, old, _CMP_EQ_OQ) & lower);
+  _mm512_mask_storeu_ps(best, taken, value);
+  _mm512_mask_storeu_epi32(at, taken, index);
 }
 
 #if defined(__AVX512BF16__)
@@ -67,10 +71,13 @@ inline Vec high_bf16(Bits pairs) {
 }
 inline void keep_greater(float* best, int32_t* at, Vec value, int32_t first) {
   const Vec old = load(best);
-  const Vec greater = _mm256_cmp_ps(value, old, _CMP_GT_OQ);
   const __m256i index = _mm256_add_epi32(_mm256_set1_epi32(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-  store(best, _mm256_blendv_ps(old, value, greater));
-  _mm256_maskstore_epi32(at, _mm256_castps_si256(greater), index);
+  const __m256i had = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+  const Vec lower = _mm256_castsi256_ps(_mm256_cmpgt_epi32(had, index));
+  const Vec taken = _mm256_or_ps(_mm256_cmp_ps(value, old, _CMP_GT_OQ),
+                                 _mm256_and_ps(_mm256_cmp_ps(value, old, _CMP_EQ_OQ), lower));
+  store(best, _mm256_blendv_ps(old, value, taken));
+  _mm256_maskstore_epi32(at, _mm256_castps_si256(taken), index);
 }
 
 #else

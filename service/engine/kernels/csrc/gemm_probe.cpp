@@ -1,6 +1,7 @@
 // C entry points to the products alone, for their test and benchmark. Not part of the engine's library.
 #include <chrono>
 #include <cstdint>
+#include <vector>
 
 #include "gemm.h"
 #include "team.h"
@@ -30,6 +31,14 @@ uint32_t read_all(const char* data, int64_t bytes) {
   return bits;
 }
 
+void row_argmax(const qc::Packed& w, const void* x, int64_t ldx, int64_t rows, float* values, int32_t* columns, int rank,
+            int ranks) {
+  std::vector<float> lanes(static_cast<size_t>(rows * qc::kLanes));
+  std::vector<int32_t> where(lanes.size());
+  const qc::Fixed turns(qc::linear_units(w, rows), rank, ranks);
+  qc::linear_argmax(w, x, ldx, rows, turns, lanes.data(), where.data(), values, columns);
+}
+
 }  // namespace
 
 extern "C" {
@@ -48,14 +57,16 @@ void gemm_probe_linear(const void* packed, int64_t n, int64_t k, int32_t type, c
                        int64_t ldx, int64_t rows, float* y, int64_t ldy, int32_t ranks, int32_t accumulate) {
   const qc::Packed w{packed, n, k, static_cast<qc::Type>(type), bias};
   qc::Team team(ranks);
-  auto work = [&](int rank) { qc::linear(w, x, ldx, rows, y, ldy, rank, ranks, accumulate != 0); };
+  auto work = [&](int rank) { 
+    qc::linear(w, x, ldx, rows, y, ldy, qc::Fixed(qc::linear_units(w, rows), rank, ranks), accumulate != 0);
+  };
   team.run(work);
 }
 
 void gemm_probe_argmax(const void* packed, int64_t n, int64_t k, int32_t type, const float* bias, const void* x,
                        int64_t ldx, int64_t rows, float* values, int32_t* columns, int32_t rank, int32_t ranks) {
   const qc::Packed w{packed, n, k, static_cast<qc::Type>(type), bias};
-  qc::linear_argmax(w, x, ldx, rows, values, columns, rank, ranks);
+  row_argmax(w, x, ldx, rows, values, columns, rank, ranks);
 }
 
 // All weights one after another, as a decode step would, `rounds` times; how long each round took, in seconds.
@@ -71,10 +82,10 @@ void gemm_probe_chain(const qc::Packed* weights, int64_t count, int64_t argmax, 
       for (int64_t at = 0; at < count; ++at) {
         const qc::Packed& w = weights[at];
         if (at < count - argmax) {
-          qc::linear(w, x, w.k, rows, y, w.n, rank, ranks);
+          qc::linear(w, x, w.k, rows, y, w.n, qc::Fixed(qc::linear_units(w, rows), rank, ranks));
         } else {
           int32_t* columns = reinterpret_cast<int32_t*>(y + ranks * rows);
-          qc::linear_argmax(w, x, w.k, rows, y + rank * rows, columns + rank * rows, rank, ranks);
+          row_argmax(w, x, w.k, rows, y + rank * rows, columns + rank * rows, rank, ranks);
         }
         team.barrier();
       }

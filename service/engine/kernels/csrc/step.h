@@ -17,6 +17,7 @@
 #include "activation.h"
 #include "adapter.h"
 #include "attention.h"
+#include "deal.h"
 #include "gemm.h"
 #include "model.h"
 #include "norm.h"
@@ -54,7 +55,11 @@ class Stepper {
   using Clock = std::chrono::steady_clock;
 
  public:
-  Stepper(const Model& model, Team& team) : m_(model), team_(team), counters_(static_cast<size_t>(model.layers)) {}
+  Stepper(const Model& model, Team& team)
+      : m_(model),
+        team_(team),
+        counters_(static_cast<size_t>(model.layers)),
+        runs_(static_cast<size_t>((model.layers * kSites + 2) * team.ranks())) {}
 
   void run(const Step& step) {
     prepare(step);
@@ -91,9 +96,12 @@ class Stepper {
     active_ = active_memory_.of(rows_ * lda_);
     low_ = low_memory_.of(rows_ * ldlow_);
     last_ = last_memory_.of(step.samples * ldx_);
+    best_lanes_ = best_lanes_memory_.of(team_.ranks() * step.greedy * kLanes);
+    best_where_ = best_where_memory_.of(team_.ranks() * step.greedy * kLanes);
     best_value_ = best_value_memory_.of(team_.ranks() * step.samples);
     best_column_ = best_column_memory_.of(team_.ranks() * step.samples);
     plan_rows();
+    deal_products();
   }
 
   void plan_rows() {
@@ -178,8 +186,7 @@ class Stepper {
   // The rank's columns of x W^T and its ranks of the adapters' x A^T.
   void product(const Weight& weight, int layer, Site site, const Element* x, int64_t ldx, float* y, int64_t ldy,
                bool accumulate, int rank) {
-    const Packed packed{weight.data, weight.n, weight.k, Form::type, weight.bias};
-    linear(packed, x, ldx, rows_, y, ldy, rank, team_.ranks(), accumulate);
+    linear(packed_of(weight), x, ldx, rows_, y, ldy, turns(layer * kSites + site, rank), accumulate);
     for (size_t at = 0; at < segments_.size(); ++at) {
       const Segment& segment = segments_[at];
       const AdapterSite& here = segment.sites[layer * kSites + site];
@@ -267,26 +274,48 @@ class Stepper {
 
   void head(int rank) {
     const int64_t greedy = s_.greedy, others = s_.samples - greedy;
-    const Packed packed{m_.head.data, m_.head.n, m_.head.k, Form::type, m_.head.bias};
+    const Packed packed = packed_of(m_.head);
     if (others > 0) {
-      linear(packed, last_ + greedy * ldx_, ldx_, others, s_.logits, m_.vocabulary, rank, team_.ranks());
+      linear(packed, last_ + greedy * ldx_, ldx_, others, s_.logits, m_.vocabulary, turns(drawn_head(), rank));
     }
     if (greedy == 0) return;
-    linear_argmax(packed, last_, ldx_, greedy, best_value_ + rank * greedy, best_column_ + rank * greedy, rank,
-                  team_.ranks());
+    const int64_t mine = rank * greedy;
+    linear_argmax(packed, last_, ldx_, greedy, turns(greedy_head(), rank), best_lanes_ + mine * kLanes,
+                  best_where_ + mine * kLanes, best_value_ + mine, best_column_ + mine);
     team_.barrier();
     if (rank != 0) return;
     for (int64_t sample = 0; sample < greedy; ++sample) {
-      float value = -std::numeric_limits<float>::infinity();
-      s_.best[sample] = -1;
+      Greatest found;
       for (int other = 0; other < team_.ranks(); ++other) {
-        const int64_t at = other * greedy + sample;
-        if (best_column_[at] >= 0 && best_value_[at] > value) {
-          value = best_value_[at];
-          s_.best[sample] = best_column_[at];
-        }
+        found.meet(best_value_[other * greedy + sample], best_column_[other * greedy + sample]);
       }
+      s_.best[sample] = found.column;
     }
+  }
+
+  static Packed packed_of(const Weight& weight) {
+    return {weight.data, weight.n, weight.k, Form::type, weight.bias};
+  }
+
+  // Products of a step by number: a layer's sites, then the head for drawn and for greedy samples.
+  int64_t drawn_head() const { return m_.layers * kSites; }
+  int64_t greedy_head() const { return m_.layers * kSites + 1; }
+
+  void deal_products() {
+    const auto give = [this](int64_t number, const Weight& weight, int64_t rows) {
+      deal(&runs_[static_cast<size_t>(number * team_.ranks())], linear_units(packed_of(weight), rows), team_.ranks());
+    };
+    for (int layer = 0; layer < m_.layers; ++layer) {
+      const Layer& it = m_.layer[layer];
+      const Weight* sites[kSites] = {&it.qkv, &it.o, &it.gate_up, &it.down};
+      for (int site = 0; site < kSites; ++site) give(layer * kSites + site, *sites[site], rows_);
+    }
+    give(drawn_head(), m_.head, s_.samples - s_.greedy);
+    give(greedy_head(), m_.head, s_.greedy);
+  }
+
+  Dealt turns(int64_t number, int rank) {
+    return Dealt(&runs_[static_cast<size_t>(number * team_.ranks())], rank, team_.ranks());
   }
 
   Blocks<Form> layer_blocks(int layer) const {
@@ -303,17 +332,18 @@ class Stepper {
   Step s_{};
   Clock::time_point phase_began_;  // the first rank's
   int64_t rows_ = 0, ldx_ = 0, ldq_ = 0, lda_ = 0, ldy_ = 0, ldlow_ = 0, scratch_floats_ = 0, grain_ = 1;
-  float *h_ = nullptr, *y_ = nullptr, *scratch_ = nullptr, *best_value_ = nullptr;
+  float *h_ = nullptr, *y_ = nullptr, *scratch_ = nullptr, *best_value_ = nullptr, *best_lanes_ = nullptr;
   Element *x_ = nullptr, *q_ = nullptr, *attended_ = nullptr, *active_ = nullptr, *low_ = nullptr, *last_ = nullptr;
-  int32_t* best_column_ = nullptr;
+  int32_t *best_column_ = nullptr, *best_where_ = nullptr;
   std::vector<Segment> segments_;
   std::vector<const Chunk*> chunk_of_;
   std::vector<int64_t> sample_of_;
   std::vector<Unit> units_;
   std::vector<std::atomic<int64_t>> counters_;  // units taken so far, by layer
-  Buffer<float> h_memory_, y_memory_, scratch_memory_, best_value_memory_;
+  std::vector<Run> runs_;                       // [products][ranks]
+  Buffer<float> h_memory_, y_memory_, scratch_memory_, best_value_memory_, best_lanes_memory_;
   Buffer<Element> x_memory_, q_memory_, attended_memory_, active_memory_, low_memory_, last_memory_;
-  Buffer<int32_t> best_column_memory_;
+  Buffer<int32_t> best_column_memory_, best_where_memory_;
 };
 
 }  // namespace qc

@@ -3,6 +3,7 @@
 // Between steps, and when a rank waits long for another, threads sleep on a futex: an idle engine takes no core.
 #pragma once
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,6 +19,8 @@ namespace qc {
 
 // A number that threads wait on to change.
 class Epoch {
+  static constexpr int kPauses = 4000;
+
  public:
   uint32_t now() const { return value_.load(std::memory_order_acquire); }
 
@@ -32,7 +35,11 @@ class Epoch {
   void wait_beyond(uint32_t seen, int spins) {
     for (int round = 0; round < spins; ++round) {
       if (now() != seen) return;
-      _mm_pause();
+      if (round < kPauses) {
+        _mm_pause();
+      } else {
+        sched_yield();
+      }
     }
     sleeping_.fetch_add(1, std::memory_order_seq_cst);
     while (value_.load(std::memory_order_seq_cst) == seen) {
@@ -87,8 +94,8 @@ class Team {
   }
 
  private:
-  static constexpr int kSpinsInStep = 4000;       // about 60 to 100 microseconds: a rank lost its core
-  static constexpr int kSpinsBetweenSteps = 500;  // about 10: the next step follows at once or later
+  static constexpr int kSpinsInStep = 40000;       // about 60 to 100 microseconds: a rank lost its core
+  static constexpr int kSpinsBetweenSteps = 12000;
 
   void serve(int rank) {
     uint32_t seen = 0;

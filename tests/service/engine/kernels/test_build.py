@@ -42,7 +42,7 @@ def small_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file with one line for each run of the real compiler."""
-    real, runs = build._compiler()[0], tmp_path / "runs"
+    real, runs = build.find_compiler()[0], tmp_path / "runs"
     compiler(tmp_path, f'case "$1" in --version) ;; *) echo run >> {runs} ;; esac\nexec {real} "$@"')
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     return runs
@@ -72,7 +72,7 @@ def test_replicas_that_compile_at_once_find_it_whole(counted: Path, tmp_path: Pa
 
 
 def test_other_sources_or_flags_are_another_library(small_sources: Path) -> None:
-    version = build._compiler()[1]
+    version = build.find_compiler()[1]
     key = build._key(PROBE, version, ("-O3",))
     assert build._key(PROBE, version, ("-O2",)) != key
     assert build._key(PROBE, version + "x", ("-O3",)) != key

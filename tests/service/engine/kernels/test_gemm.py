@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from service.engine.kernels.build import default_cache, library
+from service.engine.kernels.build import default_cache, find_compiler, library
 from service.engine.kernels.errors import NativeUnavailable
 from service.engine.kernels.levels import LEVELS, Level, supported_levels
 
@@ -94,9 +94,10 @@ def probe(request: pytest.FixtureRequest) -> Probe:
     if level not in supported_levels():
         pytest.skip(f"this processor has no {level.name}")
     try:
-        built = Probe(library(level, default_cache(), "gemm_probe.cpp"))
+        find_compiler()
     except NativeUnavailable as error:
         pytest.skip(str(error))
+    built = Probe(library(level, default_cache(), "gemm_probe.cpp"))
     assert built.level == level.name
     return built
 

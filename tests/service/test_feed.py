@@ -1,0 +1,138 @@
+"""The feed: events cross whole and in order, only to who knows the secret, however slow the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import socket
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.errors import ReplicaFailed
+from service.feed import MOST_MESSAGE, Endpoint, Feeds, decode, encode, follow
+from service.values import Event, FinishReason, TokenLogprob
+
+floats = st.floats(allow_nan=False)
+logprobs = st.builds(
+    TokenLogprob, floats, st.lists(st.tuples(st.integers(0, 1 << 20), floats), max_size=3).map(tuple)
+)
+events = st.builds(
+    Event,
+    st.text(max_size=20),
+    st.integers(0, 100),
+    st.lists(st.integers(0, 1 << 20), max_size=4).map(tuple),
+    st.lists(logprobs, max_size=3).map(tuple),
+    st.none() | st.sampled_from(FinishReason),
+    st.integers(0, 1 << 20),
+)
+
+
+@pytest.fixture
+async def feeds() -> AsyncIterator[Feeds]:
+    feeds = Feeds()
+    yield feeds
+    feeds.close()
+
+
+@given(st.lists(events, max_size=5))
+def test_events_cross_as_they_are(told: list[Event]) -> None:
+    read = decode(encode(told)[4:])
+    assert read == told
+    assert [type(event.finish) for event in read] == [type(event.finish) for event in told]
+    assert all(isinstance(one, TokenLogprob) for event in read for one in event.logprobs)
+
+
+async def test_a_slow_gateway_gets_everything_in_order(feeds: Feeds) -> None:
+    """Far more than the sockets hold: written by another thread while the reader sleeps."""
+    count, tokens = 4000, tuple(range(400))
+    endpoint = feeds.here()
+    frames = follow(endpoint, "g")
+    feeds.put("g", [Event("r", 0, (0,))])
+    first = await anext(frames)
+
+    def write() -> None:
+        for number in range(1, count):
+            feeds.put("g", [Event("r", number, tokens)])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    await asyncio.to_thread(writer.join)
+    numbers = [event.choice for event in first]
+    messages = 0
+    async with asyncio.timeout(30):
+        while len(numbers) < count:
+            frame = await anext(frames)
+            messages += 1
+            numbers += [event.choice for event in frame]
+    assert numbers == list(range(count))
+    assert messages < count  # what waited was merged
+    await frames.aclose()
+
+
+async def test_by_address_as_by_name(feeds: Feeds) -> None:
+    endpoint = feeds.at("127.0.0.1")
+    assert feeds.at("127.0.0.1") == endpoint
+    async with contextlib.aclosing(follow(endpoint, "g")) as frames:
+        feeds.put("g", [Event("r", 0, (7,), finish=FinishReason.STOP)])
+        assert await anext(frames) == [Event("r", 0, (7,), finish=FinishReason.STOP)]
+
+
+async def test_without_the_secret_nothing_is_told(feeds: Feeds) -> None:
+    endpoint = feeds.here()
+    feeds.put("g", [Event("r", 0, (7,))])
+    wrong = Endpoint(endpoint.address, "0" * 64)
+    assert [frame async for frame in follow(wrong, "g")] == []
+    reader, writer = await asyncio.open_unix_connection(str(endpoint.address))
+    writer.write(b"x" * 1000)  # and no line ever ends
+    with contextlib.suppress(ConnectionResetError):  # what it had not read yet makes of the end a reset
+        assert await reader.read() == b""
+    writer.close()
+    async with contextlib.aclosing(follow(endpoint, "g")) as frames:
+        assert await anext(frames) == [Event("r", 0, (7,))]
+
+
+async def test_a_gateway_that_hangs_up_is_known_to_be_away(feeds: Feeds) -> None:
+    frames = follow(feeds.here(), "g")
+    feeds.put("g", [Event("r", 0)])
+    await anext(frames)
+    assert feeds.detached() == {}
+    await frames.aclose()
+    async with asyncio.timeout(5):
+        while not feeds.detached():
+            await asyncio.sleep(0.001)
+    feeds.forget("g")
+    assert feeds.detached() == {}
+
+
+async def test_what_is_no_message_ends_the_stream() -> None:
+    name = "\0quickchange-test-no-message"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(name)
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            connection.sendall((MOST_MESSAGE + 1).to_bytes(4, "big"))
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(ReplicaFailed, match="announced a message"):
+            await anext(follow(Endpoint(name, "0" * 64), "g"))
+    with pytest.raises(ReplicaFailed, match="does not take connections"):
+        await anext(follow(Endpoint(name, "0" * 64), "g"))
+
+
+async def test_gateways_do_not_hear_each_other(feeds: Feeds) -> None:
+    streams = {id: follow(feeds.here(), id) for id in ("a", "b")}
+    for number, id in itertools.product(range(3), streams):
+        feeds.put(id, [Event(id, number)])
+    for id, frames in streams.items():
+        told: list[Event] = []
+        while len(told) < 3:
+            told += await anext(frames)
+        assert told == [Event(id, number) for number in range(3)]
+        await frames.aclose()
