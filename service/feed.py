@@ -249,7 +249,7 @@ async def follow(endpoint: Endpoint, gateway_id: str) -> AsyncGenerator[list[Eve
     try:
         reader, writer = await _connect(endpoint)
     except OSError as error:
-        raise ReplicaFailed("The replica does not take connections for its events.") from error
+        raise ReplicaFailed(f"The replica does not take connections for its events: {error}") from error
     try:
         writer.write(f"{endpoint.secret}{gateway_id}\n".encode())
         unread = bytearray()
@@ -265,7 +265,14 @@ async def follow(endpoint: Endpoint, gateway_id: str) -> AsyncGenerator[list[Eve
 
 async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if isinstance(endpoint.address, str):
-        return await asyncio.open_unix_connection(endpoint.address)
+        local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        local.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(local, endpoint.address)
+        except OSError:
+            local.close()
+            raise
+        return await asyncio.open_unix_connection(sock=local)  # by name uvloop knows files only
     host, port = endpoint.address
     reader, writer = await asyncio.open_connection(host, port)
     # A machine that is gone says nothing: find out within about 25 s.

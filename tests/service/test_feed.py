@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +95,20 @@ async def test_without_the_secret_nothing_is_told(feeds: Feeds) -> None:
     writer.close()
     async with contextlib.aclosing(follow(endpoint, "g")) as frames:
         assert await anext(frames) == [Event("r", 0, (7,))]
+
+
+@pytest.mark.parametrize("place", ["here", "there"])
+def test_on_the_event_loop_that_serve_runs(place: str) -> None:
+    async def cross() -> list[Event]:
+        feeds = Feeds()
+        endpoint = feeds.here() if place == "here" else feeds.at("127.0.0.1")
+        feeds.put("g", [Event("r", 0, (7,))])
+        async with contextlib.aclosing(follow(endpoint, "g")) as frames:
+            told = await anext(frames)
+        feeds.close()
+        return told
+
+    assert uvloop.run(cross()) == [Event("r", 0, (7,))]
 
 
 async def test_a_gateway_that_hangs_up_is_known_to_be_away(feeds: Feeds) -> None:

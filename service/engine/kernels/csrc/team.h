@@ -19,8 +19,6 @@ namespace qc {
 
 // A number that threads wait on to change.
 class Epoch {
-  static constexpr int kPauses = 4000;
-
  public:
   uint32_t now() const { return value_.load(std::memory_order_acquire); }
 
@@ -31,7 +29,8 @@ class Epoch {
     }
   }
 
-  // Until the number is no longer `seen`; spins for `spins` rounds before it sleeps.
+  // Until the number is no longer `seen`; spins for `spins` rounds before it sleeps, and lets others have the core
+  // once that has lasted a while.
   void wait_beyond(uint32_t seen, int spins) {
     for (int round = 0; round < spins; ++round) {
       if (now() != seen) return;
@@ -49,6 +48,8 @@ class Epoch {
   }
 
  private:
+  static constexpr int kPauses = 4000;  // about 60 to 100 microseconds
+
   alignas(64) std::atomic<uint32_t> value_{0};
   std::atomic<int> sleeping_{0};
 };
@@ -94,8 +95,10 @@ class Team {
   }
 
  private:
-  static constexpr int kSpinsInStep = 40000;       // about 60 to 100 microseconds: a rank lost its core
-  static constexpr int kSpinsBetweenSteps = 12000;
+  // A rank that lost its core comes back within milliseconds; a sleeping one costs a wake-up of its core besides, which
+  // on a virtual machine took up to half a millisecond at the start of each step.
+  static constexpr int kSpinsInStep = 40000;       // about 15 ms
+  static constexpr int kSpinsBetweenSteps = 12000;  // about 3 ms: the next step follows at once or later
 
   void serve(int rank) {
     uint32_t seen = 0;
