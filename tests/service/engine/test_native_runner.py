@@ -38,7 +38,7 @@ def engine_of(dtype: torch.dtype, way: Level | None, **options: object) -> Engin
 
 def chunked(engine: Engine, prompt: list[int], sizes: int) -> Tensor:
     """Every row's logits of a prompt that is computed a few tokens at a time."""
-    runner = engine._runner
+    runner = engine.runner
     assert isinstance(runner, NativeRunner)
     sequence = Sequence(SequenceId("r", 0), "t", None, SamplingParams(1), 0, prompt, len(prompt))
     sequence.blocks = list(reversed(range(-(-len(prompt) // runner.block_tokens))))
@@ -119,7 +119,7 @@ def test_a_broken_row_is_told_and_leaves_no_trace_in_its_blocks(way: Level) -> N
     token = min(set(range(VOCABULARY)) - {token for prompt in trial_prompts(VOCABULARY) for token in prompt})
     base.model.embed_tokens.weight[token] = torch.nan
     engine = load(base, OPTIONS, way)
-    runner = engine._runner
+    runner = engine.runner
     good, bad = [t for t in prompts(2)[1] if t != token], [token] * 30
     wanted = all_logits(engine, [trial(0, good, None)])[0]
     sequence = Sequence(SequenceId("r", 0), "t", None, SamplingParams(1, temperature=0), 0, bad, len(bad))

@@ -46,31 +46,37 @@ inline int64_t row_elements(int64_t count) {
   return row_words<Form>(count) * Form::per_word;
 }
 
+// Asks the memory for the beginning of what is read soon: from there on the processor sees the stream by itself.
+inline void ask(const void* from, int64_t bytes = 1024) {
+  for (int64_t at = 0; at < bytes; at += 64) _mm_prefetch(static_cast<const char*>(from) + at, _MM_HINT_T0);
+}
+
 // -- x A^T --------------------------------------------------------------------------------------------------
 
 template <class Form, int Rows, int Ranks>
 inline void dots(const uint32_t* a, int64_t words, const typename Form::Element* x, int64_t ldx,
                  typename Form::Element* low, int64_t ldlow) {
-  Floats sums[Rows][Ranks];
-#pragma GCC unroll 8
-  for (int row = 0; row < Rows; ++row)
-#pragma GCC unroll 8
-    for (int rank = 0; rank < Ranks; ++rank) sums[row][rank] = Floats::zero();
+  static_assert(Rows * Ranks <= 16, "their sums are one vector");
+  Floats sums[16];
+#pragma GCC unroll 16
+  for (int at = 0; at < 16; ++at) sums[at] = Floats::zero();
   for (int64_t at = 0; at < words; at += kWide) {
     Words weight[Ranks];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int rank = 0; rank < Ranks; ++rank) weight[rank] = Words::load(a + rank * words + at);
 #pragma GCC unroll 8
     for (int row = 0; row < Rows; ++row) {
       const Words value = Words::load(x + row * ldx + at * Form::per_word);
-#pragma GCC unroll 8
-      for (int rank = 0; rank < Ranks; ++rank) sums[row][rank] = Form::dot(sums[row][rank], value, weight[rank]);
+#pragma GCC unroll 16
+      for (int rank = 0; rank < Ranks; ++rank) {
+        sums[row * Ranks + rank] = Form::dot(sums[row * Ranks + rank], value, weight[rank]);
+      }
     }
   }
+  alignas(64) typename Form::Element rounded[16];
+  Form::store(rounded, sums_of(sums));
 #pragma GCC unroll 8
-  for (int row = 0; row < Rows; ++row)
-#pragma GCC unroll 8
-    for (int rank = 0; rank < Ranks; ++rank) low[row * ldlow + rank] = Form::round(sum_of(sums[row][rank]));
+  for (int row = 0; row < Rows; ++row) std::copy(rounded + row * Ranks, rounded + (row + 1) * Ranks, low + row * ldlow);
 }
 
 template <class Form, int Rows, int Ranks>
@@ -92,6 +98,10 @@ template <class Form>
 inline void shrink(const AdapterSite& site, const typename Form::Element* x, int64_t ldx, int64_t in, int64_t begin,
                    int64_t stop, int64_t first_rank, int64_t last_rank, typename Form::Element* low, int64_t ldlow) {
   const int64_t words = row_words<Form>(in);
+  if (stop - begin == 1) {
+    return dots_of<Form, 1, 16>(last_rank - first_rank, static_cast<const uint32_t*>(site.a) + first_rank * words, words,
+                                x + begin * ldx, ldx, low + begin * ldlow + first_rank, ldlow);
+  }
   // Eight ranks at a time: their weights stay in the first-level cache while all rows pass.
   for (int64_t rank = first_rank; rank < last_rank; rank += 8) {
     const int64_t count = std::min<int64_t>(8, last_rank - rank);
@@ -124,6 +134,13 @@ inline void expand_rows(const uint32_t* panel, int64_t words, const typename For
   }
 #pragma GCC unroll 4
   for (int row = 0; row < Rows; ++row) sums[row].store(y + row * ldy);
+}
+
+// Asks the memory for the beginning of B where its columns meet `columns`.
+inline void ask_columns(const AdapterPart& part, int64_t first_column, int64_t last_column) {
+  const int64_t from = std::max<int64_t>(first_column, part.out_at);
+  if (part.b == nullptr || from >= std::min<int64_t>(last_column, part.out_at + part.out)) return;
+  ask(static_cast<const uint32_t*>(part.b) + (from - part.out_at) * part.rank_words);
 }
 
 // y [rows, out] += low B^T + bias for rows begin .. stop; columns are of the fused product, multiples of 16.

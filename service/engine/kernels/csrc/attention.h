@@ -62,7 +62,13 @@ inline void remember_value(const Context<Form>& context, int64_t position, const
   constexpr int64_t per = Form::per_word;
   const int64_t width = context.blocks.width(), lane = position % width, dim = context.blocks.dim;
   typename Form::Element* to = context.values(position / width) + lane / per * dim * per + lane % per;
-  for (int64_t at = 0; at < dim; ++at) to[at * per] = value[at];
+  if constexpr (per == 1) {
+    std::copy(value, value + dim, to);
+  } else {
+    // The other half of each word is another token's.
+    uint16_t* words = to - lane % per;
+    for (int64_t at = 0; at < dim; at += kWide) put_halves(words + at * per, value + at, lane % per == 1);
+  }
 }
 
 constexpr int kQueries = 6;  // query rows that share a read of keys and values: 6 x 4 accumulators

@@ -86,7 +86,9 @@ class Stepper {
     ldx_ = row_elements<Form>(m_.hidden);
     ldq_ = row_elements<Form>(m_.heads * m_.dim);
     lda_ = row_elements<Form>(m_.inner);
+    // Odd in lines of the cache: rows that lie a multiple of 4 KiB apart push each other out of its first level.
     ldy_ = std::max<int64_t>((m_.heads + 2 * m_.kv_heads) * m_.dim, 2 * m_.inner);
+    ldy_ = rounded_up(ldy_, 32) + 16;
     ldlow_ = rounded_up(std::max<int64_t>(step.low_elements, 1), kWide * Form::per_word);
     h_ = h_memory_.of(rows_ * m_.hidden);
     x_ = x_memory_.of(rows_ * ldx_);
@@ -187,22 +189,36 @@ class Stepper {
   void product(const Weight& weight, int layer, Site site, const Element* x, int64_t ldx, float* y, int64_t ldy,
                bool accumulate, int rank) {
     linear(packed_of(weight), x, ldx, rows_, y, ldy, turns(layer * kSites + site, rank), accumulate);
+    const int64_t row = row_elements<Form>(weight.k);
     for (size_t at = 0; at < segments_.size(); ++at) {
       const Segment& segment = segments_[at];
       const AdapterSite& here = segment.sites[layer * kSites + site];
-      // By fours, so that a rank's weights are whole vectors of work; who begins changes with the segment.
-      const int64_t fours = (here.ranks + 3) / 4;
-      const Span mine = share(fours, static_cast<int>((at + static_cast<size_t>(rank)) % team_.ranks()), team_.ranks());
+      const Span mine = fours(here, at, rank);
+      if (at + 1 < segments_.size()) {
+        const AdapterSite& next = segments_[at + 1].sites[layer * kSites + site];
+        ask(static_cast<const Element*>(next.a) + fours(next, at + 1, rank).begin * 4 * row);
+      }
       shrink<Form>(here, x, ldx, weight.k, segment.begin, segment.stop, mine.begin * 4,
                    std::min<int64_t>(mine.end * 4, here.ranks), low_, ldlow_);
     }
   }
 
+  // By fours, so that a rank's weights are whole vectors of work; who begins changes with the segment.
+  Span fours(const AdapterSite& site, size_t segment, int rank) const {
+    const int turn = static_cast<int>((segment + static_cast<size_t>(rank)) % static_cast<size_t>(team_.ranks()));
+    return share((site.ranks + 3) / 4, turn, team_.ranks());
+  }
+
   // What the adapters add to `columns` of `rows`.
   void add_deltas(int layer, Site site, Span rows, Span columns, float* y, int64_t ldy) {
-    for (const Segment& segment : segments_) {
+    for (size_t at = 0; at < segments_.size(); ++at) {
+      const Segment& segment = segments_[at];
       const int64_t begin = std::max(rows.begin, segment.begin), stop = std::min(rows.end, segment.stop);
       if (begin >= stop) continue;
+      if (stop < rows.end && at + 1 < segments_.size()) {
+        const AdapterSite& next = segments_[at + 1].sites[layer * kSites + site];
+        for (int part = 0; part < next.parts; ++part) ask_columns(next.part[part], columns.begin, columns.end);
+      }
       const AdapterSite& here = segment.sites[layer * kSites + site];
       for (int part = 0; part < here.parts; ++part) {
         expand<Form>(here.part[part], low_, ldlow_, begin, stop, columns.begin, columns.end, y, ldy);
@@ -212,32 +228,52 @@ class Stepper {
 
   // Queries, keys and values of the rank's heads: adapters, positions, rounding; keys and values go to their blocks.
   void heads(int layer, int rank) {
-    const int64_t dim = m_.dim, half = dim / 2;
-    const Span mine = share(m_.heads + 2 * m_.kv_heads, rank, team_.ranks());
+    const int ranks = team_.ranks();
+    // Keys cost more than values: who has fewer of the ones gets more of the others.
+    const Span queries = share(m_.heads, rank, ranks), keys = share(m_.kv_heads, ranks - 1 - rank, ranks),
+               values = share(m_.kv_heads, rank, ranks);
     const Blocks<Form> blocks = layer_blocks(layer);
-    alignas(64) Element rounded[kMostDim];
     for (int64_t begin = 0; begin < rows_; begin += kRowBlock) {
       const Span rows{begin, std::min(begin + kRowBlock, rows_)};
-      add_deltas(layer, kQkv, rows, {mine.begin * dim, mine.end * dim}, y_, ldy_);
-      for (int64_t row = rows.begin; row < rows.end; ++row) {
-        const Chunk& chunk = *chunk_of_[static_cast<size_t>(row)];
-        const int64_t position = chunk.position + row - chunk.row;
-        for (int64_t head = mine.begin; head < mine.end; ++head) {
-          float* from = y_ + row * ldy_ + head * dim;
-          const int64_t kv_head = head - m_.heads;
-          if (kv_head < m_.kv_heads) rotate(from, m_.cosine + position * half, m_.sine + position * half, half);
-          Element* to = kv_head < 0 ? q_ + row * ldq_ + head * dim : rounded;
-          for (int64_t at = 0; at < dim; at += kWide) Form::store(to + at, Floats::load(from + at));
-          if (kv_head < 0) continue;
-          const Context<Form> context{blocks, s_.blocks + chunk.blocks_at, kv_head % m_.kv_heads};
-          if (kv_head < m_.kv_heads) {
-            remember_key(context, position, rounded);
-          } else {
-            remember_value(context, position, rounded);
-          }
-        }
+      finish_heads(layer, rows, queries, 0, true, [&](int64_t row, int64_t head, const Element* rounded) {
+        std::copy(rounded, rounded + m_.dim, q_ + row * ldq_ + head * m_.dim);
+      });
+      finish_heads(layer, rows, keys, m_.heads, true, [&](int64_t row, int64_t head, const Element* rounded) {
+        remember_key(context(blocks, row, head), position(row), rounded);
+      });
+      finish_heads(layer, rows, values, m_.heads + m_.kv_heads, false,
+                   [&](int64_t row, int64_t head, const Element* rounded) {
+                     remember_value(context(blocks, row, head), position(row), rounded);
+                   });
+    }
+  }
+
+  // Heads of one kind, of which the first is head `first` of the fused product: what adapters add, the rotation, and
+  // `take(row, head, rounded)`.
+  template <class Take>
+  void finish_heads(int layer, Span rows, Span heads, int64_t first, bool rotated, const Take& take) {
+    const int64_t dim = m_.dim, half = dim / 2;
+    alignas(64) Element rounded[kMostDim];
+    if (heads.begin == heads.end) return;
+    add_deltas(layer, kQkv, rows, {(first + heads.begin) * dim, (first + heads.end) * dim}, y_, ldy_);
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      const int64_t at = position(row);
+      for (int64_t head = heads.begin; head < heads.end; ++head) {
+        float* from = y_ + row * ldy_ + (first + head) * dim;
+        if (rotated) rotate(from, m_.cosine + at * half, m_.sine + at * half, half);
+        for (int64_t in = 0; in < dim; in += kWide) Form::store(rounded + in, Floats::load(from + in));
+        take(row, head, rounded);
       }
     }
+  }
+
+  int64_t position(int64_t row) const {
+    const Chunk& chunk = *chunk_of_[static_cast<size_t>(row)];
+    return chunk.position + row - chunk.row;
+  }
+
+  Context<Form> context(const Blocks<Form>& blocks, int64_t row, int64_t kv_head) const {
+    return {blocks, s_.blocks + chunk_of_[static_cast<size_t>(row)]->blocks_at, kv_head};
   }
 
   void attention(int layer, int rank) {

@@ -70,6 +70,13 @@ inline Floats load_bf16(const uint16_t* from) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
 }
 
+// `from` [16] becomes the low halves of 16 words at `to`, or the high ones; the other halves stay.
+inline void put_halves(uint16_t* to, const uint16_t* from, bool high) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+  const __m512i ours = high ? _mm512_slli_epi32(wide, 16) : wide;
+  _mm512_mask_storeu_epi16(to, high ? 0xaaaaaaaau : 0x55555555u, ours);
+}
+
 #else
 
 struct Floats {
@@ -139,6 +146,9 @@ inline __m256 widened_bf16(const uint16_t* from) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 inline Floats load_bf16(const uint16_t* from) { return {widened_bf16(from), widened_bf16(from + 8)}; }
+inline void put_halves(uint16_t* to, const uint16_t* from, bool high) {
+  for (int at = 0; at < kWide; ++at) to[2 * at + (high ? 1 : 0)] = from[at];
+}
 
 #endif
 
@@ -149,6 +159,37 @@ inline float sum_of(Floats x) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+
+// The sum_of each of sixteen, in as many lanes: the same additions in the same order.
+#if defined(__AVX512F__)
+inline Floats sums_of(const Floats (&x)[16]) {
+  __m512 eight[8];  // of x[i] and x[i + 8]: lanes l + (l + 8) of each
+  for (int i = 0; i < 8; ++i) {
+    eight[i] = _mm512_add_ps(_mm512_shuffle_f32x4(x[i].v, x[i + 8].v, 0x44),
+                             _mm512_shuffle_f32x4(x[i].v, x[i + 8].v, 0xee));
+  }
+  __m512 four[4];  // quarters: x[i], x[i + 4], x[i + 8], x[i + 12]
+  for (int i = 0; i < 4; ++i) {
+    four[i] = _mm512_add_ps(_mm512_shuffle_f32x4(eight[i], eight[i + 4], 0x88),
+                            _mm512_shuffle_f32x4(eight[i], eight[i + 4], 0xdd));
+  }
+  __m512 two[2];  // in each quarter two of x[i], then two of x[i + 2]
+  for (int i = 0; i < 2; ++i) {
+    const __m512d a = _mm512_castps_pd(four[i]), b = _mm512_castps_pd(four[i + 2]);
+    two[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+  }
+  const __m512 one = _mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x88), _mm512_shuffle_ps(two[0], two[1], 0xdd));
+  // Quarter by quarter the sums are those of 0 2 1 3, 8 10 9 11, 4 6 5 7, 12 14 13 15.
+  const __m512i place = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
+  return {_mm512_permutexvar_ps(place, one)};
+}
+#else
+inline Floats sums_of(const Floats (&x)[16]) {
+  alignas(32) float sums[16];
+  for (int i = 0; i < 16; ++i) sums[i] = sum_of(x[i]);
+  return Floats::load(sums);
+}
+#endif
 
 inline float greatest_of(Floats x) {
   const __m256 eight = _mm256_max_ps(low_part(x), high_part(x));
