@@ -42,6 +42,9 @@ class EngineOptions(_Group):
     block_tokens: int = Field(16, gt=0)
     batch_tokens: int = Field(512, gt=0)
     """Most rows of one step: decode rows first, prefill chunks in the rest."""
+    chunk_tokens: int | None = Field(None, gt=0)
+    """Most prompt rows of a step in which sequences decode; None measures at start what this machine computes while
+    it reads the weights, and takes eight times as many."""
     running: int = Field(64, gt=0)
     """Most sequences that run at once."""
     waiting: int = Field(512, gt=0)

@@ -15,6 +15,7 @@ from service.engine.kernels.build import default_cache
 from service.engine.kernels.errors import NativeUnavailable
 from service.engine.kernels.levels import Level
 from service.engine.model import context_tokens, eos_ids
+from service.engine.ridge import MANY, chunk_tokens, measured_ridge
 from service.engine.scheduler import SchedulerLimits
 from service.engine.selfcheck import check_base, own_logits, trial_prompts
 from service.errors import BaseUnavailable
@@ -44,6 +45,9 @@ def load_engine(
     own = own_logits(model, prompts, device)
     backend, reason = _choose(model, options, name, cache_dir or default_cache(), level)
     check_base(backend.runner, prompts, own, name)
+    beside = options.chunk_tokens
+    if beside is None and backend.blocks * options.block_tokens >= MANY:
+        beside = chunk_tokens(measured_ridge(backend.runner, options.block_tokens), options.batch_tokens)
     logger.info(
         "engine ready",
         extra={
@@ -52,6 +56,7 @@ def load_engine(
             "reason": reason,
             "sites": len(backend.sites.index),
             "kv_blocks": backend.blocks,
+            "chunk_tokens": beside,
             "seconds": round(time.perf_counter() - began, 2),
         },
     )
@@ -65,6 +70,7 @@ def load_engine(
             prefix_cache=options.prefix_cache,
             eos=eos_ids(model),
             base_digest=base_digest,
+            chunk_tokens=beside,
         ),
         BlockPool(backend.blocks),
         backend.sites,

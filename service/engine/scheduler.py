@@ -58,6 +58,8 @@ class SchedulerLimits:
     prefix_cache: bool
     eos: frozenset[int]
     base_digest: str
+    chunk_tokens: int | None = None
+    """Most prompt rows of a step in which sequences decode, so that these do not wait long; None is no such limit."""
 
 
 class Scheduler:
@@ -98,12 +100,10 @@ class Scheduler:
     def plan(self) -> Plan:
         """The next step's rows; blocks for them are held when this returns."""
         chunks: list[Chunk] = []
-        budget = self.limits.batch_tokens
-        for sequence in sorted(self.running, key=lambda s: not s.decoding):
-            if budget == 0:
-                break
-            if sequence in self.running:  # it may have been preempted for one before it
-                budget -= self._schedule(sequence, budget, chunks)
+        budget = self._plan_running([s for s in self.running if s.decoding], self.limits.batch_tokens, chunks)
+        if chunks and self.limits.chunk_tokens is not None:
+            budget = min(budget, self.limits.chunk_tokens)
+        budget = self._plan_running([s for s in self.running if not s.decoding], budget, chunks)
         while budget > 0 and len(self.running) < self.limits.running:
             admitted = self._admit()
             if admitted is None:
@@ -147,6 +147,15 @@ class Scheduler:
 
     def _active(self, tenant: str) -> bool:
         return bool(self._waiting.get(tenant)) or any(s.tenant == tenant for s in self.running)
+
+    def _plan_running(self, sequences: Seq[Sequence], budget: int, chunks: list[Chunk]) -> int:
+        """Rows of running sequences; returns what is left of the budget."""
+        for sequence in sequences:
+            if budget == 0:
+                break
+            if sequence in self.running:  # it may have been preempted for one before it
+                budget -= self._schedule(sequence, budget, chunks)
+        return budget
 
     def _schedule(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
         """Give ``sequence`` as many rows as fit; returns how many."""

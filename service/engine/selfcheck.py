@@ -61,7 +61,7 @@ def check_base(runner: LogitsRunner, prompts: Seq[Seq[int]], own: Seq[Tensor], n
 
 def _packed(runner: LogitsRunner, prompts: Seq[Seq[int]]) -> list[Tensor]:
     """Last logits of all prompts, run as two mixed batches: a chunk of each, then the rest of each."""
-    sequences = _trial_sequences(prompts, runner.block_tokens)
+    sequences = trial_sequences(prompts, runner.block_tokens)
     cut = [len(sequence.tokens) // 2 for sequence in sequences]
     first = Plan(tuple(Chunk(s, 0, n) for s, n in zip(sequences, cut, strict=True)))
     rest = Plan(tuple(Chunk(s, n, len(s.tokens) - n) for s, n in zip(sequences, cut, strict=True)))
@@ -69,7 +69,8 @@ def _packed(runner: LogitsRunner, prompts: Seq[Seq[int]]) -> list[Tensor]:
     return list(runner.logits(rest).float())
 
 
-def _trial_sequences(prompts: Seq[Seq[int]], block_tokens: int) -> list[Sequence]:
+def trial_sequences(prompts: Seq[Seq[int]], block_tokens: int) -> list[Sequence]:
+    """Greedy sequences of nobody's, in the first blocks of the cache."""
     sequences, next_block = [], 0
     for number, prompt in enumerate(prompts):
         count = -(-len(prompt) // block_tokens)

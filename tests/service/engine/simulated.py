@@ -67,13 +67,14 @@ def simulated_engine(
     running: int = 8,
     waiting: int = 100,
     prefix_cache: bool = True,
+    chunk_tokens: int | None = None,
 ) -> tuple[Engine, SimulatedRunner]:
     """An engine whose model is ``next_token``."""
     runner = SimulatedRunner(block_tokens)
     engine = Engine(
         runner,
         EngineLimits(context_tokens=64, vocab_size=VOCABULARY, waiting=waiting),
-        SchedulerLimits(batch_tokens, running, block_tokens, prefix_cache, frozenset({EOS}), "base"),
+        SchedulerLimits(batch_tokens, running, block_tokens, prefix_cache, frozenset({EOS}), "base", chunk_tokens),
         BlockPool(blocks),
         Sites({}, {}),
         DeltaPlace(torch.float32, torch.device("cpu")),

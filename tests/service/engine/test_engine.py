@@ -111,6 +111,33 @@ def test_long_prompts_run_in_chunks_beside_decoding_rows():
     assert sizes == [[("short", 1), ("long", 7)], [("short", 1), ("long", 7)], [("short", 1), ("long", 6)]]
 
 
+def test_prompts_take_smaller_chunks_while_others_decode():
+    engine, runner = simulated_engine(blocks=64, batch_tokens=16, chunk_tokens=5)
+    engine.submit(request("first", range(1, 21), max_tokens=4, ignore_eos=True), None)
+    engine.submit(request("second", range(2, 12), max_tokens=1, ignore_eos=True), None)
+    drain(engine, Heard())
+    sizes = [[(c.sequence.id.request_id, c.length) for c in plan.chunks] for plan in runner.plans]
+    assert sizes == [
+        [("first", 16)],
+        [("first", 4), ("second", 10)],
+        [("first", 1)],
+        [("first", 1)],
+        [("first", 1)],
+    ]
+    engine, runner = simulated_engine(blocks=64, batch_tokens=16, chunk_tokens=5)
+    engine.submit(request("first", [1], max_tokens=4, ignore_eos=True), None)
+    engine.step()
+    engine.submit(request("second", range(2, 10), max_tokens=1, ignore_eos=True), None)
+    engine.submit(request("third", range(3, 6), max_tokens=1, ignore_eos=True), None)
+    drain(engine, Heard())
+    sizes = [[(c.sequence.id.request_id, c.length) for c in plan.chunks] for plan in runner.plans[1:]]
+    assert sizes == [
+        [("first", 1), ("second", 5)],
+        [("first", 1), ("second", 3), ("third", 2)],
+        [("first", 1), ("third", 1)],
+    ]
+
+
 def test_a_prefix_is_reused_within_one_tenant_and_adapter_only():
     engine, _ = simulated_engine(blocks=64, batch_tokens=64)
     prompt = list(range(1, 14))
