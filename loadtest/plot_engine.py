@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 
 from loadtest.plots import COLOURS, STYLE
 
+PHASE_COLOURS = (*COLOURS, "#AAAAAA", "#CCCC66")
+"""One a phase, told in ``service.engine.kernels.native.PHASES``."""
+
 
 def draw(document: dict[str, Any], file: Path) -> None:
     """Write the picture of a result of ``bench_engine``."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(13, 5), layout="constrained")
+        figure = Figure(figsize=(13, 5.6), layout="constrained")
         steps, shares = figure.subplots(1, 2)
         _draw_steps(steps, document["decode"])
         _draw_shares(shares, document["decode"])
@@ -32,23 +35,23 @@ def _draw_steps(axes: Axes, rows: list[dict[str, Any]]) -> None:
     bottom = [0.0] * len(rows)
     for at, phase in enumerate(rows[0]["phases_s"]):
         heights = [1e3 * row["phases_s"][phase] / row["floor_ms"] for row in rows]
-        axes.bar(names, heights, bottom=bottom, color=COLOURS[at % len(COLOURS)], label=phase, width=0.7)
+        axes.bar(names, heights, bottom=bottom, color=PHASE_COLOURS[at], label=phase, width=0.7)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
     whole = [row["times_the_floor"] for row in rows]
     axes.plot(names, whole, ls="", marker="_", ms=18, mew=2, color="black", label="whole step")
     axes.axhline(1, color="#B03A00", lw=1.5, label="floor")
     axes.set_ylabel("times the floor")
     axes.set_xlabel("rows of the step, and distinct adapters among them")
-    axes.legend(fontsize=8, ncols=2, loc="lower right")
+    axes.legend(fontsize=8, ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.17))
 
 
 def _draw_shares(axes: Axes, rows: list[dict[str, Any]]) -> None:
     for at, batch in enumerate(dict.fromkeys(row["batch"] for row in rows)):
         mine = [row for row in rows if row["batch"] == batch]
         shares = [statistics.median(row["share_of_base"]) for row in mine]
-        axes.plot(
-            [str(row["adapters"]) for row in mine], shares, "o-", color=COLOURS[at], label=f"{batch} rows", lw=1.8
-        )
+        names = [str(row["adapters"]) for row in mine]
+        label = f"{batch} row{'s' * (batch > 1)}"
+        axes.plot(names, shares, "o-", color=COLOURS[at], label=label, lw=1.8)
     axes.axhline(1, color="grey", lw=0.6, ls=":")
     axes.set_ylim(0, 1.1)
     axes.set_ylabel("share of the base's throughput")
