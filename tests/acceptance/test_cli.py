@@ -82,7 +82,7 @@ def test_judgements_are_recorded_of_the_answers_that_were_seen(up: Up, pushed: l
 
 def test_ctrl_c_frees_what_an_answer_held(up: Up, pushed: list[Path]) -> None:
     process = subprocess.Popen(
-        command("chat", WILD, "--url", up.url, "--max-tokens", "4000"),
+        command("chat", WILD, "--url", up.url, "--temperature", "0", "--max-tokens", "4000"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

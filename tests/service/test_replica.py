@@ -116,7 +116,7 @@ async def test_cancelling_the_call_cancels_in_the_engine_and_returns_the_lease(b
     with pytest.raises(asyncio.CancelledError):
         await call
     await bench.until(lambda: bench.loops[0].alive == 0 and bench.store.leases[0].releases == 1)
-    assert bench.of("r")[-1].finish is FinishReason.CANCELLED
+    await bench.until(lambda: bench.of("r")[-1].finish is FinishReason.CANCELLED)
 
 
 async def test_cancelling_while_the_adapter_loads_leaves_nothing() -> None:
