@@ -150,14 +150,20 @@ def _server(asked: argparse.Namespace) -> Iterator[Server]:
             extra |= {asked.model: {"lora": [{"id": n, "scale": 0.0} for n in ids]}}
         yield Server(asked.url, asked.model, adapters, extra)
         return
+    with server_of_ours(max(column.adapters for column in _wanted(asked.columns))) as ours:
+        yield ours
+
+
+@contextmanager
+def server_of_ours(adapters: int) -> Iterator[Server]:
+    """A service started for the measurement, with so many random adapters of rank 16."""
     from loadtest.server import running_service
     from service.base import prepare_base
     from service.settings import Settings
 
     checkpoint = prepare_base(Settings(), lambda line: print(line, file=sys.stderr)).path
     with tempfile.TemporaryDirectory() as scratch, running_service(Path(scratch) / "data") as service:
-        most = max(column.adapters for column in _wanted(asked.columns))
-        names = tuple(f"bench/a{seed}" for seed in range(most))
+        names = tuple(f"bench/a{seed}" for seed in range(adapters))
         for seed, name in enumerate(names):
             service.push(write_random_lora(checkpoint, Path(scratch) / name, RANK, seed), name)
         yield Server(f"{service.url}/v1", service.base, names)

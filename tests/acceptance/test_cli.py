@@ -87,6 +87,7 @@ def test_ctrl_c_frees_what_an_answer_held(up: Up, pushed: list[Path]) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     assert process.stdin is not None
     assert process.stdout is not None
