@@ -45,8 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     _log_json(settings.log_level)
     feed = Feed()
+    database_url = settings.database_url and settings.database_url.get_secret_value()
     try:
-        with open_registry(settings.data_dir, settings.limits, feed.committed) as registry:
+        with open_registry(settings.data_dir, settings.limits, feed.committed, database_url=database_url) as registry:
             app = create_app(registry, feed, settings.limits)
             return _serve(_Server(_config(app, settings), feed))
     except RegistryError as error:

@@ -1,4 +1,4 @@
-"""Opens the database: one process owns it, every commit is durable, the schema is migrated to this release's."""
+"""Opens the SQLite database, and what both databases need: the newest schema, and our errors for theirs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
-from adapters_registry.errors import RegistryError, StorageFailed, StorageFull, StoreOwned
+from adapters_registry.errors import InvalidValue, Overloaded, RegistryError, StorageFailed, StorageFull, StoreOwned
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 30
+_MIGRATING = 0x71636D6967726174
+"""The advisory lock of whoever migrates a PostgreSQL database."""
+_MIGRATION_S = 600
+_PASSING = (OperationalError, InterfaceError, InternalError)
+"""Lost or refused connections, timeouts, deadlocks, failed disks, a server that went read-only: not the caller's."""
+_FULL = {"SQLITE_FULL", "53100"}
+_OURS = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "42501"}
+"""Further ones that are not the caller's; 42501: the database's user may not do this."""
 
 
 class OwnerLock:
@@ -65,6 +74,8 @@ def migrate(engine: sa.Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            _migrate_alone(connection)
         config.attributes["connection"] = connection
         try:
             command.upgrade(config, "head")
@@ -72,6 +83,24 @@ def migrate(engine: sa.Engine) -> None:
             raise StorageFailed(
                 f"The registry's database is not of this release ({error}): start the release that wrote it."
             ) from error
+
+
+def _migrate_alone(connection: sa.Connection) -> None:
+    """Of several processes that start at once the first migrates, the others find it done."""
+    for setting in ("lock_timeout", "statement_timeout"):
+        connection.exec_driver_sql(f"SET LOCAL {setting} = '{_MIGRATION_S}s'")
+    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
+
+
+def for_reading(engine: sa.Engine) -> sa.Engine:
+    """The engine whose transactions see one state of the database, from their first query to their last.
+
+    SQLite's do so anyway. PostgreSQL's take it as REPEATABLE READ; writing ones must not, since they would then see
+    the state from before they waited for their turn.
+    """
+    if engine.dialect.name == "postgresql":
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -89,6 +118,8 @@ def translated() -> Iterator[None]:
     """Turns the database's own failures into ours; a violated constraint is a defect and passes through."""
     try:
         yield
+    except NoConnection as error:
+        raise Overloaded("All connections to the registry's database are in use.", retry_after_s=1) from error
     except DBAPIError as error:
         ours = _storage_error(error)
         if ours is None:
@@ -98,11 +129,14 @@ def translated() -> Iterator[None]:
 
 def _storage_error(error: DBAPIError) -> RegistryError | None:
     original: Any = error.orig
-    name = getattr(original, "sqlite_errorname", "") or ""
-    if name == "SQLITE_FULL":
+    name = getattr(original, "sqlite_errorname", None) or getattr(original, "sqlstate", None)
+    text = (str(original).splitlines() or [type(original).__name__])[0]
+    if name in _FULL:
         return StorageFull("The registry's disk is full: free space, then repeat the request.", retry_after_s=30)
-    if isinstance(original, sqlite3.OperationalError):
+    if isinstance(error, _PASSING) or name in _OURS:
         return StorageFailed(
-            f"The registry's database failed ({original}): see its log, then repeat the request.", retry_after_s=5
+            f"The registry's database failed ({text}): see its log, then repeat the request.", retry_after_s=5
         )
+    if isinstance(error, DataError):
+        return InvalidValue(f"The registry's database cannot hold a value of this request ({text}).")
     return None

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from adapters_registry.blobs import DirectoryBlobs, storage_error
 from adapters_registry.database import OwnerLock, open_sqlite
 from adapters_registry.metadata import Metadata
+from adapters_registry.others import following
+from adapters_registry.postgresql import open_postgresql
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 
 
 @contextmanager
-def open_registry(directory: Path, limits: Limits, committed: Callable[[], None]) -> Iterator[Registry]:
+def open_registry(
+    directory: Path, limits: Limits, committed: Callable[[], None], *, database_url: str | None = None
+) -> Iterator[Registry]:
     """The registry of ``directory``, which this process owns meanwhile; ``StoreOwned`` if another does.
 
     <directory>/registry.lock   held while a process owns the directory
-                registry.db     rows (SQLite)
+                registry.db     rows (SQLite), unless ``database_url`` says where else
                 blobs/          bytes (see ``blobs``)
+
+    A PostgreSQL database may be shared by several processes, each with a directory of its own: ``committed`` is then
+    called for commits of the others too, within about a quarter of a second.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -28,10 +37,21 @@ def open_registry(directory: Path, limits: Limits, committed: Callable[[], None]
         raise storage_error(error) from error
     try:
         blobs = DirectoryBlobs(directory / "blobs")
-        metadata = Metadata(open_sqlite(directory / "registry.db"))
+        metadata = Metadata(_open_database(directory, database_url))
         try:
-            yield Registry(metadata, blobs, limits, committed)
+            shared = nullcontext() if database_url is None else following(lambda: _seq(metadata), committed)
+            with shared:
+                yield Registry(metadata, blobs, limits, committed)
         finally:
             metadata.close()
     finally:
         lock.release()
+
+
+def _open_database(directory: Path, url: str | None) -> sa.Engine:
+    return open_sqlite(directory / "registry.db") if url is None else open_postgresql(url)
+
+
+def _seq(metadata: Metadata) -> int:
+    with metadata.reading() as rows:
+        return rows.seq()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1 << 20
@@ -47,8 +47,19 @@ class RegistrySettings(BaseSettings):
     )
 
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange") / "registry")
-    """The database and the blobs."""
+    """The database and the blobs, as far as they are not elsewhere, and uploads under way: one process owns it."""
+    database_url: SecretStr | None = None
+    """``postgresql://user:password@host:5432/name``, which several processes may share; None is SQLite in
+    ``data_dir``. Give it by QUICKCHANGE_REGISTRY_DATABASE_URL: arguments are seen by every user of the machine.
+    """
     host: str = "127.0.0.1"
     port: int = Field(8100, gt=0, lt=65536)
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must be postgresql://user:password@host:5432/name; without it SQLite is used")
+        return url
