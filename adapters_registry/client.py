@@ -33,7 +33,7 @@ from adapters_registry.records import (
     Snapshot,
     VersionDetail,
 )
-from adapters_registry.wire import check, is_loopback, parse, translated
+from adapters_registry.wire import bearer, check, is_loopback, parse, translated
 
 _CHECKING_S = 600.0
 """How long a commit may take: the registry reads every value of the adapter."""
@@ -58,8 +58,11 @@ class Pushed:
 class RegistryClient:
     """Blocking and thread-safe."""
 
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_loopback(url))
+    def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
+        """``key`` is the text of an API key; a registry without keys wants none."""
+        self._http = httpx.Client(
+            base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), headers=bearer(key)
+        )
         self.url = url
 
     def __enter__(self) -> Self:
@@ -224,8 +227,11 @@ class RegistryClient:
 class AsyncRegistryClient:
     """For services that follow a registry and fetch from it."""
 
-    def __init__(self, url: str, timeout_s: float = 30.0) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, trust_env=not is_loopback(url))
+    def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
+        """``key`` as for ``RegistryClient``."""
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), headers=bearer(key)
+        )
         self._url = url
 
     async def __aenter__(self) -> Self:

@@ -19,6 +19,11 @@ def is_loopback(url: str) -> bool:
     return httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
 
 
+def bearer(key: str | None) -> dict[str, str]:
+    """The headers that carry ``key``; none without one."""
+    return {} if key is None else {"authorization": f"Bearer {key}"}
+
+
 def parse(model: type[M], answer: httpx.Response) -> M:
     try:
         return model.model_validate_json(answer.content)
