@@ -238,6 +238,18 @@ class NoEffect(AdapterRefused):
     code = "no_effect"
 
 
+class CheckFailed(AdapterRefused):
+    """The check of the artifact crashed or went over its bounds of memory or time."""
+
+    code = "check_failed"
+
+
+class CheckUnavailable(RegistryError):
+    """The check could not be run to its end on this machine; it may go well later."""
+
+    code = "check_unavailable"
+
+
 def _tree(cls: type[RegistryError]) -> list[type[RegistryError]]:
     return [cls] + [leaf for child in cls.__subclasses__() for leaf in _tree(child)]
 

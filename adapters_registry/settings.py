@@ -31,6 +31,14 @@ class Limits(BaseModel):
     """Uploads in flight before a further one is told to come back."""
     validations: int = Field(2, gt=0)
     """Commits checked at once; others wait."""
+    check_bytes: int = Field(1024 * MIB, gt=0)
+    """Address space of the process that checks one artifact."""
+    check_s: float = Field(300.0, gt=0)
+    """Longest check by the clock; of processor time it may take half."""
+    match_s: float = Field(5.0, gt=0)
+    """Longest that the patterns of one config may take to match."""
+    norm_modules: int = Field(256, gt=0)
+    """Most modules of a version whose norms are kept one by one."""
     watchers: int = Field(256, gt=0)
     """Long-polls in flight before a further one is told to come back."""
     idle_s: float = Field(60.0, gt=0)

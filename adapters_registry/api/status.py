@@ -55,6 +55,8 @@ STATUS: dict[type[RegistryError], int] = {
     errors.UnexpectedTensor: 422,
     errors.MissingTensor: 422,
     errors.NoEffect: 422,
+    errors.CheckFailed: 422,
+    errors.CheckUnavailable: 503,
 }
 _PASSING = {408, 429, 503, 507}
 """May go well later; clients that retry on their own are told not to retry the others."""
