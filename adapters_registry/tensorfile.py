@@ -1,28 +1,33 @@
-"""Reads a safetensors file without trusting it: a bounded header, then the data in pieces.
+"""Reads a safetensors file without trusting it: a bounded header, then the values in pieces.
 
 8 bytes  header length N, little endian
 N bytes  JSON: {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {...}}
 rest     the tensors, back to back, in the order of their offsets
+
+What is accepted here, the safetensors library accepts as well: an adapter that was published can be loaded.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapters_registry.errors import InvalidTensors, NotFinite
+from adapters_registry.errors import InvalidTensors, NotFinite, PickleRefused
 
 HEADER_BYTES = 1 << 20
 TENSORS = 4096
 _PIECE_BYTES = 4 << 20
 _ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+_EXPONENT: dict[str, Any] = {"F32": np.uint32(0x7F80_0000), "F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80)}
+"""All ones there is NaN or infinity."""
 _REMEDY = "save it again with PEFT's save_pretrained"
+_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,59 +43,91 @@ class TensorInfo:
 
 def read_header(file: BinaryIO, size: int) -> dict[str, TensorInfo]:
     """The tensors of the file of ``size`` bytes; ``InvalidTensors`` unless they cover its data exactly."""
-    length = int.from_bytes(file.read(8), "little")
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if length > HEADER_BYTES:
+        raise _not_safetensors(start) or InvalidTensors(
+            f"The safetensors header has {length} bytes, over {HEADER_BYTES}: {_REMEDY}.", param="header"
+        )
     if size < 8 or length > size - 8:
         raise InvalidTensors(f"The safetensors file is cut short: {_REMEDY}.", param="header")
-    if length > HEADER_BYTES:
-        raise InvalidTensors(f"The safetensors header has {length} bytes, over {HEADER_BYTES}.", param="header")
-    try:
-        header = json.loads(file.read(length), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise InvalidTensors(f"The safetensors header is not JSON ({error}): {_REMEDY}.", param="header") from None
-    if not isinstance(header, dict):
-        raise InvalidTensors(f"The safetensors header is not an object: {_REMEDY}.", param="header")
-    header.pop("__metadata__", None)
+    header = _parse(file.read(length))
+    _check_metadata(header.pop("__metadata__", {}))
     if len(header) > TENSORS:
-        raise InvalidTensors(f"The file has {len(header)} tensors, over {TENSORS}.", param="header")
+        raise InvalidTensors(
+            f"The file has {len(header)} tensors, over {TENSORS}: save only the adapter.", param="header"
+        )
     infos = {name: _info(name, entry, 8 + length) for name, entry in header.items()}
     _check_cover(infos, 8 + length, size)
     return infos
 
 
-def all_zero(file: BinaryIO, infos: Mapping[str, TensorInfo]) -> frozenset[str]:
-    """Reads every value once: the tensors that are zero throughout; ``NotFinite`` names one with NaN or Inf."""
-    zero = set()
-    for name, info in sorted(infos.items(), key=lambda item: item[1].begin):
-        if not _any_nonzero(file, name, info):
-            zero.add(name)
-    return frozenset(zero)
+def rows(file: BinaryIO, name: str, info: TensorInfo) -> Iterator[NDArray[np.float64]]:
+    """The tensor's values from first to last in pieces of whole rows, [n, columns]; of a vector, [n, 1].
 
-
-def _any_nonzero(file: BinaryIO, name: str, info: TensorInfo) -> bool:
+    Raises ``NotFinite`` at a NaN or an infinity.
+    """
+    row_bytes = math.prod(info.shape[1:]) * _ITEM_BYTES[info.dtype]
+    left = info.end - info.begin
     file.seek(info.begin)
-    left, nonzero = info.end - info.begin, False
     while left:
-        piece = file.read(min(left, _PIECE_BYTES))
-        if not piece:
-            raise InvalidTensors(f"The safetensors file is cut short at {name}.", param=name)
+        piece = file.read(min(left, max(1, _PIECE_BYTES // row_bytes) * row_bytes))
+        if not piece or len(piece) % row_bytes:
+            raise InvalidTensors(f"The safetensors file is cut short at {name}: {_REMEDY}.", param=name)
         left -= len(piece)
-        bits, exponent = _bits(piece, info.dtype)
+        bits = np.frombuffer(piece, "<u4" if info.dtype == "F32" else "<u2")
+        exponent = _EXPONENT[info.dtype]
         if ((bits & exponent) == exponent).any():
-            raise NotFinite(f"Tensor {name} holds NaN or infinity: the training diverged.", param=name)
-        nonzero = nonzero or bool((bits << 1).any())
-    return nonzero
+            raise NotFinite(
+                f"Tensor {name} holds NaN or infinity: the training diverged; train again, or push an earlier "
+                "checkpoint.",
+                param=name,
+            )
+        yield _numbers(bits, info.dtype).reshape(len(piece) // row_bytes, -1)
 
 
-def _bits(piece: bytes, dtype: str) -> tuple[NDArray[Any], Any]:
-    """The values' bits and the mask of their exponent: all ones there is NaN or Inf; shifting drops the sign."""
-    if dtype == "F32":
-        return np.frombuffer(piece, "<u4"), np.uint32(0x7F80_0000)
-    return np.frombuffer(piece, "<u2"), np.uint16(0x7C00 if dtype == "F16" else 0x7F80)
+def _numbers(bits: NDArray[Any], dtype: str) -> NDArray[np.float64]:
+    if dtype == "BF16":  # the upper half of a float32
+        return (bits.astype("<u4") << np.uint32(16)).view("<f4").astype(np.float64)
+    return bits.view("<f4" if dtype == "F32" else "<f2").astype(np.float64)
+
+
+def _not_safetensors(start: bytes) -> InvalidTensors | PickleRefused | None:
+    """What a header of impossible length really is, where its first bytes say so."""
+    if start.startswith(b"PK\x03\x04") or start[0] == 0x80:
+        return PickleRefused(
+            f"{_WEIGHTS} is a pickle or a zip archive under another name, which can run code: save the adapter again "
+            "with save_pretrained(..., safe_serialization=True).",
+            param=_WEIGHTS,
+        )
+    if start == b"version ":
+        return InvalidTensors(
+            f"{_WEIGHTS} is a Git LFS pointer, not the weights: run `git lfs pull`, then push again.", param=_WEIGHTS
+        )
+    return None
+
+
+def _parse(text: bytes) -> dict[str, Any]:
+    try:
+        # Decoded here: json would also take UTF-16 and UTF-32, which the safetensors library does not.
+        header = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidTensors(f"The safetensors header is not JSON ({error}): {_REMEDY}.", param="header") from None
+    if not isinstance(header, dict) or not text.startswith(b"{"):
+        raise InvalidTensors(f"The safetensors header is not an object: {_REMEDY}.", param="header")
+    return header
+
+
+def _check_metadata(metadata: object) -> None:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise InvalidTensors(
+            f"The safetensors header's __metadata__ is not an object of strings: {_REMEDY}.", param="__metadata__"
+        )
 
 
 def _info(name: str, entry: object, data: int) -> TensorInfo:
     match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(begin), int(end)]}:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if len(entry) == 3:
             pass
         case _:
             raise InvalidTensors(f"Tensor {name!r} has a malformed header entry: {_REMEDY}.", param=name)
@@ -98,7 +135,10 @@ def _info(name: str, entry: object, data: int) -> TensorInfo:
         raise InvalidTensors(f"Tensor {name} is {dtype}: save it as F32, F16 or BF16.", param=name)
     if len(shape) > 8 or not all(type(n) is int and n >= 0 for n in shape):
         raise InvalidTensors(f"Tensor {name} has an impossible shape: {_REMEDY}.", param=name)
-    if not 0 <= begin <= end or end - begin != math.prod(shape) * _ITEM_BYTES[dtype]:
+    # bool is an int to isinstance
+    if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
+        raise InvalidTensors(f"Tensor {name} has impossible offsets: {_REMEDY}.", param=name)
+    if end - begin != math.prod(shape) * _ITEM_BYTES[dtype]:
         raise InvalidTensors(f"Tensor {name}'s offsets do not fit its shape and type: {_REMEDY}.", param=name)
     return TensorInfo(dtype, tuple(shape), data + begin, data + end)
 
@@ -113,8 +153,14 @@ def _check_cover(infos: Mapping[str, TensorInfo], data: int, size: int) -> None:
         raise InvalidTensors(f"The tensors end at byte {position}, the file at {size}: {_REMEDY}.", param="header")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``json``: an object, unless a key comes twice, of which readers might take the one or the other."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key comes twice")
     return found
+
+
+def refuse_constant(name: str) -> None:
+    """For ``json``: its NaN and Infinity are no JSON."""
+    raise ValueError(f"{name} is not a JSON value")

@@ -15,10 +15,11 @@ from adapters_registry.errors import (
     UnknownFile,
     UnsupportedField,
 )
+from adapters_registry.findings import Inspection, ModuleNorms, summary
 from adapters_registry.kinds import lora
 from adapters_registry.manifest import AdaptedModule, BaseManifest, File, Manifest
 from adapters_registry.settings import Limits
-from adapters_registry.tensorfile import TensorInfo, all_zero, read_header
+from adapters_registry.tensorfile import TensorInfo, read_header, refuse_constant, unique
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -27,17 +28,22 @@ _DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 class Kind(Protocol):
-    """The seam: a module with this function and its name in manifests."""
+    """The seam: a module with these functions and its name in manifests."""
 
     NAME: Any
 
     def interpret(
-        self, config: Mapping[str, Any], infos: Mapping[str, TensorInfo], base: BaseManifest, rank_limit: int
+        self, config: Mapping[str, Any], infos: Mapping[str, TensorInfo], base: BaseManifest, limits: Limits
     ) -> tuple[AdaptedModule, ...]:
         """What the adapter does to each module, sorted by module; refuses what is not honoured."""
 
-    def check_effect(self, modules: Sequence[AdaptedModule], zero: frozenset[str]) -> None:
-        """``NoEffect`` if, with the tensors of ``zero`` being all zero, nothing would change."""
+    def measure(
+        self, file: BinaryIO, infos: Mapping[str, TensorInfo], modules: Sequence[AdaptedModule]
+    ) -> tuple[ModuleNorms, ...]:
+        """Reads every value, one entry a module; ``NotFinite`` names what is not a number."""
+
+    def check_effect(self, modules: Sequence[AdaptedModule], norms: Sequence[ModuleNorms]) -> None:
+        """``NoEffect`` if nothing would change."""
 
 
 KINDS: dict[str, Kind] = {"LORA": lora}
@@ -56,7 +62,7 @@ def check_files(files: Sequence[File], limits: Limits) -> None:
     """Refuses anything but one config and one safetensors file within bounds."""
     paths = [file.path for file in files]
     if len(set(paths)) != len(paths):
-        raise InvalidValue("files: a path comes twice.", param="files")
+        raise InvalidValue("files: a path comes twice; send each file once.", param="files")
     pickles = [path for path in paths if path.endswith(_PICKLES)]
     if pickles and WEIGHTS not in paths:
         raise PickleRefused(
@@ -73,11 +79,23 @@ def check_files(files: Sequence[File], limits: Limits) -> None:
     for file in files:
         bound = limits.config_bytes if file.path == CONFIG else limits.upload_bytes
         if file.size > bound:
-            raise BodyTooLarge(f"{file.path} has {file.size} bytes, over {bound}.", param=file.path)
+            raise BodyTooLarge(
+                f"{file.path} has {file.size} bytes, over {bound}: train a smaller adapter, or raise the limit.",
+                param=file.path,
+            )
 
 
 def build_manifest(base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits) -> Manifest:
-    """Reads and checks the whole artifact against ``base``; the manifest of the version it would be."""
+    """As ``judge``, for who does not ask what the matrices weigh."""
+    return judge(base, files, limits).manifest
+
+
+def judge(base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits) -> Inspection:
+    """Reads and checks the whole artifact against ``base``, the cheap before the costly.
+
+    config (fields, peft_type) → header (cap, tensor count, dtypes, shapes, sizes) → modules and ranks → names and
+    shapes against the base → values (NaN, infinity, norms) → effect.
+    """
     by_path = {file.file.path: file for file in files}
     with by_path[CONFIG].open() as file:
         config = _config(file.read(limits.config_bytes + 1))
@@ -90,9 +108,10 @@ def build_manifest(base: BaseManifest, files: Sequence[ArtifactFile], limits: Li
     weights = by_path[WEIGHTS]
     with weights.open() as file:
         infos = read_header(file, weights.file.size)
-        modules = kind.interpret(config, infos, base, limits.rank)
-        kind.check_effect(modules, all_zero(file, infos))
-    return Manifest(
+        modules = kind.interpret(config, infos, base, limits)
+        norms = kind.measure(file, infos, modules)
+    kind.check_effect(modules, norms)
+    manifest = Manifest(
         kind=kind.NAME,
         base=base.digest,
         rank=max(module.rank for module in modules),
@@ -100,20 +119,23 @@ def build_manifest(base: BaseManifest, files: Sequence[ArtifactFile], limits: Li
         files=tuple(sorted((file.file for file in files), key=lambda file: file.path)),
         modules=modules,
     )
+    projections = frozenset(module.module for module in modules if module.rank)
+    return Inspection(manifest=manifest, norms=summary(norms, projections, limits.norm_modules))
 
 
 def _config(text: bytes) -> dict[str, Any]:
     try:
-        config = json.loads(text, parse_constant=_refuse_constant)
+        # As PEFT reads it: UTF-8 alone. Of a key that comes twice PEFT would take the last.
+        config = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InvalidConfig(f"{CONFIG} is not JSON ({error}).", param=CONFIG) from None
+        raise InvalidConfig(
+            f"{CONFIG} is not JSON ({error}): push a folder that PEFT's save_pretrained wrote.", param=CONFIG
+        ) from None
     if not isinstance(config, dict):
-        raise InvalidConfig(f"{CONFIG} is not a JSON object.", param=CONFIG)
+        raise InvalidConfig(
+            f"{CONFIG} is not a JSON object: push a folder that PEFT's save_pretrained wrote.", param=CONFIG
+        )
     return config
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON value")
 
 
 def _dtype(found: set[str]) -> str:

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adapters_registry.errors import MissingTensor, NoEffect, ShapeMismatch, UnexpectedTensor, UnknownModule
+from adapters_registry.findings import ModuleNorms
 from adapters_registry.kinds.lora_config import PROJECTIONS, LoraConfig, rank_and_scale, read_config, targets
+from adapters_registry.kinds.lora_norms import FLOAT32_TINY, measure
 from adapters_registry.manifest import AdaptedModule, BaseManifest
 from adapters_registry.patterns import Matcher
+from adapters_registry.settings import Limits
 from adapters_registry.tensorfile import TensorInfo
 
+__all__ = ["NAME", "check_effect", "interpret", "measure"]
 NAME: Literal["lora"] = "lora"
 
 _PREFIX = "base_model.model."
@@ -28,34 +32,31 @@ class _Artifact:
 
 
 def interpret(
-    config: Mapping[str, Any], infos: Mapping[str, TensorInfo], base: BaseManifest, rank_limit: int
+    config: Mapping[str, Any], infos: Mapping[str, TensorInfo], base: BaseManifest, limits: Limits
 ) -> tuple[AdaptedModule, ...]:
     """One ``AdaptedModule`` for each module that the adapter changes, checked against the base's shapes."""
     read = read_config(config)
-    matcher = Matcher()
+    matcher = Matcher(limits.match_s)
     adapted = targets(read, base, matcher)
     artifact = _Artifact(read, _by_module(infos, base), infos, base)
     modules = []
     for module in sorted(adapted | set(artifact.tensors)):
         if module in adapted:
-            rank, scale = rank_and_scale(read, module, matcher, rank_limit)
+            rank, scale = rank_and_scale(read, module, matcher, limits.rank)
             modules.append(_projection(artifact, module, rank, scale))
         else:
             modules.append(_bias_only(artifact, module))
     return tuple(modules)
 
 
-def check_effect(modules: Sequence[AdaptedModule], zero: frozenset[str]) -> None:
-    """A delta is zero if A, B or the scale is; a replaced bias counts as a change (the base's is not known here)."""
-    for module in modules:
-        if module.bias is not None:
-            return
-        if module.scale and module.a not in zero and module.b not in zero:
-            return
-        if module.scale and module.b_bias is not None and module.b_bias not in zero:
+def check_effect(modules: Sequence[AdaptedModule], norms: Sequence[ModuleNorms]) -> None:
+    """A replaced bias counts as a change (the base's is not known here); a delta that float32 cannot tell from 0
+    does not."""
+    for module, found in zip(modules, norms, strict=True):
+        if module.bias is not None or max(found.delta, found.bias) >= FLOAT32_TINY:
             return
     raise NoEffect(
-        "The adapter would change nothing: in every module A, B or the scale is all zero. "
+        "The adapter would change nothing: in every module A, B, their product or the scale is zero. "
         "Train it, or push the right folder.",
         param="adapter_model.safetensors",
     )
@@ -74,7 +75,10 @@ def _by_module(infos: Mapping[str, TensorInfo], base: BaseManifest) -> dict[str,
             )
         parts = found.setdefault(module, {})
         if part in parts:
-            raise UnexpectedTensor(f"Tensor {tensor} says again what {parts[part]} says.", param=tensor)
+            raise UnexpectedTensor(
+                f"Tensor {tensor} says again what {parts[part]} says: save the adapter again with save_pretrained.",
+                param=tensor,
+            )
         parts[part] = tensor
     return found
 
@@ -100,7 +104,7 @@ def _bias_only(artifact: _Artifact, module: str) -> AdaptedModule:
     if extra:
         raise UnexpectedTensor(
             f"Tensor {extra[0]}: the config does not adapt {module} (target_modules, layers_to_transform, "
-            f"exclude_modules, bias={config.bias!r}).",
+            f"exclude_modules, bias={config.bias!r}): push it with its own config.",
             param=extra[0],
         )
     _check_bias(artifact, module)
@@ -113,11 +117,15 @@ def _projection(artifact: _Artifact, module: str, rank: int, scale: float) -> Ad
     for part, suffix in needed.items():
         if part not in parts:
             name = f"{_PREFIX}{module}.{suffix}"
-            raise MissingTensor(f"The config adapts {module}, but {name} is not in the file.", param=name)
+            raise MissingTensor(
+                f"The config adapts {module}, but {name} is not in the file: push the config that it was saved with.",
+                param=name,
+            )
     for part, tensor in parts.items():
         if part not in needed and (part != "bias" or config.bias == "none"):
             raise UnexpectedTensor(
-                f"Tensor {tensor}: the config has bias={config.bias!r} and lora_bias={config.lora_bias}.",
+                f"Tensor {tensor}: the config has bias={config.bias!r} and lora_bias={config.lora_bias}: "
+                "push it with its own config.",
                 param=tensor,
             )
     shape = artifact.base.modules[module]
@@ -133,7 +141,10 @@ def _projection(artifact: _Artifact, module: str, rank: int, scale: float) -> Ad
 def _check_bias(artifact: _Artifact, module: str) -> None:
     shape, tensor = artifact.base.modules[module], artifact.tensors[module]["bias"]
     if not shape.bias or shape.type not in PROJECTIONS | {"norm"}:
-        raise UnknownModule(f"Tensor {tensor}: {module} has no bias that an adapter can replace.", param=tensor)
+        raise UnknownModule(
+            f"Tensor {tensor}: {module} has no bias that an adapter can replace: train with bias='none'.",
+            param=tensor,
+        )
     _check_shape(artifact, tensor, (shape.out_features,))
 
 

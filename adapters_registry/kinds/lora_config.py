@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from adapters_registry.errors import InvalidConfig, NoEffect, RankTooLarge, UnknownModule, UnsupportedField
+from adapters_registry.kinds.lora_norms import FLOAT32_MAX
 from adapters_registry.manifest import BaseManifest
 from adapters_registry.patterns import Matcher, suffixes
 
@@ -66,8 +67,8 @@ def read_config(config: Mapping[str, Any]) -> LoraConfig:
         fields = LoraConfig.model_validate(dict(config))
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise InvalidConfig(f"{name}: {first['msg']}.", param=name) from None
+        place = ".".join(map(str, first["loc"]))
+        raise InvalidConfig(f"{place}: {first['msg']}.", param=str(first["loc"][0])) from None
     init = fields.init_lora_weights
     if isinstance(init, str) and init.lower() not in _INITS:
         raise UnsupportedField(
@@ -80,7 +81,10 @@ def read_config(config: Mapping[str, Any]) -> LoraConfig:
     if isinstance(fields.target_modules, str):
         for name in ("layers_to_transform", "layers_pattern"):
             if getattr(fields, name) is not None:
-                raise InvalidConfig(f"{name} cannot be used when target_modules is a pattern.", param=name)
+                raise InvalidConfig(
+                    f"{name} cannot be used when target_modules is a pattern: name the layers in the pattern.",
+                    param=name,
+                )
     return fields
 
 
@@ -110,7 +114,11 @@ def targets(fields: LoraConfig, base: BaseManifest, matcher: Matcher) -> frozens
                 param=name,
             )
     if not kept:
-        raise NoEffect("target_modules matches no module of this base.", param="target_modules")
+        raise NoEffect(
+            f"target_modules matches no module of this base ({base.name}): push to the base that the adapter was "
+            "trained on.",
+            param="target_modules",
+        )
     return kept
 
 
@@ -136,7 +144,15 @@ def rank_and_scale(fields: LoraConfig, module: str, matcher: Matcher, limit: int
     alpha = alphas.get(matcher.first_key(alphas, module, "alpha_pattern"), fields.lora_alpha)
     field = "r" if rank == fields.r else "rank_pattern"
     if rank > limit:
-        raise RankTooLarge(f"{field}: rank {rank} is over this registry's limit of {limit}.", param=field)
+        raise RankTooLarge(
+            f"{field}: rank {rank} is over this registry's limit of {limit}: train with a lower one, or raise "
+            "limits.rank.",
+            param=field,
+        )
     if rank <= 0:
         raise InvalidConfig(f"{field}: rank {rank} is not positive.", param=field)
-    return rank, alpha / math.sqrt(rank) if fields.use_rslora else alpha / rank
+    scale = alpha / math.sqrt(rank) if fields.use_rslora else alpha / rank
+    if abs(scale) > FLOAT32_MAX:
+        field = "lora_alpha" if alpha == fields.lora_alpha else "alpha_pattern"
+        raise InvalidConfig(f"{field}: the scale of {module} would be {scale:g}, beyond float32.", param=field)
+    return rank, scale

@@ -1,0 +1,223 @@
+"""Checks an uploaded artifact in a process of its own, so that no artifact can take this one's memory or time."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import ValidationError
+
+from adapters_registry.blobs import storage_error
+from adapters_registry.check_child import READY, Answer, Given, Job
+from adapters_registry.errors import CheckFailed, CheckUnavailable, DigestMismatch, RegistryError, from_code
+from adapters_registry.findings import Inspection
+from adapters_registry.kinds import ArtifactFile
+from adapters_registry.manifest import BaseManifest, File
+from adapters_registry.settings import Limits
+
+CHILD = ("-P", "-m", "adapters_registry.check_child")
+ANSWER_BYTES = 32 << 20
+"""Names of tensors and modules come a few times each, and all tensors' names fit in a header of 1 MiB."""
+_PIECE_BYTES = 1 << 20
+_RETRY_S = 5.0
+_KILLS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+"""Sent from outside: this machine is short of memory, or is being shut down."""
+_log = logging.getLogger(__name__)
+
+Check = Callable[[BaseManifest, Sequence[ArtifactFile], Limits], Inspection]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """How the child ended."""
+
+    output: bytes
+    status: int
+    """As of ``subprocess``: below 0 a signal."""
+    late: bool = False
+    long: bool = False
+    """Its output went over the bound."""
+
+
+def check(
+    base: BaseManifest,
+    files: Sequence[ArtifactFile],
+    limits: Limits,
+    *,
+    spool: Path | None = None,
+    child: Sequence[str] = CHILD,
+) -> Inspection:
+    """What ``judge`` finds, or its refusal; ``CheckFailed`` if the artifact breaks the bounds of the child.
+
+    ``CheckUnavailable`` if the child was not run to its end for a reason that is not the artifact's. Blocks, at most
+    ``limits.check_s``. Blobs that are no files here are copied first, into ``spool`` (None: the system's directory
+    for temporary files).
+    """
+    with ExitStack() as stack:
+        given = [
+            Given(file=file.file, descriptor=stack.enter_context(_local(file, spool)).fileno()) for file in files
+        ]
+        job = Job(base=base, files=tuple(given), limits=limits)
+        outcome = _run(job, child)
+    return _read(outcome, job)
+
+
+@contextmanager
+def _local(artifact: ArtifactFile, spool: Path | None) -> Iterator[BinaryIO]:
+    """The file as the child can inherit it, at its start."""
+    with artifact.open() as file:
+        if _has_descriptor(file):
+            yield file
+            return
+        with _unnamed(spool) as copy:
+            hashed = hashlib.sha256()
+            while piece := file.read(_PIECE_BYTES):
+                hashed.update(piece)
+                copy.write(piece)
+            found = f"sha256:{hashed.hexdigest()}"
+            if found != artifact.file.digest:
+                raise DigestMismatch(
+                    f"The stored bytes of {artifact.file.path} are {found}, not {artifact.file.digest}: "
+                    "upload it again.",
+                    param=artifact.file.path,
+                )
+            copy.seek(0)
+            yield copy
+
+
+def _has_descriptor(file: BinaryIO) -> bool:
+    try:
+        file.fileno()
+    except OSError:  # io.UnsupportedOperation
+        return False
+    return True
+
+
+@contextmanager
+def _unnamed(directory: Path | None = None) -> Iterator[BinaryIO]:
+    """A file without a name, gone when it is closed."""
+    try:
+        with tempfile.TemporaryFile(dir=directory) as file:
+            yield file
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+def _run(job: Job, child: Sequence[str]) -> _Outcome:
+    descriptors = [given.descriptor for given in job.files]
+    with _unnamed() as question:
+        question.write(job.model_dump_json().encode())
+        question.seek(0)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, *child],
+                stdin=question,
+                stdout=subprocess.PIPE,
+                pass_fds=descriptors,
+                start_new_session=True,
+                cwd="/",
+                env=_environment(),
+            )
+        except OSError as error:
+            raise CheckUnavailable(
+                f"The check of the artifact could not be started ({error.strerror}): repeat the request.",
+                retry_after_s=_RETRY_S,
+            ) from error
+    with process:
+        try:
+            return _watch(process, time.monotonic() + job.limits.check_s)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _environment() -> dict[str, str]:
+    """The way to our own modules, and nothing that is secret; one thread, as each takes address space."""
+    kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
+    paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+    return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def _watch(process: subprocess.Popen[bytes], deadline: float) -> _Outcome:
+    assert process.stdout is not None
+    output = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(output) <= ANSWER_BYTES:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return _Outcome(bytes(output), 0, late=True)
+            piece = os.read(process.stdout.fileno(), _PIECE_BYTES)
+            if not piece:
+                break
+            output += piece
+        else:
+            return _Outcome(b"", 0, long=True)
+    try:
+        return _Outcome(bytes(output), process.wait(max(0.0, deadline - time.monotonic())))
+    except subprocess.TimeoutExpired:
+        return _Outcome(bytes(output), 0, late=True)
+
+
+def _read(outcome: _Outcome, job: Job) -> Inspection:
+    if not outcome.output.startswith(READY) and not outcome.long:
+        raise _unavailable("did not start in time" if outcome.late else f"did not start (status {outcome.status})")
+    if outcome.late:
+        raise _unavailable(f"took over {job.limits.check_s:g} s (limits.check_s) on this machine")
+    if outcome.long:
+        raise _failed("gave an endless answer")
+    if outcome.status:
+        raise _ended(-outcome.status, job)
+    try:
+        answer = Answer.model_validate_json(outcome.output.removeprefix(READY))
+    except ValidationError:
+        raise _failed("gave no answer") from None
+    return _accept(answer, job)
+
+
+def _ended(number: int, job: Job) -> RegistryError:
+    if number in _KILLS:
+        return _unavailable(f"was killed by another ({signal.Signals(number).name})")
+    if number == signal.SIGXCPU:
+        return _failed(
+            f"took over {job.limits.check_s / 2:g} s of processor time (half of limits.check_s)",
+            "push a smaller adapter, or raise the limit",
+        )
+    return _failed(f"crashed ({signal.strsignal(number) if number > 0 else f'status {-number}'})")
+
+
+def _accept(answer: Answer, job: Job) -> Inspection:
+    if answer.refusal is not None:
+        raise from_code(answer.refusal.code, answer.refusal.message, param=answer.refusal.param)
+    if answer.over_memory:
+        raise _failed(
+            f"took over {job.limits.check_bytes} bytes of memory (limits.check_bytes)",
+            "push an adapter of a lower rank, or raise the limit",
+        )
+    if answer.defect is not None:
+        _log.error("the check of an artifact failed", extra={"trace": answer.defect})
+        raise _failed("failed on it")
+    found = answer.inspection
+    files: Sequence[File] = sorted((given.file for given in job.files), key=lambda file: file.path)
+    if found is None or found.manifest.base != job.base.digest or found.manifest.files != tuple(files):
+        raise _failed("gave an answer to another question")
+    return found
+
+
+def _failed(what: str, remedy: str = "save the adapter again with save_pretrained, then push it") -> CheckFailed:
+    return CheckFailed(f"The check of the artifact {what}: {remedy}.", param="files")
+
+
+def _unavailable(what: str) -> CheckUnavailable:
+    return CheckUnavailable(f"The check of the artifact {what}: repeat the request.", retry_after_s=_RETRY_S)

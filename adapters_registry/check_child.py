@@ -1,0 +1,119 @@
+"""The process that reads one artifact: confined before its first byte, and gone after its answer.
+
+stdin     the job, one JSON object; the artifact's files come as open descriptors
+stdout    "ready\\n" once confined, then the answer, one JSON object
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import traceback
+from functools import partial
+
+from pydantic import BaseModel, ConfigDict
+
+from adapters_registry.errors import RegistryError, StorageFailed
+from adapters_registry.findings import Inspection
+from adapters_registry.kinds import ArtifactFile, judge
+from adapters_registry.manifest import BaseManifest, File
+from adapters_registry.settings import Limits
+
+READY = b"ready\n"
+_MESSAGE_CHARS = 1000
+_PARAM_CHARS = 200
+"""Names in an artifact may be as long as its header."""
+_TRACE_CHARS = 4000
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Given(_Value):
+    """A file of the artifact under an inherited descriptor that stands at the file's start."""
+
+    file: File
+    descriptor: int
+
+
+class Job(_Value):
+    """What to check against what."""
+
+    base: BaseManifest
+    files: tuple[Given, ...]
+    limits: Limits
+
+
+class Refusal(_Value):
+    """An error of the tree in ``errors``."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+class Answer(_Value):
+    """Exactly one of these is set."""
+
+    inspection: Inspection | None = None
+    refusal: Refusal | None = None
+    over_memory: bool = False
+    defect: str | None = None
+    """The trace of what should not have happened."""
+
+
+def main() -> None:
+    """Answers the job on standard input."""
+    job = Job.model_validate_json(sys.stdin.buffer.read())
+    confine(job.limits)
+    out = sys.stdout.buffer
+    out.write(READY)
+    out.flush()
+    out.write(answer(job).model_dump_json().encode())
+    out.flush()
+
+
+def confine(limits: Limits) -> None:
+    """From here on: bounded memory and processor time; nothing is opened, connected, written to disk or started."""
+    seconds = max(1, round(limits.check_s / 2))
+    _limit(resource.RLIMIT_AS, limits.check_bytes)
+    _limit(resource.RLIMIT_CPU, seconds, seconds + 1)  # soft below hard: SIGXCPU says what it was, SIGKILL does not
+    for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):
+        _limit(kind, 0)  # what is open stays usable
+
+
+def answer(job: Job) -> Answer:
+    """Whatever happens, in a bounded size."""
+    files = [ArtifactFile(given.file, partial(os.fdopen, given.descriptor, "rb")) for given in job.files]
+    try:
+        return Answer(inspection=judge(job.base, files, job.limits))
+    except RegistryError as error:
+        param = None if error.param is None else _clipped(error.param, _PARAM_CHARS)
+        return Answer(refusal=Refusal(code=error.code, message=_clipped(error.message, _MESSAGE_CHARS), param=param))
+    except MemoryError:
+        return Answer(over_memory=True)
+    except OSError as error:
+        message = f"The stored artifact could not be read ({error}): repeat the request."
+        return Answer(refusal=Refusal(code=StorageFailed.code, message=message, param=None))
+    except Exception:
+        return Answer(defect=_clipped(traceback.format_exc()[-_TRACE_CHARS:], _TRACE_CHARS))
+
+
+def _limit(kind: int, soft: int, hard: int | None = None) -> None:
+    _, most = resource.getrlimit(kind)
+    wanted = (soft, soft if hard is None else hard)
+    if most != resource.RLIM_INFINITY:
+        wanted = (min(wanted[0], most), min(wanted[1], most))
+    resource.setrlimit(kind, wanted)
+
+
+def _clipped(text: str, chars: int) -> str:
+    """Short, and such that it can be sent: an artifact's names may hold halves of surrogate pairs."""
+    sendable = text.encode("utf-8", "backslashreplace").decode()
+    return sendable if len(sendable) <= chars else sendable[: chars - 1] + "…"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""What the check of an artifact found: its manifest, and how much each module's matrices weigh."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from adapters_registry.manifest import Manifest
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModuleNorms(_Value):
+    """One module's Frobenius norms; 0 for what it lacks."""
+
+    module: str
+    a: float = 0.0
+    b: float = 0.0
+    delta: float = 0.0
+    """Of ``scale · B·A``, which is added to the base's weight."""
+    bias: float = 0.0
+    """Of ``scale · b_bias``, or of the bias put in place of the base's."""
+    max_abs: float = 0.0
+    """The largest absolute value of all its tensors."""
+
+
+class Norms(_Value):
+    """The norms of a version, to six significant digits."""
+
+    modules: int
+    """All that the adapter changes."""
+    total: float
+    """Of all deltas together: the root of the sum of their squares."""
+    largest: float
+    """The largest delta of a module that has matrices."""
+    smallest: float
+    max_abs: float
+    by_module: tuple[ModuleNorms, ...]
+    """In the manifest's order; only those of the largest deltas where there are too many to keep."""
+
+
+class Inspection(_Value):
+    """An artifact that may be published."""
+
+    manifest: Manifest
+    norms: Norms
+
+
+def summary(found: Sequence[ModuleNorms], projections: frozenset[str], keep: int) -> Norms:
+    """``found`` of all modules, of which ``projections`` have matrices; ``keep`` of them one by one."""
+    deltas = [norms.delta for norms in found if norms.module in projections]
+    kept = {norms.module for norms in sorted(found, key=lambda norms: -norms.delta)[:keep]}
+    return Norms(
+        modules=len(found),
+        total=_short(math.hypot(*deltas)),
+        largest=_short(max(deltas, default=0.0)),
+        smallest=_short(min(deltas, default=0.0)),
+        max_abs=_short(max(norms.max_abs for norms in found)),
+        by_module=tuple(_rounded(norms) for norms in found if norms.module in kept),
+    )
+
+
+def _rounded(norms: ModuleNorms) -> ModuleNorms:
+    numbers = {name: _short(value) for name, value in norms if isinstance(value, float)}
+    return norms.model_copy(update=numbers)
+
+
+def _short(value: float) -> float:
+    """The last digits depend on the machine's BLAS."""
+    return float(f"{value:.6g}")
