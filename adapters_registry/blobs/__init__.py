@@ -1,0 +1,8 @@
+"""Bytes by digest: staged on this machine's disk while they come in, then in a directory or in a bucket."""
+
+from adapters_registry.blobs.directory import DirectoryBlobs
+from adapters_registry.blobs.disk import storage_error
+from adapters_registry.blobs.staging import Staging
+from adapters_registry.blobs.store import BlobStore, StoredBlob
+
+__all__ = ["BlobStore", "DirectoryBlobs", "Staging", "StoredBlob", "storage_error"]

@@ -1,0 +1,82 @@
+"""The file operations that blobs are made of, at one place where tests can make each of them fail."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from adapters_registry.errors import RegistryError, StorageFailed, StorageFull
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Disk:
+    """What changes files. Every method may raise ``OSError``."""
+
+    def create(self, path: Path) -> BinaryIO:
+        """A new file; unbuffered, so that a full disk shows at the write."""
+        return path.open("xb", buffering=0)
+
+    def append(self, path: Path) -> BinaryIO:
+        """A file that is there, at its end; unbuffered."""
+        file = path.open("r+b", buffering=0)
+        file.seek(0, os.SEEK_END)
+        return file
+
+    def write(self, file: BinaryIO, data: bytes) -> None:
+        """All of it, however little the system takes at a time."""
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+
+    def sync(self, file: BinaryIO) -> None:
+        os.fsync(file.fileno())
+
+    def touch(self, path: Path) -> None:
+        """Changed now."""
+        os.utime(path)
+
+    def rename(self, source: Path, target: Path) -> None:
+        source.rename(target)
+
+    def unlink(self, path: Path) -> None:
+        """Harmless if it is gone."""
+        path.unlink(missing_ok=True)
+
+    def make_directory(self, path: Path) -> None:
+        """With its parents; harmless if it is there."""
+        path.mkdir(parents=True, exist_ok=True)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make a rename or an unlink in ``path`` survive power loss."""
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Failed file operations within as the registry's errors."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+def storage_error(error: OSError) -> RegistryError:
+    """What a failed file operation means to a caller."""
+    if error.errno in _FULL:
+        return StorageFull("The registry's disk is full: free space, then repeat the request.", retry_after_s=30)
+    if error.errno == errno.EXDEV:
+        return StorageFailed(
+            "The registry's blobs/ and staging/ lie on different file systems: put both on one.", retry_after_s=5
+        )
+    return StorageFailed(
+        f"The registry's disk failed ({error.strerror}): see its log, then repeat the request.", retry_after_s=5
+    )

@@ -1,0 +1,138 @@
+"""One upload's file while bytes come in: written piece by piece, hashed meanwhile, ended once."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from adapters_registry.blobs.disk import Disk, translated
+from adapters_registry.errors import DigestMismatch, RegistryError, StorageFailed
+
+PIECE_BYTES = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is uploaded, and where its bytes lie meanwhile."""
+
+    tenant: str
+    digest: str
+    path: Path
+    length: int | None
+    """Bytes in all, as the sender told; None if it did not."""
+
+
+class Room(Protocol):
+    """Who keeps the books of staged bytes."""
+
+    def reserve(self, size: int) -> None:
+        """``size`` bytes more; ``StorageFull`` if there is no room for them."""
+
+    def parked(self, target: Target, size: int) -> None:
+        """The upload broke off with ``size`` bytes on the disk."""
+
+    def dropped(self, size: int) -> None:
+        """The upload's file is gone, or a store's."""
+
+
+class Upload:
+    """Belongs to one request. Ends with one ``park`` or ``discard``; after either, both are harmless.
+
+    Guarded by a lock of its own: a request that is cancelled ends its upload while its last write still runs.
+    """
+
+    def __init__(self, target: Target, file: BinaryIO, room: Room, disk: Disk) -> None:
+        self.target = target
+        self.size = 0
+        """Bytes so far."""
+        self._file = file
+        self._room = room
+        self._disk = disk
+        self._hash = hashlib.sha256()
+        self._lock = threading.RLock()
+        self._ended = False
+
+    def reread(self, size: int) -> None:
+        """Go on after the ``size`` bytes that the file holds, which are on the books. A failure leaves nothing."""
+        self.size = size
+        with self._guarded(), self.target.path.open("rb") as file:
+            found = 0
+            while piece := file.read(PIECE_BYTES):
+                self._hash.update(piece)
+                found += len(piece)
+            if found != size:
+                raise StorageFailed(
+                    f"The staged file of {self.target.digest} has {found} bytes, not {size}: send all of it again.",
+                    retry_after_s=1,
+                )
+
+    def write(self, chunk: bytes) -> None:
+        """A failure leaves nothing."""
+        with self._guarded():
+            if self._ended:
+                return  # its request is cancelled
+            self._room.reserve(len(chunk))
+            self.size += len(chunk)
+            self._disk.write(self._file, chunk)
+            self._hash.update(chunk)
+
+    def seal(self) -> None:
+        """All bytes came: check and fsync them, so that a store may take the file. A failure leaves nothing."""
+        with self._guarded():
+            found = f"sha256:{self._hash.hexdigest()}"
+            if found != self.target.digest:
+                raise DigestMismatch(
+                    f"The uploaded bytes are {found}, not {self.target.digest}: send the file again.", param="digest"
+                )
+            self._disk.sync(self._file)
+            self._file.close()
+
+    def park(self) -> None:
+        """Leave what came, on the disk, for whoever continues. A failure leaves nothing."""
+        with self._lock:
+            if self._ended:
+                return
+            if not self.size or not self.target.path.exists():  # a store may have taken it before it failed
+                self.discard()
+                return
+            with self._guarded():
+                if not self._file.closed:
+                    self._disk.sync(self._file)
+                    self._file.close()
+            self._ended = True
+            self._room.parked(self.target, self.size)
+
+    def discard(self) -> None:
+        """Also after a store took the file."""
+        with self._lock:
+            if self._ended:
+                return
+            self._ended = True
+            self._file.close()
+            remove(self._disk, self.target.path)
+            self._room.dropped(self.size)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                with translated():
+                    yield
+            except RegistryError:
+                self.discard()
+                raise
+
+
+def remove(disk: Disk, path: Path) -> None:
+    """A staged file nobody wants any more. If that fails, the next start tries again: nobody is told but the log."""
+    try:
+        disk.unlink(path)
+    except OSError as error:
+        _log.error("a staged file stays behind", extra={"path": str(path)}, exc_info=error)
