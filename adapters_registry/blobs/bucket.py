@@ -164,6 +164,10 @@ class _Object(io.RawIOBase):
         self._at += len(piece)
         return len(piece)
 
+    def readall(self) -> bytes:
+        """Python's own would ask for 8 KiB at a time."""
+        return b"".join(iter(lambda: self.read(_READ_BYTES) or b"", b""))
+
 
 def _checked(file: BinaryIO, digest: str, size: int) -> Iterator[bytes]:
     """The file in pieces; the last only if all of them are what ``digest`` names, else the put fails as a whole."""
@@ -185,7 +189,7 @@ def _check(hashed: hashlib._Hash, digest: str) -> None:
 
 
 def _is_plain_here(endpoint: str | None) -> bool:
-    """Whether the endpoint is unencrypted on this machine; ``InvalidValue`` elsewhere, unless AWS_ALLOW_HTTP is set."""
+    """Whether the endpoint is unencrypted here; elsewhere ``InvalidValue`` unless AWS_ALLOW_HTTP is set."""
     if endpoint is None or not endpoint.startswith("http://"):
         return False
     if is_loopback(endpoint):
