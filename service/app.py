@@ -98,7 +98,8 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
 
     configure_logs(settings.log_level)
     served = backend.served
-    catalog = Catalog(AsyncRegistryClient(settings.registry), _catalog_file(settings, served), served.digest)
+    client = AsyncRegistryClient(settings.registry, key=settings.registry_bearer)
+    catalog = Catalog(client, _catalog_file(settings, served), served.digest)
     tokenizer = AutoTokenizer.from_pretrained(served.path)
     metrics = GatewayMetrics(CollectorRegistry(), settings.metrics)
     return create_app(Front(settings, catalog, tokenizer, backend, metrics))
@@ -131,7 +132,7 @@ def _open_parts(settings: Settings) -> Parts:
     manifest = describe_base(base.path, base.name, model, settings.cache_dir)
     kernels = settings.cache_dir / "kernels"
     engine = load_engine(model, settings.engine, name=base.name, base_digest=manifest.digest, cache_dir=kernels)
-    source = RegistrySource(RegistryClient(settings.registry))
+    source = RegistrySource(RegistryClient(settings.registry, key=settings.registry_bearer))
     slabs = SlabCache(settings.cache_dir / "slabs", settings.adapters.disk_bytes)
     loader = SlabLoader(source, slabs, manifest, engine)
     served = ServedBase(base.name, manifest.digest, str(base.path), engine.context_tokens, engine.vocab_size)
@@ -139,7 +140,7 @@ def _open_parts(settings: Settings) -> Parts:
         served,
         AdapterStore(loader, settings.adapters),
         partial(EngineLoop, engine),
-        partial(_announce, AsyncRegistryClient(settings.registry), manifest),
+        partial(_announce, AsyncRegistryClient(settings.registry, key=settings.registry_bearer), manifest),
         lambda: slabs.nbytes,
     )
 

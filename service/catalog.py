@@ -1,30 +1,37 @@
-"""The gateway's view of the registry: names to versions by dictionary look-up, never by a call.
+"""The gateway's view of the registry: names to versions and keys to callers by look-up, never by a call.
 
 ```
 disk (last known good) ──► memory ◄── follow(): snapshot once, then long-polled changes
                              │  └───► disk, written whole after each change
                              ▼
-                        resolve, list        (a registry that is down stops neither)
+                 find, list, keys.admit      (a registry that is down stops none of them)
 ```
+
+The file is readable by its owner only: of keys it holds the hashes. Its time of change says when the registry was
+last heard of, so that a restart does not make old keys young.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import ValidationError
 
+from adapters_registry.access import DEFAULT_TENANT, Principal
 from adapters_registry.errors import RegistryError
-from adapters_registry.records import AdapterRecord, Changes, Snapshot, VersionRecord
+from adapters_registry.records import EVERYBODY, AdapterRecord, Changes, Snapshot, VersionRecord
 from service.durable import write_whole
 from service.errors import AdapterIncompatible, ModelNotFound
+from service.keyring import Keyring
 from service.names import PRODUCTION, Alias, Exact, ModelName, Version
 from service.report import CatalogReport
 from service.values import AdapterRef
@@ -34,6 +41,8 @@ log = logging.getLogger(__name__)
 POLL_S = 25.0
 BACKOFF_S = (0.1, 5.0)
 """First and longest pause between tries while the registry does not answer."""
+TOUCH_S = 20.0
+"""How often at most the file is told that the registry was heard of."""
 
 
 class CatalogSource(Protocol):
@@ -50,6 +59,8 @@ class Listed:
     ref: AdapterRef
     created_s: int
     """Unix time of the version."""
+    size_bytes: int
+    """Of its files."""
 
 
 def model_not_found(name: ModelName) -> ModelNotFound:
@@ -79,9 +90,22 @@ class _Entry:
             case Alias(alias):
                 return self.by_number.get(self.aliases.get(alias, 0))
 
+    def open_to(self, principal: Principal) -> bool:
+        """Whether it is the principal's own, or shared with it."""
+        shared = self.record.shared_with
+        return principal.acts_for(self.record.tenant) or principal.tenant in shared or EVERYBODY in shared
+
     def listed(self, version: VersionRecord) -> Listed:
         ref = AdapterRef(self.record.tenant, self.record.name, version.number, version.digest)
-        return Listed(ref, int(version.created_at.timestamp()))
+        return Listed(ref, int(version.created_at.timestamp()), version.size_bytes)
+
+
+_NOTHING = _Entry(
+    AdapterRecord.model_construct(
+        tenant="", name="", created_at=datetime.min, versions=(), aliases=(), shared_with=()
+    )
+)
+"""What an unknown name finds, so that it takes the way of a foreign one."""
 
 
 class Catalog:
@@ -98,6 +122,11 @@ class Catalog:
         self._heard = asyncio.Event()
         self._reachable = False
         self._heard_at: float | None = None
+        self._on_disk: int | None = None
+        self._touched_at = 0.0
+        self._age_at_start_s = 0.0
+        self._started_at = time.monotonic()
+        self.keys = Keyring()
         self._load()
 
     def __repr__(self) -> str:
@@ -113,19 +142,26 @@ class Catalog:
         age_s = None if self._heard_at is None else time.monotonic() - self._heard_at
         return CatalogReport(self._seq, len(self._entries), self._reachable, age_s)
 
+    def silent_s(self) -> float:
+        """Seconds since the registry was last heard of, by this process or by the one that left the file."""
+        if self._heard_at is not None:
+            return time.monotonic() - self._heard_at
+        return self._age_at_start_s + time.monotonic() - self._started_at
+
     async def heard(self) -> None:
         """Returns once something is known: from disk, or from the registry's first answer."""
         await self._heard.wait()
 
-    def find(self, name: ModelName, tenant: str) -> Listed:
-        """The version that ``name`` means now, ``tenant`` being the caller's own.
+    def find(self, name: ModelName, principal: Principal) -> Listed:
+        """The version that ``name`` means now to ``principal``.
 
-        Raises ``ModelNotFound``, or ``AdapterIncompatible`` when it was made for another base.
+        Raises ``ModelNotFound``, by one way for what is unknown and what is foreign, or ``AdapterIncompatible``
+        when it was made for another base.
         """
-        owner = name.tenant or tenant
-        entry = self._entries.get((owner, name.adapter))
-        version = entry.version(name.selector) if entry else None
-        if entry is None or version is None:
+        owner = name.tenant or principal.tenant or DEFAULT_TENANT
+        entry = self._entries.get((owner, name.adapter), _NOTHING)
+        version = entry.version(name.selector)
+        if not entry.open_to(principal) or version is None:
             raise model_not_found(name)
         if version.base != self._base:
             raise AdapterIncompatible(
@@ -135,16 +171,17 @@ class Catalog:
             )
         return entry.listed(version)
 
-    def resolve(self, name: ModelName | None, tenant: str) -> AdapterRef | None:
-        """As ``find``; None, the base itself, stays None."""
-        return None if name is None else self.find(name, tenant).ref
+    def may_use(self, ref: AdapterRef, principal: Principal) -> bool:
+        """Whether the adapter is the principal's own, also one that was deleted, or is shared with it."""
+        entry = self._entries.get((ref.tenant, ref.name), _NOTHING)
+        return principal.acts_for(ref.tenant) or entry.open_to(principal)
 
-    def list_models(self, tenant: str | None) -> list[Listed]:
-        """The production version of each adapter that the served base can run, by name; None is all tenants'."""
+    def list_models(self, principal: Principal) -> list[Listed]:
+        """The production version of each adapter that ``principal`` may use and the served base can run, by name."""
         return [
             entry.listed(version)
-            for (owner, _), entry in sorted(self._entries.items())
-            if tenant in (None, owner)
+            for _, entry in sorted(self._entries.items())
+            if entry.open_to(principal)
             and (version := entry.version(Alias(PRODUCTION))) is not None
             and version.base == self._base
         ]
@@ -176,6 +213,7 @@ class Catalog:
                     log.info("registry answers again", extra={"seq": self._seq})
                 pause_s, down = BACKOFF_S[0], False
                 self._reachable, self._heard_at = True, time.monotonic()
+                self._touch(self._heard_at)
                 continue
             down, self._reachable = True, False
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, hides nothing
@@ -192,6 +230,8 @@ class Catalog:
             self._replace(await self._source.snapshot())
         elif changes.seq > self._seq:
             self._merge(changes.adapters)
+            if changes.keys is not None:
+                self.keys.replace(changes.keys)
             self._advance(changes.seq)
 
     def _replace(self, snapshot: Snapshot) -> None:
@@ -199,6 +239,7 @@ class Catalog:
         kept = self._entries
         self._entries = {}
         self._merge(snapshot.adapters, kept)
+        self.keys.replace(snapshot.keys)
         self._advance(snapshot.seq)
 
     def _merge(self, records: Iterable[AdapterRecord], known: dict[tuple[str, str], _Entry] | None = None) -> None:
@@ -222,6 +263,7 @@ class Catalog:
     def _load(self) -> None:
         try:
             snapshot = Snapshot.model_validate_json(self._path.read_bytes())
+            self._age_at_start_s = max(0.0, time.time() - self._path.stat().st_mtime)
         except FileNotFoundError:
             return
         except (OSError, ValidationError) as error:
@@ -230,6 +272,7 @@ class Catalog:
             return
         self._replace(snapshot)
         self._dirty.clear()
+        self._on_disk = snapshot.seq
 
     async def _write_changes(self) -> None:
         # Apart from following, so that an alias move waits for no fsync and a burst of moves is one write.
@@ -244,11 +287,29 @@ class Catalog:
 
     def _snapshot(self) -> Snapshot:
         assert self._seq is not None
-        return Snapshot(seq=self._seq, adapters=tuple(entry.record for entry in self._entries.values()))
+        adapters = tuple(entry.record for entry in self._entries.values())
+        return Snapshot(seq=self._seq, adapters=adapters, keys=self.keys.grants)
+
+    def _touch(self, now: float) -> None:
+        """Note beside what is on the disk that the registry was heard of just now."""
+        if now - self._touched_at < TOUCH_S:
+            return
+        self._touched_at = now
+        if self._on_disk != self._seq:
+            # A file from before a key was revoked must not look young: it is written again, or keeps its age.
+            self._dirty.set()
+            return
+        try:
+            os.utime(self._path)
+        except FileNotFoundError:
+            self._dirty.set()  # a cache may be deleted at any time
+        except OSError as error:
+            log.warning("cannot note that the registry answers", extra={"error": str(error)})
 
     def _write(self, snapshot: Snapshot) -> None:
         try:
             write_whole(self._path, [snapshot.model_dump_json().encode()])
+            self._on_disk = snapshot.seq
         except OSError as error:
             # The old file stays whole and memory is right; the next change tries again.
             log.warning("cannot write the last-known-good catalog", extra={"error": str(error)})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from service.keeper import die_with_parent
@@ -23,8 +24,10 @@ STOP_S = 2.0
 class Child:
     """One supervised process."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """``environment`` goes over this process's own: the place for secrets, which a command line shows to all."""
         self._name = name
+        self._environment = {**os.environ, **(environment or {})}
         self._command = tuple(command)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
@@ -64,6 +67,7 @@ class Child:
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.DEVNULL,
+            env=self._environment,
             # One system call. The signal comes when the thread that started the child ends, so this one stays.
             preexec_fn=partial(die_with_parent, signal.SIGTERM),
         )

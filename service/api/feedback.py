@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.api.auth import Principal, principal
+from service.api.auth import caller_of
 from service.api.body import json_object
 from service.api.jobs import Job
 from service.api.schemas import Message, Prompt
@@ -17,6 +17,7 @@ from service.errors import InvalidValue, QuickchangeError, RouteNotFound, Unknow
 from service.feedback.events import Adapter, Author, Conversation, FeedbackEvent, Given, ResponseRecord, Turn
 from service.feedback.port import Feedback
 from service.feedback.wire import parse_inputs
+from service.keyring import Caller
 from service.metrics import GatewayMetrics
 from service.settings import FeedbackOptions
 from service.values import AdapterRef, FinishReason
@@ -39,7 +40,7 @@ class FeedbackRoutes:
         feedback = self._on()
         try:
             inputs = parse_inputs(json_object(await request.body()), self._options.batch)
-            receipts = await feedback.accept(inputs, _author(principal(request)))
+            receipts = await feedback.accept(inputs, _author(caller_of(request.scope)))
         except QuickchangeError as error:
             self._metrics.feedback_refused(error.code)
             raise
@@ -55,7 +56,7 @@ class FeedbackRoutes:
         if unknown is not None:
             raise UnknownParameter(f"{unknown[:200]}: there is no such parameter", param=unknown[:200])
         after = request.query_params.get("after", "")
-        page = await feedback.page(principal(request).tenant, after, _limit(request.query_params.get("limit")))
+        page = await feedback.page(caller_of(request.scope).tenant, after, _limit(request.query_params.get("limit")))
         return JSONResponse({"object": "list", "data": [_shown(event) for event in page.events], "next": page.next})
 
     def _on(self) -> Feedback:
@@ -94,8 +95,8 @@ def _adapter(ref: AdapterRef) -> Adapter:
     return Adapter(tenant=ref.tenant, name=ref.name, version=ref.version, digest=ref.digest)
 
 
-def _author(caller: Principal) -> Author:
-    return Author(caller.tenant, caller.name)
+def _author(caller: Caller) -> Author:
+    return Author(caller.tenant, caller.id)
 
 
 def _shown(event: FeedbackEvent) -> dict[str, object]:

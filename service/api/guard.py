@@ -7,6 +7,7 @@ import contextlib
 import logging
 from dataclasses import dataclass
 
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -70,6 +71,7 @@ class Guard:
         async def send_noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent.status = message["status"]
+                MutableHeaders(scope=message).update(record.headers)
             await send(message)
 
         body = _Body(receive, self._limits, record.arrived + self._body_read_s)
@@ -81,7 +83,7 @@ class Guard:
             sent.status = GONE
             raise
         except QuickchangeError as error:
-            record.error = error.code
+            record.error, record.reason = error.code, error.reason
             if isinstance(error, BodyTooLarge) and not _waits_to_send(scope):
                 await body.discard()
             await error_response(error)(scope, receive, send_noting)

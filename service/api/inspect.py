@@ -5,9 +5,11 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from adapters_registry.access import Principal, Scope
 from service.adapters.residency import Resident
-from service.api.auth import Principal, principal
+from service.api.auth import caller_of
 from service.api.front import Front
+from service.errors import InsufficientScope
 from service.metrics import exposition
 from service.report import ReplicaReport
 
@@ -20,6 +22,11 @@ class InspectRoutes:
 
     async def metrics(self, request: Request) -> Response:
         """One exposition of the gateway and all behind it; what does not answer in time is left out and counted."""
+        if caller_of(request.scope).principal.tenant is not None:
+            raise InsufficientScope(
+                f"the metrics are of all tenants: use a key for all of them, with the scope `{Scope.SCRAPE}`",
+                param=str(Scope.SCRAPE),
+            )
         fleet = await self._front.backend.inspect()
         accept = request.headers.get("accept", "")
         body, content_type = exposition(self._front.metrics, fleet, self._front.catalog.report(), accept)
@@ -27,21 +34,24 @@ class InspectRoutes:
 
     async def residency(self, request: Request) -> Response:
         """What each replica holds, of the adapters that the caller may use."""
-        caller = principal(request)
+        principal = caller_of(request.scope).principal
         fleet = await self._front.backend.inspect()
-        return JSONResponse(
-            {"object": "list", "data": [_replica(id, report, caller) for id, report in fleet.replicas.items()]}
-        )
+        replicas = [self._replica(id, report, principal) for id, report in fleet.replicas.items()]
+        return JSONResponse({"object": "list", "data": replicas})
+
+    def _replica(self, id: str, report: ReplicaReport, principal: Principal) -> dict[str, object]:
+        may_use = self._front.catalog.may_use
+        shown = [_adapter(adapter) for adapter in report.adapters if may_use(adapter.ref, principal)]
+        return _load(id, report) | {"adapters": shown}
 
 
-def _replica(id: str, report: ReplicaReport, caller: Principal) -> dict[str, object]:
+def _load(id: str, report: ReplicaReport) -> dict[str, object]:
     return {
         "replica": id,
         "running": report.engine.running,
         "waiting": report.engine.waiting,
         "kv_blocks_used": report.engine.kv_blocks_used,
         "kv_blocks_total": report.engine.kv_blocks_total,
-        "adapters": [_adapter(adapter) for adapter in report.adapters if caller.may_use(adapter.ref.tenant)],
     }
 
 

@@ -6,13 +6,12 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from service.api.auth import Principal
 from service.api.front import Front
 from service.api.prompt import COMPLETION_TOKENS, Prompts
 from service.api.record import Record
 from service.api.schemas import ChatRequest, CompletionRequest, Message, Prompt, Request
-from service.catalog import model_not_found
 from service.errors import DeadlineExceeded
+from service.keyring import Caller
 from service.names import parse_model
 from service.values import AdapterRef, GenerateRequest, SamplingParams
 
@@ -25,12 +24,14 @@ class Served:
     """Which weights answer: what the response says of them."""
 
     tenant: str
-    """Whose cache and fair share the request is of."""
+    """For whom it is asked: whose cache and fair share the request is of, whosever adapter answers."""
     adapter: AdapterRef | None
     model: str
     """``acme/support@3``, or the base's name."""
     digest: str
     fingerprint: str
+    size_bytes: int = 0
+    """Of the adapter's files; 0 is the base."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -69,36 +70,35 @@ class Jobs:
         self._front = front
         self._prompts = Prompts(front.tokenizer, front.backend.served)
 
-    def serve(self, model: str, principal: Principal) -> Served:
+    def serve(self, model: str, caller: Caller) -> Served:
         """The weights that ``model`` means now. Raises what the catalog raises."""
         base = self._front.backend.served
         fingerprint = f"fp_{_short(base.digest)}"
         name = parse_model(model, base.name)
         if name is None:
-            return Served(principal.tenant, None, base.name, base.digest, fingerprint)
-        tenant = name.tenant or principal.tenant
-        if not principal.may_use(tenant):
-            raise model_not_found(name)
-        ref = self._front.catalog.find(name, principal.tenant).ref
-        return Served(tenant, ref, str(ref), ref.digest, f"{fingerprint}_{_short(ref.digest)}")
+            return Served(caller.tenant, None, base.name, base.digest, fingerprint)
+        found = self._front.catalog.find(name, caller.principal)
+        ref = found.ref
+        tenant = caller.principal.tenant or ref.tenant  # a key for all tenants acts for the one that it names
+        return Served(tenant, ref, str(ref), ref.digest, f"{fingerprint}_{_short(ref.digest)}", found.size_bytes)
 
-    async def chat(self, body: ChatRequest, principal: Principal, record: Record) -> Job:
-        served = self._begin(body, principal, record)
+    async def chat(self, body: ChatRequest, caller: Caller, record: Record) -> Job:
+        served = self._begin(body, caller, record)
         prompt = await self._prompts.chat(body.messages)
         top = (body.top_logprobs or 0) if body.logprobs else None
         sampling = self._sampling(body, prompt, default=None, param="messages", logprobs=top)
-        return self._job("chatcmpl", body, served, record, principal, (body.messages,), [(prompt, sampling)])
+        return self._job("chatcmpl", body, served, record, caller, (body.messages,), [(prompt, sampling)])
 
-    async def completion(self, body: CompletionRequest, principal: Principal, record: Record) -> Job:
-        served = self._begin(body, principal, record)
+    async def completion(self, body: CompletionRequest, caller: Caller, record: Record) -> Job:
+        served = self._begin(body, caller, record)
         prompts = [await self._prompts.text(prompt) for prompt in body.prompt]
         pairs = [
             (prompt, self._sampling(body, prompt, COMPLETION_TOKENS, "prompt", body.logprobs)) for prompt in prompts
         ]
-        return self._job("cmpl", body, served, record, principal, body.prompt, pairs)
+        return self._job("cmpl", body, served, record, caller, body.prompt, pairs)
 
-    def _begin(self, body: Request, principal: Principal, record: Record) -> Served:
-        served = self.serve(body.model, principal)
+    def _begin(self, body: Request, caller: Caller, record: Record) -> Served:
+        served = self.serve(body.model, caller)
         record.model, record.digest = served.model, served.digest
         record.tenant = served.tenant
         record.adapter = f"{served.adapter.tenant}/{served.adapter.name}" if served.adapter is not None else None
@@ -128,7 +128,7 @@ class Jobs:
         body: Request,
         served: Served,
         record: Record,
-        principal: Principal,
+        caller: Caller,
         asked: tuple[tuple[Message, ...] | Prompt, ...],
         prompts: list[tuple[tuple[int, ...], SamplingParams]],
     ) -> Job:
@@ -152,7 +152,7 @@ class Jobs:
         return Job(
             id=f"{prefix}-{record.request_id}",
             created_s=int(time.time()),
-            caller=principal.tenant,
+            caller=caller.tenant,
             asked=asked,
             base_digest=self._front.backend.served.digest,
             served=served,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from service.api.auth import Principal
+from adapters_registry.access import Principal
 from service.api.front import Front
-from service.catalog import Listed, model_not_found
+from service.catalog import Listed
 from service.names import parse_model
 
 
@@ -17,7 +17,7 @@ class Models:
 
     def list(self, principal: Principal) -> dict[str, object]:
         """The base, then one entry for each adapter with a production version that the base can run."""
-        listed = self._front.catalog.list_models(principal.visible)
+        listed = self._front.catalog.list_models(principal)
         adapters = [self._adapter(f"{one.ref.tenant}/{one.ref.name}", one) for one in listed]
         return {"object": "list", "data": [self._base(), *adapters]}
 
@@ -26,9 +26,7 @@ class Models:
         name = parse_model(model, self._front.backend.served.name)
         if name is None:
             return self._base()
-        if not principal.may_use(name.tenant or principal.tenant):
-            raise model_not_found(name)
-        return self._adapter(model, self._front.catalog.find(name, principal.tenant))
+        return self._adapter(model, self._front.catalog.find(name, principal))
 
     def _base(self) -> dict[str, object]:
         name = self._front.backend.served.name

@@ -26,14 +26,20 @@ class Record:
     status: int | None = None
     model: str | None = None
     digest: str | None = None
+    key: str | None = None
+    """The public id of the key that was let in."""
     tenant: str | None = None
-    """Whose adapter answers, as the catalog has it: never what the client only said."""
+    """For whom it is asked, once the model is found: the key's tenant, or of a key for all the adapter's."""
     adapter: str | None = None
     """``acme/support``, found in the catalog; None is the base, or a request that found nothing."""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     error: str | None = None
     """The error's code, also of one told inside a stream."""
+    reason: str | None = None
+    """What of the key refused the request, finer than the code: of a bounded set, and never told."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Told with the answer, whatever it is."""
 
     def seconds(self) -> float:
         """Since it arrived."""
@@ -46,11 +52,14 @@ class Record:
             "method",
             "route",
             "status",
+            "key",
+            "tenant",
             "model",
             "digest",
             "prompt_tokens",
             "completion_tokens",
             "error",
+            "reason",
         )
         present = {name: value for name in names if (value := getattr(self, name)) is not None}
         return present | {"seconds": round(self.seconds(), 4)}

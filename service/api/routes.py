@@ -14,10 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
+from adapters_registry.access import Scope
 from service.api import answer
-from service.api.auth import principal
+from service.api.auth import OPEN, Gate, Gated, caller_of
 from service.api.body import chat_request, completion_request
 from service.api.edge import Edge
 from service.api.feedback import FeedbackRoutes, response_record
@@ -25,6 +25,7 @@ from service.api.front import Front
 from service.api.guard import Guard
 from service.api.inspect import InspectRoutes
 from service.api.jobs import Job, Jobs
+from service.api.metered import Metered, reserve
 from service.api.models import Models
 from service.api.pace import Pace
 from service.api.record import record_of
@@ -34,6 +35,8 @@ from service.api.status import error_response
 from service.api.text import Choice
 from service.api.vocabulary import Vocabulary
 from service.errors import MethodNotAllowed, NotReady, RouteNotFound
+from service.loopback import is_loopback
+from service.quota import QuotaBook
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,10 @@ READY_S = 5.0
 
 def create_app(front: Front) -> Starlette:
     """The ASGI application over ``front``; while its lifespan lasts, the catalog follows the registry."""
-    routes = _Routes(front)
+    # Without a key everybody may do everything, so only this machine may ask then.
+    gate = Gate(front.catalog, front.settings.keys, anonymous=is_loopback(front.settings.host))
+    metered = Middleware(Metered, book=QuotaBook(front.settings.keys.gateways))
+    routes = _Routes(front, gate)
     inspect = InspectRoutes(front)
     front.metrics.serves(front.backend.served)
 
@@ -58,16 +64,16 @@ def create_app(front: Front) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/v1/chat/completions", routes.chat, methods=["POST"]),
-            Route("/v1/completions", routes.completion, methods=["POST"]),
-            Route("/v1/feedback", routes.feedback.post, methods=["POST"]),
-            Route("/v1/feedback", routes.feedback.get, methods=["GET"]),
-            Route("/v1/models", routes.models, methods=["GET"]),
-            Route("/v1/models/{id:path}", routes.model, methods=["GET"]),
-            Route("/v1/adapters/residency", inspect.residency, methods=["GET"]),
-            Route("/metrics", inspect.metrics, methods=["GET"]),
-            Route("/health", routes.health, methods=["GET"]),
-            Route("/ready", routes.ready, methods=["GET"]),
+            Gated(gate, "POST", "/v1/chat/completions", Scope.INFER, routes.chat, metered),
+            Gated(gate, "POST", "/v1/completions", Scope.INFER, routes.completion, metered),
+            Gated(gate, "POST", "/v1/feedback", Scope.FEEDBACK_WRITE, routes.feedback.post),
+            Gated(gate, "GET", "/v1/feedback", Scope.FEEDBACK_EXPORT, routes.feedback.get),
+            Gated(gate, "GET", "/v1/models", Scope.INFER, routes.models),
+            Gated(gate, "GET", "/v1/models/{id:path}", Scope.INFER, routes.model),
+            Gated(gate, "GET", "/v1/adapters/residency", Scope.SCRAPE, inspect.residency),
+            Gated(gate, "GET", "/metrics", Scope.SCRAPE, inspect.metrics),
+            Gated(gate, "GET", "/health", OPEN, routes.health),
+            Gated(gate, "GET", "/ready", OPEN, routes.ready),
         ],
         middleware=[Middleware(Edge), Middleware(Guard, limits=front.settings.limits, metrics=front.metrics)],
         exception_handlers={HTTPException: _no_route},
@@ -78,9 +84,10 @@ def create_app(front: Front) -> Starlette:
 
 
 class _Routes:
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, gate: Gate) -> None:
         vocabulary = Vocabulary(front.tokenizer)
         self._front = front
+        self._gate = gate
         self._limits = front.settings.limits
         self._vocabulary = vocabulary
         self._jobs = Jobs(front)
@@ -91,15 +98,16 @@ class _Routes:
 
     async def chat(self, request: Request) -> Response:
         body = chat_request(await request.body(), self._limits)
-        job = await self._jobs.chat(body, principal(request), record_of(request.scope))
+        job = await self._jobs.chat(body, caller_of(request.scope), record_of(request.scope))
         return await self._answer(job, self._chat, bool(body.stream), request)
 
     async def completion(self, request: Request) -> Response:
         body = completion_request(await request.body(), self._limits)
-        job = await self._jobs.completion(body, principal(request), record_of(request.scope))
+        job = await self._jobs.completion(body, caller_of(request.scope), record_of(request.scope))
         return await self._answer(job, self._completion, bool(body.stream), request)
 
     async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
+        reserve(request.scope, job)
         record = record_of(request.scope)
         pace = Pace(self._front.metrics, record.arrived)
         run = Run(job, self._vocabulary, pace, self._remember if self._front.backend.feedback is not None else None)
@@ -118,17 +126,19 @@ class _Routes:
             self._front.backend.feedback.keep(record)
 
     async def models(self, request: Request) -> Response:
-        return JSONResponse(self._models.list(principal(request)))
+        return JSONResponse(self._models.list(caller_of(request.scope).principal))
 
     async def model(self, request: Request) -> Response:
-        return JSONResponse(self._models.retrieve(request.path_params["id"], principal(request)))
+        return JSONResponse(self._models.retrieve(request.path_params["id"], caller_of(request.scope).principal))
 
     async def health(self, request: Request) -> Response:
         """200 as long as the process answers at all."""
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """200 only when the base answers; a registry that is down does not count."""
+        """200 only when the base answers and it is known who may ask; a registry that is down does not count."""
+        if not self._gate.is_known:
+            raise NotReady("the registry was not heard of yet, so nobody can be let in: wait and ask again")
         try:
             async with asyncio.timeout(READY_S):
                 ready = await self._front.backend.ready()

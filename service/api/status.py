@@ -31,7 +31,11 @@ STATUS: dict[type[QuickchangeError], Row] = {
     errors.BodyTooLarge: Row(413, _INVALID),
     errors.HeadersTooLarge: Row(431, _INVALID),
     errors.RequestTimeout: Row(408, _INVALID),
-    errors.InvalidApiKey: Row(401, "authentication_error"),
+    errors.InvalidKey: Row(401, "authentication_error"),
+    errors.InsufficientScope: Row(403, "permission_error"),
+    errors.KeysStale: Row(503, _SERVER),
+    errors.QuotaExceeded: Row(429, "rate_limit_error"),
+    errors.QuotaTooSmall: Row(403, "permission_error"),
     errors.ModelNotFound: Row(404, _INVALID),
     errors.RouteNotFound: Row(404, _INVALID),
     errors.MethodNotAllowed: Row(405, _INVALID),
@@ -72,6 +76,8 @@ def error_headers(error: QuickchangeError) -> dict[str, str]:
     if status in (429, 503):
         wait_s = error.retry_after_s if error.retry_after_s is not None else RETRY_AFTER_S
         return {"retry-after": str(max(1, math.ceil(wait_s)))}
+    if status == 401:
+        return {"x-should-retry": "false", "www-authenticate": "Bearer"}
     if status < 500 and status != 408:
         return {"x-should-retry": "false"}
     return {}

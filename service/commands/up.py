@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import fcntl
-import ipaddress
 import multiprocessing
 import queue
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
-from pydantic import ValidationError
+import typer
+from pydantic import SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
+from adapters_registry.access import new_key
 from service.base import PreparedBase, prepare_base
 from service.channel import DRAIN_S
 from service.child import Child
 from service.cluster import Cluster
 from service.commands.examples import Example, NoExamples, Service, find_examples, offer
+from service.commands.obstacles import CannotStart, listens_beyond, need_good_key, need_port, only_one
 from service.commands.progress import showing
+from service.commands.target import KEY_VARIABLE, api_key
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.settings import Settings
@@ -34,7 +35,6 @@ from service.settings import Settings
 REGISTRY_S = 30.0
 READY_S = 120.0
 POLL_S = 0.1
-
 T = TypeVar("T")
 
 
@@ -53,11 +53,10 @@ class UpSettings(Settings):
     )
 
     examples: Path | None = None
-    """A folder of adapters, TENANT/NAME/VERSION in it: those that the registry lacks are pushed before ready."""
+    """A folder of adapters, TENANT/NAME/VERSION in it: those that the registry lacks are pushed before ready.
 
-
-class CannotStart(Exception):
-    """Something on this machine is in the way; the message says what to do."""
+    Once there are API keys it takes one of QUICKCHANGE_API_KEY, with adapter:write, adapter:read and infer.
+    """
 
 
 class Interrupted(Exception):
@@ -78,8 +77,12 @@ def up(arguments: Sequence[str]) -> int:
         return 2
     try:
         examples = find_examples(settings.examples) if settings.examples else ()
+        api_key()  # a text that is no key is told before anything is started
     except NoExamples as error:
         _say(f"quickchange up: --examples: {error}")
+        return 2
+    except typer.BadParameter as error:
+        _say(f"quickchange up: {error.message}")
         return 2
     return keep(lambda: _serve(Settings.model_validate(settings.model_dump(exclude={"examples"})), examples))
 
@@ -99,14 +102,19 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         stop = _signals(stack)
-        _need_loopback(settings.host)
-        _need_port(settings.host, settings.port, "--port")
+        beyond = listens_beyond(settings.host)
+        need_port(settings.host, settings.port, "--port")
         worker, cluster = _Worker(), Cluster(settings)
         stack.callback(end_descendants)
         if settings.registry_url is None:
-            _need_port("127.0.0.1", settings.registry_port, "--registry-port")
-            stack.enter_context(_only_one(settings.data_dir))
+            need_port("127.0.0.1", settings.registry_port, "--registry-port")
+            stack.enter_context(only_one(settings.data_dir))
+            settings = _with_key(settings)
             _start_registry(settings, stack)
+            if beyond:
+                _await(f"{settings.registry}/health", REGISTRY_S, stop)
+        if beyond or settings.registry_url is not None:
+            worker.until(stop, lambda: need_good_key(settings, beyond=beyond))
         _say(f"preparing base {settings.base}")
         base = worker.until(stop, lambda: _prepare(settings))
         _say(f"loading {base.name} ({settings.replicas} replica{'s' * (settings.replicas > 1)})")
@@ -115,8 +123,12 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
             _await(f"{settings.registry}/health", REGISTRY_S, stop)
         _await(f"{_url(settings)}/ready", READY_S, stop, status=200)
         at = Service(_url(settings), settings.registry, base.name)
+        keyed = _wants_key(settings)
+        if examples and keyed and api_key() is None:
+            _say(f"examples left out: the service has API keys, and {KEY_VARIABLE} holds none")
+            examples = ()
         answering = worker.until(stop, lambda: offer(examples, at, _say, stop))
-        _say(_welcome(settings, base, logs, time.monotonic() - began, answering))
+        _say(_welcome(settings, base, logs, time.monotonic() - began, answering, keyed=keyed))
         while not stop.wait(1.0):  # not for ever: a signal is heard between bytecodes
             pass
         _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
@@ -165,7 +177,10 @@ def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> None:
         "log-level": "warning",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-    registry = Child("registry", [sys.executable, "-m", "adapters_registry", *arguments])
+    key = settings.registry_bearer
+    assert key is not None
+    secret = {"QUICKCHANGE_REGISTRY_SERVICE_KEY": key}
+    registry = Child("registry", [sys.executable, "-m", "adapters_registry", *arguments], secret)
     registry.start()
     stack.callback(registry.stop)
     _say(f"registry at {settings.registry}, data in {settings.data_dir}")
@@ -227,43 +242,17 @@ def _await(url: str, limit_s: float, stop: threading.Event, status: int | None =
     raise CannotStart(f"{url} is not well after {limit_s:g} s: {last}")
 
 
-def _need_loopback(host: str) -> None:
-    """Without keys every caller may do everything, so only this machine may call."""
-    try:
-        addresses = {ipaddress.ip_address(found[4][0]) for found in socket.getaddrinfo(host, None)}
-    except (OSError, ValueError) as error:
-        raise CannotStart(f"--host {host} is no address of this machine ({error})") from error
-    if not all(address.is_loopback for address in addresses):
-        raise CannotStart(
-            f"--host {host} can be reached from other machines, and no API keys are configured: listen on 127.0.0.1 "
-            "and put a proxy that authenticates in front"
-        )
+def _with_key(settings: Settings) -> Settings:
+    """What the service shows its own registry: made anew at each start, and written nowhere."""
+    if settings.registry_key is not None:
+        return settings
+    return settings.model_copy(update={"registry_key": SecretStr(str(new_key()))})
 
 
-def _need_port(host: str, port: int, option: str) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise CannotStart(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another {option}"
-            ) from error
-
-
-@contextlib.contextmanager
-def _only_one(data_dir: Path) -> Iterator[None]:
-    """Hold ``data_dir`` for this process; the lock goes with the process, however it ends."""
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStart(
-                f"another `quickchange up` uses {data_dir}; stop it or choose another --data-dir"
-            ) from error
-        yield
+def _wants_key(settings: Settings) -> bool:
+    """Whether a caller without a key is refused."""
+    answer = httpx.get(f"{_url(settings)}/v1/models", timeout=5.0, trust_env=False)
+    return answer.status_code == httpx.codes.UNAUTHORIZED
 
 
 def _url(settings: Settings) -> str:
@@ -272,10 +261,13 @@ def _url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def _welcome(settings: Settings, base: PreparedBase, logs: Path, seconds: float, examples: Sequence[Example]) -> str:
+def _welcome(
+    settings: Settings, base: PreparedBase, logs: Path, seconds: float, examples: Sequence[Example], *, keyed: bool
+) -> str:
     shown = max(examples, key=lambda example: len(example.versions), default=None)
     model = shown.model if shown else base.name
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
+    header = f'-H "authorization: Bearer ${KEY_VARIABLE}" ' if keyed else ""
     second = [f"  quickchange promote {model}@2"] if shown and len(shown.versions) > 1 else []
     return "\n".join(
         [
@@ -288,7 +280,7 @@ def _welcome(settings: Settings, base: PreparedBase, logs: Path, seconds: float,
             f"  logs       {logs}",
             "",
             "Next, in another terminal:",
-            f"  curl {_url(settings)}/v1/chat/completions -H 'content-type: application/json' -d '{body}'",
+            f"  curl {_url(settings)}/v1/chat/completions {header}-H 'content-type: application/json' -d '{body}'",
             *second,
             "  quickchange push PEFT_DIRECTORY default/NAME",
             "Ctrl-C stops.",

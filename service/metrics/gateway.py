@@ -9,6 +9,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from adapters_registry.records import Quotas
 from service.errors import all_errors
 from service.feedback.said import KINDS
 from service.metrics import names
@@ -31,6 +32,8 @@ REFUSED = (
     "unknown_parameter",
 )
 """What feedback is refused for; anything else becomes a series when it happens."""
+KEY_REASONS = ("expired", "malformed", "missing", "scope", "stale", "unknown", "wrong", *sorted(Quotas.model_fields))
+"""What of a key refuses a request; a revoked key is unknown."""
 DURATION_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
 INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -43,6 +46,7 @@ class Ended(Protocol):
     route: str | None
     status: int | None
     error: str | None
+    reason: str | None
     tenant: str | None
     adapter: str | None
     prompt_tokens: int | None
@@ -58,6 +62,7 @@ class GatewayMetrics:
         self._adapters = Capped(options.adapters)
         self._requests = _counter(names.REQUESTS, registry)
         self._errors = _counter(names.ERRORS, registry)
+        self._key_refusals = _counter(names.KEY_REFUSALS, registry)
         self._in_flight = Gauge(names.IN_FLIGHT.name, names.IN_FLIGHT.help, registry=registry)
         self._tenant_requests = _counter(names.TENANT_REQUESTS, registry)
         self._adapter_requests = _counter(names.ADAPTER_REQUESTS, registry)
@@ -76,6 +81,8 @@ class GatewayMetrics:
         """A rate over a series that is not there is no 0 but nothing, and an alert on nothing never fires."""
         for code in sorted({error.code for error in all_errors()}):
             self._errors.labels(code)
+        for reason in KEY_REASONS:
+            self._key_refusals.labels(reason)
         for code in REFUSED:
             self._refused.labels(code)
         for kind in KINDS:
@@ -100,6 +107,8 @@ class GatewayMetrics:
         self._seconds.labels(route).observe(seconds)
         if ended.error is not None:
             self._errors.labels(ended.error).inc()
+        if ended.reason is not None:
+            self._key_refusals.labels(ended.reason).inc()
         if ended.tenant is not None:
             tenant = self._tenants(ended.tenant)
             self._tenant_requests.labels(tenant).inc()

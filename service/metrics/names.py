@@ -67,6 +67,12 @@ ERRORS = _counter(
     "dashboard: Traffic; alert: ErrorRate",
     "code",
 )
+KEY_REFUSALS = _counter(
+    "quickchange_key_refusals_total",
+    "Requests refused for their key: none that is good (401), none for this (403), or a quota of it (429, 403).",
+    "dashboard: Traffic",
+    "reason",
+)
 IN_FLIGHT = _gauge(
     "quickchange_in_flight_requests",
     "Requests that this gateway holds; probes and scrapes left out.",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.errors import RegistryError, RegistryUnavailable
 from adapters_registry.records import AdapterRecord, Changes, Snapshot
 from service import catalog as catalog_module
@@ -89,10 +90,16 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def served(catalog: Catalog, model: str, tenant: str = "default") -> str:
+def of(tenant: str) -> Principal:
+    return Principal(f"key-of-{tenant}", tenant, frozenset({Scope.INFER}))
+
+
+def served(catalog: Catalog, model: str, principal: Principal = ANONYMOUS) -> str:
     """What a model string means now, as text; an error as its code."""
+    name = parse_model(model, "base")
+    assert name is not None
     try:
-        return str(catalog.resolve(parse_model(model, "base"), tenant))
+        return str(catalog.find(name, principal).ref)
     except (ModelNotFound, AdapterIncompatible) as error:
         return error.code
 
@@ -106,12 +113,11 @@ async def test_names_mean_versions(registry: FakeRegistry, path: Path) -> None:
     )
     async with following(Catalog(registry, path, BASE)) as catalog:
         await catalog.heard()
-        assert served(catalog, "base") == "None"
         assert served(catalog, "acme/support") == "acme/support@1"
         assert served(catalog, "acme/support@2") == "acme/support@2"
         assert served(catalog, f"acme/support@{version(2).digest}") == "acme/support@2"
         assert served(catalog, "base:acme/support@production") == "acme/support@1"
-        assert served(catalog, "support", tenant="acme") == "acme/support@1"
+        assert served(catalog, "support", of("acme")) == "acme/support@1"
         assert served(catalog, "mine") == "default/mine@7"
         for missing in (
             "support",
@@ -123,8 +129,8 @@ async def test_names_mean_versions(registry: FakeRegistry, path: Path) -> None:
         ):
             assert served(catalog, missing) == "model_not_found", missing
         assert served(catalog, "acme/foreign") == "adapter_incompatible"
-        assert [str(one.ref) for one in catalog.list_models(None)] == ["acme/support@1", "default/mine@7"]
-        assert [str(one.ref) for one in catalog.list_models("default")] == ["default/mine@7"]
+        assert [str(one.ref) for one in catalog.list_models(ANONYMOUS)] == ["acme/support@1", "default/mine@7"]
+        assert [str(one.ref) for one in catalog.list_models(of("default"))] == ["default/mine@7"]
 
 
 async def test_an_alias_move_and_a_deletion_are_heard_of(registry: FakeRegistry, path: Path) -> None:
@@ -198,7 +204,7 @@ async def test_an_adapter_made_anew_counts_its_generations_anew(registry: FakeRe
     await registry.put(adapter("acme", "support", version(1), version(2), generation=5))
     async with following(Catalog(registry, path, BASE)) as catalog:
         await catalog.heard()
-        later = catalog.list_models(None)[0]
+        later = catalog.list_models(ANONYMOUS)[0]
         assert str(later.ref) == "acme/support@2"
         anew = adapter("acme", "support", version(1), generation=1)
         await registry.put(anew.model_copy(update={"created_at": anew.created_at.replace(year=2027)}))
@@ -246,7 +252,9 @@ async def test_a_full_disk_stops_nothing(
 
 async def test_foreign_deleted_and_unknown_read_the_same(registry: FakeRegistry, path: Path) -> None:
     catalog = Catalog(registry, path, BASE)
+    name = parse_model("acme/support@2", "base")
+    assert name is not None
     with pytest.raises(ModelNotFound) as caught:
-        catalog.resolve(parse_model("acme/support@2", "base"), "default")
+        catalog.find(name, ANONYMOUS)
     assert str(caught.value) == "The model `acme/support@2` does not exist or you do not have access to it."
     assert caught.value.param == "model"

@@ -20,14 +20,23 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from tokenizers import decoders as token_decoders
 from transformers import PreTrainedTokenizerFast
 
-from adapters_registry.records import AdapterRecord, AliasRecord, Changes, Snapshot, VersionRecord
+from adapters_registry.access import KeyText, Scope, new_key
+from adapters_registry.records import (
+    AdapterRecord,
+    AliasRecord,
+    Changes,
+    KeyGrant,
+    Quotas,
+    Snapshot,
+    VersionRecord,
+)
 from service.api.front import Backend, Front
 from service.api.routes import create_app
 from service.catalog import Catalog, CatalogSource
 from service.feedback.port import Feedback
 from service.metrics import GatewayMetrics
 from service.report import FleetReport
-from service.settings import Limits, MetricsOptions, Settings
+from service.settings import KeyOptions, Limits, MetricsOptions, Settings
 from service.values import Event, FinishReason, GenerateRequest, ServedBase, TokenLogprob
 
 BASE = "sha256:" + "b" * 64
@@ -163,6 +172,7 @@ def adapter(
     *versions: VersionRecord,
     production: int | None = None,
     generation: int = 1,
+    shared_with: Sequence[str] = (),
 ) -> AdapterRecord:
     """An adapter whose production alias points at the given version, by default the last; 0 is no alias."""
     versions = versions or (version(1),)
@@ -172,7 +182,42 @@ def adapter(
         for one in versions
         if one.number == target
     )
-    return AdapterRecord(tenant=tenant, name=name, created_at=CREATED, versions=versions, aliases=tuple(aliases))
+    return AdapterRecord(
+        tenant=tenant,
+        name=name,
+        created_at=CREATED,
+        versions=versions,
+        aliases=tuple(aliases),
+        shared_with=tuple(shared_with),
+    )
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key, from both sides."""
+
+    text: KeyText
+    grant: KeyGrant
+
+    @property
+    def header(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.text}"}
+
+
+def key(tenant: str | None = "acme", *scopes: Scope, quotas: Quotas = Quotas(), **more: Any) -> Key:
+    """A new one, by default for everything that a serving plane does."""
+    text = new_key()
+    grant = KeyGrant(
+        id=text.id,
+        tenant=tenant,
+        name="test",
+        scopes=scopes or (Scope.INFER, Scope.FEEDBACK_WRITE, Scope.FEEDBACK_EXPORT, Scope.SCRAPE),
+        quotas=quotas,
+        created_at=CREATED,
+        secret_hash=text.secret_hash,
+        **more,
+    )
+    return Key(text, grant)
 
 
 class QuietSource:
@@ -247,9 +292,12 @@ def world(
     feedback: Feedback | None = None,
     adapters: Sequence[AdapterRecord] = ADAPTERS,
     metrics: MetricsOptions | None = None,
+    keys: Sequence[Key] = (),
+    host: str = "127.0.0.1",
+    options: KeyOptions | None = None,
 ) -> World:
-    """A front that knows ``adapters`` and whose engine plays ``script``."""
-    snapshot = Snapshot(seq=1, adapters=tuple(adapters))
+    """A front that knows ``adapters`` and ``keys`` and whose engine plays ``script``."""
+    snapshot = Snapshot(seq=1, adapters=tuple(adapters), keys=tuple(key.grant for key in keys))
     file = path / "catalog.json"
     file.write_text(snapshot.model_dump_json())
     engine = ScriptedEngine(script)
@@ -265,7 +313,7 @@ def world(
         return made[0].fleet
 
     front = Front(
-        settings=Settings(limits=limits or Limits()),
+        settings=Settings(limits=limits or Limits(), host=host, keys=options or KeyOptions()),
         catalog=Catalog(source or QuietSource(), file, BASE),
         tokenizer=tokens,
         backend=Backend(

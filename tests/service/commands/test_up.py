@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from service.commands import obstacles
 from service.commands import up as command
 from service.settings import Settings
 
@@ -53,18 +54,18 @@ def test_a_taken_port_is_named() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(command.CannotStart, match=f"{port}.*--port"):
-            command._need_port("127.0.0.1", port, "--port")
+        with pytest.raises(obstacles.CannotStart, match=f"{port}.*--port"):
+            obstacles.need_port("127.0.0.1", port, "--port")
 
 
 def test_a_data_directory_has_one_owner(tmp_path: Path) -> None:
     with (
-        command._only_one(tmp_path / "data"),
-        pytest.raises(command.CannotStart, match="another"),
-        command._only_one(tmp_path / "data"),
+        obstacles.only_one(tmp_path / "data"),
+        pytest.raises(obstacles.CannotStart, match="another"),
+        obstacles.only_one(tmp_path / "data"),
     ):
         pass
-    with command._only_one(tmp_path / "data"):
+    with obstacles.only_one(tmp_path / "data"):
         pass
 
 

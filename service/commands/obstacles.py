@@ -1,0 +1,80 @@
+"""What on this machine, or at the registry, is in the way of ``quickchange up``: told before anything is loaded."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from adapters_registry.client import AsyncRegistryClient
+from adapters_registry.errors import InsufficientScope, InvalidKey, RegistryUnavailable
+from service.loopback import is_loopback
+from service.settings import Settings
+
+
+class CannotStart(Exception):
+    """Something on this machine is in the way; the message says what to do."""
+
+
+def listens_beyond(host: str) -> bool:
+    """Whether other machines can reach ``host``."""
+    try:
+        return not is_loopback(host)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"--host {host} is no address of this machine ({error})") from error
+
+
+def need_good_key(settings: Settings, *, beyond: bool) -> None:
+    """The registry, if it answers at all, takes our key; and it has keys of callers if we listen ``beyond`` loopback.
+
+    One that is down holds up nothing: the gateway goes by the keys of before, or lets nobody in.
+    """
+    try:
+        keys = asyncio.run(_keys(settings))
+    except RegistryUnavailable:
+        return
+    except (InvalidKey, InsufficientScope) as error:
+        raise CannotStart(
+            f"the registry at {settings.registry} refuses the key of QUICKCHANGE_REGISTRY_KEY: give one with "
+            f"the scope serve ({error.message})"
+        ) from error
+    if beyond and not keys:
+        raise CannotStart(
+            f"--host {settings.host} can be reached from other machines, and there are no API keys yet: start on "
+            "127.0.0.1, make an admin key (quickchange keys create --help), and start again"
+        )
+
+
+async def _keys(settings: Settings) -> int:
+    """How many API keys there are."""
+    async with AsyncRegistryClient(settings.registry, key=settings.registry_bearer) as registry:
+        return len((await registry.snapshot()).keys)
+
+
+def need_port(host: str, port: int, option: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another {option}"
+            ) from error
+
+
+@contextlib.contextmanager
+def only_one(data_dir: Path) -> Iterator[None]:
+    """Hold ``data_dir`` for this process; the lock goes with the process, however it ends."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CannotStart(
+                f"another `quickchange up` uses {data_dir}; stop it or choose another --data-dir"
+            ) from error
+        yield
