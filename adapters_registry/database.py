@@ -87,7 +87,7 @@ def migrate(engine: sa.Engine) -> None:
 
 def _migrate_alone(connection: sa.Connection) -> None:
     """Of several processes that start at once the first migrates, the others find it done."""
-    for setting in ("lock_timeout", "statement_timeout"):
+    for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
         connection.exec_driver_sql(f"SET LOCAL {setting} = '{_MIGRATION_S}s'")
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
 

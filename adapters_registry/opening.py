@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from adapters_registry.blobs import DirectoryBlobs, storage_error
+from adapters_registry.blobs import BlobStore, DirectoryBlobs, Staging, storage_error
 from adapters_registry.database import OwnerLock, open_sqlite
 from adapters_registry.metadata import Metadata
 from adapters_registry.others import following
@@ -19,16 +19,22 @@ from adapters_registry.settings import Limits
 
 @contextmanager
 def open_registry(
-    directory: Path, limits: Limits, committed: Callable[[], None], *, database_url: str | None = None
+    directory: Path,
+    limits: Limits,
+    committed: Callable[[], None],
+    *,
+    database_url: str | None = None,
+    blobs_url: str | None = None,
 ) -> Iterator[Registry]:
     """The registry of ``directory``, which this process owns meanwhile; ``StoreOwned`` if another does.
 
     <directory>/registry.lock   held while a process owns the directory
                 registry.db     rows (SQLite), unless ``database_url`` says where else
-                blobs/          bytes (see ``blobs``)
+                blobs/          bytes, unless ``blobs_url`` says where else
+                staging/        uploads under way
 
-    A PostgreSQL database may be shared by several processes, each with a directory of its own: ``committed`` is then
-    called for commits of the others too, within about a quarter of a second.
+    A PostgreSQL database may be shared by several processes, each with a directory of its own, if they share the
+    bytes too: ``committed`` is then called for commits of the others as well, within about a quarter of a second.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -36,16 +42,25 @@ def open_registry(
     except OSError as error:
         raise storage_error(error) from error
     try:
-        blobs = DirectoryBlobs(directory / "blobs")
+        blobs = _open_blobs(directory, blobs_url)
+        staging = Staging(directory / "staging", limits)
         metadata = Metadata(_open_database(directory, database_url))
         try:
             shared = nullcontext() if database_url is None else following(lambda: _seq(metadata), committed)
             with shared:
-                yield Registry(metadata, blobs, limits, committed)
+                yield Registry(metadata, blobs, staging, limits, committed)
         finally:
             metadata.close()
     finally:
         lock.release()
+
+
+def _open_blobs(directory: Path, url: str | None) -> BlobStore:
+    if url is None:
+        return DirectoryBlobs(directory / "blobs")
+    from adapters_registry.blobs.bucket import BucketBlobs  # obstore takes a while to import
+
+    return BucketBlobs(url)
 
 
 def _open_database(directory: Path, url: str | None) -> sa.Engine:
@@ -54,4 +69,4 @@ def _open_database(directory: Path, url: str | None) -> sa.Engine:
 
 def _seq(metadata: Metadata) -> int:
     with metadata.reading() as rows:
-        return rows.seq()
+        return rows.feed.seq()

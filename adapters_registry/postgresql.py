@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from adapters_registry.database import migrate, translated
 from adapters_registry.errors import StorageFailed
 
-STATEMENT_S = 30.0
-LOCK_S = 10.0
-"""What a writer waits for another process' writer before it answers 503."""
-IDLE_S = 30.0
-"""A process that stops within a transaction (frozen, cut off) loses it, and with it the writers' lock."""
-CONNECTIONS, FURTHER, CONNECTION_S = 5, 10, 10
-"""Kept open, opened besides under load, and how long a request waits for one."""
-_LIVENESS = {
+CONNECTIONS, FURTHER = 5, 10
+"""Kept open, and opened besides under load."""
+_LIVENESS: dict[str, int | str | None] = {
     "connect_timeout": 5,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -38,24 +34,37 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 """
 
 
-def open_postgresql(
-    url: str, *, statement_s: float = STATEMENT_S, lock_s: float = LOCK_S, idle_s: float = IDLE_S
-) -> sa.Engine:
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What is waited for at most; a request that waits longer is answered 429 or 503."""
+
+    statement_s: float = 30.0
+    lock_s: float = 10.0
+    """Another process' writer."""
+    idle_s: float = 30.0
+    """A process that stops within a transaction (frozen, cut off) loses it, and with it the writers' lock."""
+    connection_s: float = 10.0
+    """One of this process' connections."""
+
+
+def open_postgresql(url: str, waits: Waits = Waits()) -> sa.Engine:
     """An engine on the database at ``url`` (as libpq reads it, several hosts included), migrated.
 
     Raises ``StorageFailed`` if it cannot be reached, does not store UTF-8 or is of a later release.
     """
     session = _SESSION.format(
-        statement_ms=_milliseconds(statement_s), lock_ms=_milliseconds(lock_s), idle_ms=_milliseconds(idle_s)
+        statement_ms=round(waits.statement_s * 1000),
+        lock_ms=round(waits.lock_s * 1000),
+        idle_ms=round(waits.idle_s * 1000),
     )
     engine = sa.create_engine(
         "postgresql+psycopg://",
-        connect_args={"conninfo": _conninfo(url)},
+        connect_args=_parameters(url),
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
         pool_size=CONNECTIONS,
         max_overflow=FURTHER,
-        pool_timeout=CONNECTION_S,
+        pool_timeout=waits.connection_s,
     )
 
     @sa.event.listens_for(engine, "connect")
@@ -73,13 +82,12 @@ def open_postgresql(
     return engine
 
 
-def _conninfo(url: str) -> str:
+def _parameters(url: str) -> dict[str, int | str | None]:
     try:
-        given = conninfo_to_dict(url)
+        return _LIVENESS | conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         # Without the cause: libpq's message may quote the password.
         raise StorageFailed("database_url is no PostgreSQL URL: postgresql://user:password@host:5432/name.") from None
-    return make_conninfo(url, **{key: value for key, value in _LIVENESS.items() if key not in given})
 
 
 def _check_encoding(engine: sa.Engine) -> None:
@@ -87,7 +95,3 @@ def _check_encoding(engine: sa.Engine) -> None:
         encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
     if encoding != "UTF8":
         raise StorageFailed(f"The database stores text as {encoding}: create one with ENCODING 'UTF8'.")
-
-
-def _milliseconds(seconds: float) -> int:
-    return round(seconds * 1000)

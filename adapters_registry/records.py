@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from adapters_registry.access import Scope
+from adapters_registry.findings import Norms
 from adapters_registry.manifest import Digest, Manifest, Name
 
 EVERYBODY = "*"
@@ -73,6 +74,8 @@ class VersionDetail(_Record):
     manifest: Manifest
     lineage: dict[str, JsonValue] = {}
     """What it was made from, as told at the push."""
+    norms: Norms | None = None
+    """How much it changes the base; None of a version from before norms were kept."""
     evaluations: tuple[Evaluation, ...] = ()
 
 
@@ -147,20 +150,55 @@ class NewKey(_Record):
     key: str
 
 
-class TenantRecord(_Record):
+class TenantBounds(_Record):
+    """What a tenant may hold, and what of it stays; None sets no bound.
+
+    Retention retires a version that every rule which is set lets go. It never takes one that an alias points at or
+    would go back to, nor the parent of a version that stays for one of these reasons.
+    """
+
+    max_bytes: int | None = Field(None, ge=0, lt=1 << 63)
+    """Of its versions' files and fresh uploads, equal ones counted once; None is the registry's default."""
+    max_versions: int | None = Field(None, ge=0, lt=1 << 31)
+    """Of all its adapters together; None is the registry's default."""
+    keep_versions: int | None = Field(None, gt=0, lt=1 << 31)
+    """So many of an adapter's newest versions stay."""
+    keep_days: int | None = Field(None, gt=0, lt=36_500)
+    """A version younger than this stays."""
+
+
+class TenantRecord(TenantBounds):
     """A tenant's bounds and what it uses."""
 
     name: Name
     created_at: datetime
-    max_bytes: int | None = None
-    """Bytes of its versions' files, equal ones counted once; None is the registry's default."""
-    max_versions: int | None = None
-    keep_versions: int | None = None
-    """Retention: so many of an adapter's newest versions stay; None keeps all."""
-    keep_days: int | None = None
-    """Retention: a version younger than this stays; None sets no age."""
     used_bytes: int = 0
     used_versions: int = 0
+
+
+class LineageNode(_Record):
+    """A version in the graph of what was trained from what."""
+
+    tenant: Name
+    name: Name
+    number: int
+    digest: Digest
+    parent: Digest | None
+    """Of the version that it was trained from, as told at the push."""
+    data_digest: str | None = None
+    created_at: datetime
+    aliases: tuple[Name, ...] = ()
+    """That point at it."""
+    metrics: dict[str, float] = {}
+    deleted: bool = False
+
+
+class Lineage(_Record):
+    """A version, what it came from and what came from it, oldest first."""
+
+    nodes: tuple[LineageNode, ...]
+    complete: bool = True
+    """False: the graph is larger than what is shown."""
 
 
 class AuditEntry(_Record):
@@ -176,6 +214,35 @@ class AuditEntry(_Record):
     """What changed, where the subject does not say it; JSON."""
     prev: str
     digest: str
+
+
+class AuditPage(_Record):
+    """One page of the audit, oldest first."""
+
+    entries: tuple[AuditEntry, ...]
+    next: int | None
+    """Pass it as ``after``; None at the end."""
+
+
+class AuditReport(_Record):
+    """The audit is what was written, entry by entry."""
+
+    entries: int
+    head: str
+    """The last digest: who keeps it elsewhere can tell later that nothing was cut off."""
+
+
+class Collected(_Record):
+    """What a collection did, or would do."""
+
+    dry_run: bool
+    retired: tuple[str, ...]
+    """Versions that retention deleted, as tenant/name@number."""
+    blobs: int
+    """Deleted ones, and their bytes."""
+    bytes: int
+    kept_by_lease: int
+    """Blobs of no version that stay because they were uploaded lately."""
 
 
 class Snapshot(_Record):

@@ -1,10 +1,14 @@
 """The schema, for SQLite and PostgreSQL alike.
 
 tenants ─< adapters ─< versions ─< version_files >─ blobs
-               │           └────── bases
-               └─< aliases (a mutable pointer at a version; NULL once deleted, so that generations go on)
-audit: one row a change, append-only; its ``seq`` is the change feed
-feed:  one row, the last ``seq``; updating it first puts changes in commit order on any database
+   │           │           ├────── bases
+   │           │           └─< evaluations
+   │           ├─< aliases (a mutable pointer at a version; NULL once deleted, so that generations go on)
+   │           └─< shares (other tenants that may use it)
+   ├─< keys
+   └─< leases (bytes that the tenant uploaded, kept until then though no version has them)
+audit: one row a change, append-only, each chained to the one before by its digest; its ``seq`` is the change feed
+feed:  one row, the last ``seq`` and the audit's last digest; locking it first puts changes in commit order
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ feed = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("first_seq", sa.BigInteger, nullable=False),
     sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("head", sa.String(71), nullable=False),
 )
 
 tenants = sa.Table(
@@ -38,6 +43,33 @@ tenants = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.String(63), nullable=False, unique=True),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("max_bytes", sa.BigInteger),
+    sa.Column("max_versions", sa.Integer),
+    sa.Column("keep_versions", sa.Integer),
+    sa.Column("keep_days", sa.Integer),
+)
+
+keys = sa.Table(
+    "keys",
+    metadata,
+    sa.Column("id", sa.String(12), primary_key=True),
+    sa.Column("tenant_id", sa.ForeignKey("tenants.id")),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("scopes", sa.Text, nullable=False),
+    sa.Column("quotas", sa.Text, nullable=False),
+    sa.Column("secret_hash", sa.String(64), nullable=False),
+    sa.Column("created_at", Moment, nullable=False),
+    sa.Column("expires_at", Moment),
+    sa.Column("revoked_at", Moment),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("tenant_id", sa.ForeignKey("tenants.id"), primary_key=True),
+    sa.Column("blob", sa.ForeignKey("blobs.digest"), primary_key=True),
+    sa.Column("expires_at", Moment, nullable=False),
+    sa.Index("ix_leases_blob", "blob"),
 )
 
 bases = sa.Table(
@@ -55,6 +87,7 @@ blobs = sa.Table(
     sa.Column("digest", sa.String(71), primary_key=True),
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("created_at", Moment, nullable=False),
+    sa.Column("condemned_at", Moment),
 )
 
 adapters = sa.Table(
@@ -82,6 +115,8 @@ versions = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("manifest", sa.Text, nullable=False),
     sa.Column("lineage", sa.Text, nullable=False),
+    sa.Column("parent", sa.String(71), index=True),
+    sa.Column("norms", sa.Text),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("deleted_at", Moment),
     sa.UniqueConstraint("adapter_id", "number"),
@@ -102,6 +137,26 @@ aliases = sa.Table(
     sa.Column("alias", sa.String(63), primary_key=True),
     sa.Column("version_id", sa.ForeignKey("versions.id")),
     sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("requires", sa.String(63)),
+)
+
+shares = sa.Table(
+    "shares",
+    metadata,
+    sa.Column("adapter_id", sa.ForeignKey("adapters.id"), primary_key=True),
+    sa.Column("grantee", sa.String(63), primary_key=True),
+)
+
+evaluations = sa.Table(
+    "evaluations",
+    metadata,
+    sa.Column("version_id", sa.ForeignKey("versions.id"), primary_key=True),
+    sa.Column("name", sa.String(63), primary_key=True),
+    sa.Column("passed", sa.Boolean, nullable=False),
+    sa.Column("metrics", sa.Text, nullable=False),
+    sa.Column("at", Moment, nullable=False),
+    sa.Column("actor", sa.String(128), nullable=False),
 )
 
 audit = sa.Table(
@@ -115,6 +170,9 @@ audit = sa.Table(
     sa.Column("alias", sa.String(63)),
     sa.Column("version_id", sa.ForeignKey("versions.id")),
     sa.Column("subject", sa.String(512), nullable=False),
+    sa.Column("detail", sa.Text),
+    sa.Column("prev", sa.String(71), nullable=False),
+    sa.Column("digest", sa.String(71), nullable=False),
 )
 
 

@@ -1,0 +1,49 @@
+"""The graph of what was trained from what, walked one generation at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from adapters_registry.records import Lineage, LineageNode
+from adapters_registry.rows import Rows
+
+NODES = 1000
+"""Most that one answer shows."""
+_Key = tuple[str, str, int]
+
+
+def graph(rows: Rows, digest: str, tenant: str | None) -> Lineage:
+    """The versions of ``digest``, their ancestors and descendants, as far as ``tenant`` may know of them.
+
+    What it may not know of ends the walk there. None may know of all.
+    """
+    found: dict[_Key, LineageNode] = {}
+    start = rows.versions.nodes("digest", [digest], tenant)
+    complete = _add(found, start)
+    for by in ("digest", "parent"):
+        seen, generation = {digest}, start
+        while generation and complete:
+            wanted = _next(generation, by) - seen
+            seen |= wanted
+            generation = rows.versions.nodes(by, wanted, tenant)
+            complete = _add(found, generation)
+    nodes = sorted(found.values(), key=lambda node: (node.created_at, node.tenant, node.name, node.number))
+    return Lineage(nodes=tuple(nodes), complete=complete)
+
+
+def _next(generation: Iterable[LineageNode], by: Literal["digest", "parent"]) -> set[str]:
+    """What the next older generation is called (by digest), or what the next younger one calls its parent."""
+    if by == "parent":
+        return {node.digest for node in generation}
+    return {node.parent for node in generation if node.parent is not None}
+
+
+def _add(found: dict[_Key, LineageNode], nodes: Iterable[LineageNode]) -> bool:
+    """Whether there was room for all."""
+    for node in nodes:
+        key = node.tenant, node.name, node.number
+        if key not in found and len(found) == NODES:
+            return False
+        found[key] = node
+    return True

@@ -1,0 +1,190 @@
+"""Versions: published, evaluated, deleted, and what came from what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from pydantic import JsonValue
+
+from adapters_registry.access import ANONYMOUS, Principal, Scope
+from adapters_registry.errors import (
+    AliasInUse,
+    BlobMissing,
+    InvalidValue,
+    VersionDeleted,
+    VersionNotFound,
+)
+from adapters_registry.findings import Inspection
+from adapters_registry.history import MoveKind
+from adapters_registry.kinds import ArtifactFile, check_files
+from adapters_registry.lineage import graph
+from adapters_registry.manifest import File
+from adapters_registry.names import PRODUCTION
+from adapters_registry.pointing import Pointer, point
+from adapters_registry.quota import check_versions, versions_bound
+from adapters_registry.records import Evaluation, Lineage, Published, VersionDetail
+from adapters_registry.rows import Change, Rows, VersionRow
+from adapters_registry.verbs.base import Verbs, adapter_id, live_version
+from adapters_registry.verbs.bases import base_of
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a push says besides the files."""
+
+    base: str | None = None
+    """Digest or name; None is the base last announced."""
+    promote: bool = False
+    lineage: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+class VersionVerbs(Verbs):
+    """What may be served."""
+
+    def publish(
+        self, tenant: str, name: str, files: Sequence[File], origin: Origin, by: Principal = ANONYMOUS
+    ) -> Published:
+        """Check the uploaded ``files`` and make them a version; the same again gives the version there is."""
+        check_files(files, self._limits)
+        with self.metadata.reading() as rows:
+            base = base_of(rows, origin.base)
+            _check_held(rows, rows.tenant_id(tenant), files)
+        found = self._check(base, [self._stored(file) for file in files], self._limits)
+        with self._changing() as rows:
+            return self._commit(rows, tenant, name, found, origin, by)
+
+    def version(self, digest: str, tenant: str | None = None) -> VersionDetail:
+        """Of ``tenant``'s own, else shared with it; None looks at all. A deleted one is known to its owner only."""
+        with self.metadata.reading() as rows:
+            found = rows.versions.detail(digest, tenant)
+        if found is None:
+            raise VersionNotFound(f"No version {digest}.", param="digest")
+        detail, deleted = found
+        if deleted:
+            raise VersionDeleted(f"Version {digest} was deleted.", param="digest")
+        return detail
+
+    def delete_version(self, tenant: str, name: str, number: int, by: Principal = ANONYMOUS) -> None:
+        """Refused while an alias points at it; its number is never used again."""
+        with self._changing() as rows:
+            adapter = adapter_id(rows, tenant, name)
+            version = live_version(rows, tenant, name, adapter, number)
+            pointing = rows.aliases.at(version.id)
+            if pointing:
+                raise AliasInUse(
+                    f"Version {number} of {tenant}/{name} is what alias {', '.join(map(repr, pointing))} points at: "
+                    "move or delete the alias first.",
+                    param="version",
+                )
+            rows.versions.delete(version.id)
+            _record(rows, "version.delete", Pointer(tenant, name, adapter, ""), version, by)
+
+    def evaluate(
+        self,
+        tenant: str,
+        name: str,
+        version: int | str,
+        evaluation: str,
+        passed: bool,
+        metrics: Mapping[str, float],
+        by: Principal = ANONYMOUS,
+    ) -> Evaluation:
+        """Record what ``evaluation`` found of a version, in place of what it found before."""
+        for metric, value in metrics.items():
+            if not math.isfinite(value):
+                raise InvalidValue(f"metrics.{metric} is {value}: send a number.", param="metrics")
+        found = Evaluation(name=evaluation, passed=passed, metrics=dict(metrics), at=datetime.now(UTC), actor=by.id)
+        with self._changing() as rows:
+            adapter = adapter_id(rows, tenant, name)
+            row = live_version(rows, tenant, name, adapter, version)
+            rows.versions.put_evaluation(row.id, found)
+            detail: dict[str, JsonValue] = {"evaluation": evaluation, "passed": passed}
+            _record(rows, "version.evaluate", Pointer(tenant, name, adapter, ""), row, by, detail)
+        return found
+
+    def lineage(self, digest: str, tenant: str | None = None) -> Lineage:
+        """What the version came from and what came from it, as far as ``tenant`` may know."""
+        with self.metadata.reading() as rows:
+            found = graph(rows, digest, tenant)
+        if not found.nodes:
+            raise VersionNotFound(f"No version {digest}.", param="digest")
+        return found
+
+    def _commit(
+        self, rows: Rows, tenant: str, name: str, found: Inspection, origin: Origin, by: Principal
+    ) -> Published:
+        tenant_id = rows.tenants.make(tenant)
+        _check_held(rows, tenant_id, found.manifest.files)
+        at = Pointer(tenant, name, _adapter(rows, tenant_id, tenant, name), PRODUCTION)
+        live = rows.versions.live(at.adapter_id)
+        version = next((row for row in live.values() if row.record.digest == found.manifest.digest), None)
+        created = version is None
+        if version is None:
+            bound = versions_bound(rows.tenants.bounds(tenant_id), self._limits)
+            if bound is not None:
+                check_versions(tenant, bound, rows.tenants.used_versions(tenant_id))
+            version = rows.versions.add(at.adapter_id, found, origin.lineage)
+            rows.blobs.end_leases(tenant_id, [file.digest for file in found.manifest.files])
+            _record(rows, "version.publish", at, version, by)
+        if origin.promote or (not live and _goes_live(rows, at, by)):
+            point(rows, at, version.id, MoveKind.SET, by)
+        aliases = rows.adapters.record(at.adapter_id).aliases
+        return Published(tenant=tenant, name=name, record=version.record, aliases=aliases, created=created)
+
+    def _stored(self, file: File) -> ArtifactFile:
+        size = self.blobs.size(file.digest)
+        if size is None:
+            raise _missing(file)
+        if size != file.size:
+            raise InvalidValue(f"{file.path} has {size} bytes, not {file.size}.", param="size")
+        self.blobs.settle(file.digest)
+        return ArtifactFile(file, lambda: self.blobs.open(file.digest))
+
+
+def _check_held(rows: Rows, tenant_id: int | None, files: Sequence[File]) -> None:
+    """Only what the tenant itself uploaded can be published: to know the digest of another's file proves nothing.
+
+    Asked twice. Before the bytes are read: whatever is held then is not deleted meanwhile. In the transaction that
+    makes the version: from then on that holds it.
+    """
+    for file in files:
+        if tenant_id is None or not rows.blobs.held(tenant_id, file.digest):
+            raise _missing(file)
+
+
+def _missing(file: File) -> BlobMissing:
+    return BlobMissing(
+        f"{file.path} ({file.digest}) was not uploaded: PUT /v1/uploads/{file.digest} first.", param=file.path
+    )
+
+
+def _adapter(rows: Rows, tenant_id: int, tenant: str, name: str) -> int:
+    """Its row, made or revived if need be."""
+    row = rows.adapters.get(tenant, name)
+    if row is None:
+        return rows.adapters.add(tenant_id, name)
+    if row.deleted:
+        rows.adapters.revive(row.id)
+    return row.id
+
+
+def _goes_live(rows: Rows, at: Pointer, by: Principal) -> bool:
+    """The first version does by itself, unless its alias was protected and is no longer there."""
+    present = rows.aliases.get(at.adapter_id, at.alias)
+    return present is None or not present.protected or (by.may(Scope.ALIAS_WRITE) and present.requires is None)
+
+
+def _record(
+    rows: Rows,
+    action: str,
+    at: Pointer,
+    version: VersionRow,
+    by: Principal,
+    detail: Mapping[str, JsonValue] | None = None,
+) -> None:
+    said = {"digest": version.record.digest} | dict(detail or {})
+    subject = f"{at}@{version.record.number}"
+    rows.record(Change(action, subject, at.adapter_id, version_id=version.id, detail=said), actor=by.id)
