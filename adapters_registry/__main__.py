@@ -1,24 +1,41 @@
-"""The registry from a shell: ``python -m adapters_registry --data-dir D --host 127.0.0.1 --port P``."""
+"""The registry from a shell.
+
+    python -m adapters_registry --data-dir D --port P               serve, to this machine only without a key
+    python -m adapters_registry create-admin-key --data-dir D       print a new admin key, once
+    python -m adapters_registry --data-dir D --host 0.0.0.0         serve to others; everybody needs a key now
+
+The second also helps whoever lost all admin keys; with SQLite the registry must not run meanwhile. On the machine
+itself the first key can be made as well by ``POST /v1/keys`` to a registry that has none.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import signal
+import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
+from adapters_registry.access import Scope, parse_key
 from adapters_registry.api.app import create_app
-from adapters_registry.errors import RegistryError
+from adapters_registry.collector import COLLECTOR, collecting
+from adapters_registry.errors import KeyNeeded, RegistryError
 from adapters_registry.feed import Feed
+from adapters_registry.keys import Keys
 from adapters_registry.opening import open_registry
+from adapters_registry.registry import Registry
 from adapters_registry.settings import RegistrySettings
 
+CREATE_KEY = "create-admin-key"
 DRAIN_S = 1
 """What requests under way get when the process is to stop; long-polls end at once."""
 
@@ -35,29 +52,74 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class _KeyOptions(RegistrySettings):
+    """Of ``create-admin-key``: where the registry is, and what people call the key."""
+
+    key_name: str = Field("operator", pattern=r"^[ -~]{1,128}$")
+
+
+S = TypeVar("S", bound=RegistrySettings)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code."""
+    """Serve until SIGTERM or SIGINT, or make a key; the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        settings = _settings(sys.argv[1:] if arguments is None else arguments)
+        if given[:1] == [CREATE_KEY]:
+            return _create_key(_settings(_KeyOptions, given[1:]))
+        return _run(_settings(RegistrySettings, given))
     except ValidationError as error:
         first = error.errors()[0]
         print(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
         return 2
-    _log_json(settings.log_level)
-    feed = Feed()
-    database_url = settings.database_url and settings.database_url.get_secret_value()
-    try:
-        with open_registry(settings.data_dir, settings.limits, feed.committed, database_url=database_url) as registry:
-            app = create_app(registry, feed, settings.limits)
-            return _serve(_Server(_config(app, settings), feed))
     except RegistryError as error:
         print(error.message, file=sys.stderr)
         return 1
 
 
-def _settings(arguments: list[str]) -> RegistrySettings:
+def _run(settings: RegistrySettings) -> int:
+    _log_json(settings.log_level)
+    feed = Feed()
+    here = _is_loopback(settings.host)
+    with _opened(settings, feed) as registry:
+        if not here and not Keys(registry.metadata).exist():
+            raise KeyNeeded(
+                f"On {settings.host} other machines could do anything with this registry, as it has no key yet. "
+                f"Make one first: python -m adapters_registry {CREATE_KEY}, with the same options."
+            )
+        service_key = None if settings.service_key is None else parse_key(settings.service_key.get_secret_value())
+        app = create_app(registry, feed, settings.limits, anonymous=here, service_key=service_key)
+        with collecting(lambda: registry.collect(dry_run=False, by=COLLECTOR), settings.collect_every_s):
+            return _serve(_Server(_config(app, settings), feed))
+
+
+def _create_key(settings: _KeyOptions) -> int:
+    with _opened(settings, Feed()) as registry:
+        print(Keys(registry.metadata).create(None, settings.key_name, [Scope.ADMIN]).key)
+    return 0
+
+
+@contextmanager
+def _opened(settings: RegistrySettings, feed: Feed) -> Iterator[Registry]:
+    url = None if settings.database_url is None else settings.database_url.get_secret_value()
+    with open_registry(
+        settings.data_dir, settings.limits, feed.committed, database_url=url, blobs_url=settings.blobs_url
+    ) as registry:
+        yield registry
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it. What is no address is none of ours: listening will say so."""
+    try:
+        found = socket.getaddrinfo(host, None)
+        return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
+    except (OSError, ValueError):
+        return False
+
+
+def _settings(kind: type[S], arguments: list[str]) -> S:
     options: dict[str, Any] = {"_cli_parse_args": arguments, "_cli_kebab_case": True}
-    return RegistrySettings(_cli_prog_name="python -m adapters_registry", **options)
+    return kind(_cli_prog_name="python -m adapters_registry", **options)
 
 
 def _config(app: Any, settings: RegistrySettings) -> uvicorn.Config:

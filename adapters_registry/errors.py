@@ -28,6 +28,66 @@ class StoreOwned(RegistryError):
     code = "store_owned"
 
 
+class KeyNeeded(RegistryError):
+    """Without a key the registry is for this machine only; raised at start, not over HTTP."""
+
+    code = "key_needed"
+
+
+class AuditBroken(RegistryError):
+    """The audit is not what was written."""
+
+    code = "audit_broken"
+
+
+class InvalidKey(RegistryError):
+    """No key, or none that is valid."""
+
+    code = "invalid_key"
+
+
+class InsufficientScope(RegistryError):
+    """The key may not do this."""
+
+    code = "insufficient_scope"
+
+
+class KeyNotFound(RegistryError):
+    """No such key."""
+
+    code = "key_not_found"
+
+
+class LastAdminKey(RegistryError):
+    """Without this key nobody could make another one."""
+
+    code = "last_admin_key"
+
+
+class TenantNotFound(RegistryError):
+    """No such tenant."""
+
+    code = "tenant_not_found"
+
+
+class QuotaExceeded(RegistryError):
+    """The tenant would hold more than it may."""
+
+    code = "quota_exceeded"
+
+
+class AliasProtected(RegistryError):
+    """The alias moves only with the scope ``alias:write``."""
+
+    code = "alias_protected"
+
+
+class EvaluationRequired(RegistryError):
+    """The version has not passed what the alias requires."""
+
+    code = "evaluation_required"
+
+
 class InvalidValue(RegistryError):
     """A field has the wrong type or is out of bounds."""
 
@@ -128,6 +188,20 @@ class UploadTimeout(RegistryError):
     """The sender paused too long."""
 
     code = "upload_timeout"
+
+
+class OffsetMismatch(RegistryError):
+    """The upload goes on elsewhere than the sender thinks."""
+
+    code = "offset_mismatch"
+    offset = 0
+    """Bytes that the registry has."""
+
+
+class UnsupportedMediaType(RegistryError):
+    """The body is not what its Content-Type must say."""
+
+    code = "unsupported_media_type"
 
 
 class DigestMismatch(RegistryError):
@@ -250,13 +324,14 @@ class CheckUnavailable(RegistryError):
     code = "check_unavailable"
 
 
-def _tree(cls: type[RegistryError]) -> list[type[RegistryError]]:
-    return [cls] + [leaf for child in cls.__subclasses__() for leaf in _tree(child)]
+def tree(cls: type[RegistryError]) -> list[type[RegistryError]]:
+    """``cls`` and every class below it."""
+    return [cls] + [leaf for child in cls.__subclasses__() for leaf in tree(child)]
 
 
 def all_errors() -> list[type[RegistryError]]:
     """Every class of the tree, root first."""
-    return _tree(RegistryError)
+    return tree(RegistryError)
 
 
 def from_code(

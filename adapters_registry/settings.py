@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters_registry.access import parse_key
 
 MIB = 1 << 20
 
@@ -43,8 +45,25 @@ class Limits(BaseModel):
     """Long-polls in flight before a further one is told to come back."""
     idle_s: float = Field(60.0, gt=0)
     """Longest pause within an upload."""
+    partial_s: float = Field(86_400.0, gt=0)
+    """How long an upload that broke off waits to be continued."""
+    staging_bytes: int = Field(16_384 * MIB, gt=0)
+    """Uploads under way or broken off, all together."""
+    lease_s: float = Field(86_400.0, gt=0)
+    """How long uploaded bytes that no version has yet are kept for the tenant that uploaded them."""
+    grace_s: float = Field(3600.0, ge=0)
+    """How long bytes that nobody holds any more stay before a collection deletes them."""
+    tenant_bytes: int | None = Field(None, ge=0)
+    """What a tenant may hold, unless it has a bound of its own; None is without bound."""
+    tenant_versions: int | None = Field(None, ge=0)
     page: int = Field(500, gt=0)
     """Most adapters of one page of a list."""
+
+    @model_validator(mode="after")
+    def _one_file_fits(self) -> Self:
+        if self.staging_bytes < self.upload_bytes:
+            raise ValueError("staging_bytes must not be less than upload_bytes: no largest file could come in")
+        return self
 
 
 class RegistrySettings(BaseSettings):
@@ -60,10 +79,26 @@ class RegistrySettings(BaseSettings):
     """``postgresql://user:password@host:5432/name``, which several processes may share; None is SQLite in
     ``data_dir``. Give it by QUICKCHANGE_REGISTRY_DATABASE_URL: arguments are seen by every user of the machine.
     """
+    blobs_url: str | None = Field(None, pattern=r"^s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._/-]*)?$")
+    """``s3://bucket/prefix``: blobs lie there, reached as the AWS_* variables say (keys, region, AWS_ENDPOINT_URL);
+    None is ``data_dir``."""
+    service_key: SecretStr | None = None
+    """The text of a key for a serving plane beside it, which needs no other; give it by
+    QUICKCHANGE_REGISTRY_SERVICE_KEY. It follows all tenants' adapters and announces bases, no more."""
+    collect_every_s: float | None = Field(3600.0, gt=0)
+    """How often bytes that nothing names any more are deleted; None leaves it to ``POST /v1/gc``."""
     host: str = "127.0.0.1"
+    """Other machines are listened to only once there is an admin key."""
     port: int = Field(8100, gt=0, lt=65536)
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("service_key")
+    @classmethod
+    def _is_key(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and parse_key(key.get_secret_value()) is None:
+            raise ValueError("must be the text of a key: qc_<12 characters>_<43 characters>")
+        return key
 
     @field_validator("database_url")
     @classmethod

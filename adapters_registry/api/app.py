@@ -7,25 +7,38 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from adapters_registry.api.routes import Plane, router
+from adapters_registry.access import KeyText
+from adapters_registry.api.auth import check_doors
+from adapters_registry.api.plane import Plane
+from adapters_registry.api.routes import FAMILIES
 from adapters_registry.api.status import install
 from adapters_registry.feed import Feed
+from adapters_registry.keys import Keys
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 
 
-def create_app(registry: Registry, feed: Feed, limits: Limits) -> FastAPI:
-    """``registry`` must report its commits to ``feed``."""
+def create_app(
+    registry: Registry, feed: Feed, limits: Limits, *, anonymous: bool = True, service_key: KeyText | None = None
+) -> FastAPI:
+    """``registry`` must report its commits to ``feed``; ``anonymous`` as for ``Keys``.
+
+    Whatever route is added until it starts must say what it needs: a ``TypeError`` otherwise.
+    """
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        check_doors(app.routes)
         feed.bind()
         yield
         feed.close()
 
-    app = FastAPI(title="Quickchange adapter registry", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Quickchange adapter registry", lifespan=lifespan, openapi_url=None)
     app.router.redirect_slashes = False
-    app.state.plane = Plane(registry, feed, limits)
-    app.include_router(router)
+    keys = Keys(registry.metadata, feed.committed, anonymous=anonymous, service_key=service_key)
+    app.state.plane = Plane(registry, keys, registry.staging, feed, limits)
+    for family in FAMILIES:
+        app.router.routes.extend(family.router.routes)
+    check_doors(app.routes)
     install(app)
     return app

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Generic, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 from starlette.requests import ClientDisconnect
 
+from adapters_registry.access import Scope
+from adapters_registry.api.plane import plane_of
 from adapters_registry.api.status import invalid
 from adapters_registry.errors import BodyTooLarge, InvalidValue, TruncatedUpload
-from adapters_registry.manifest import Digest, File
+from adapters_registry.keys import MOST_OVERLAP_S
+from adapters_registry.manifest import Digest, File, Name
+from adapters_registry.records import Quotas
 
+MetricName = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,128}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 VersionNumber = Annotated[int, Field(gt=0, lt=1 << 31)]
 M = TypeVar("M", bound=BaseModel)
 _ETAG = re.compile(r'"?(\d{1,18})"?')
@@ -39,23 +46,75 @@ class AliasBody(_Body):
     version: VersionNumber | Digest = Field(union_mode="left_to_right")
 
 
-async def read_body(request: Request, model: type[M], limit: int) -> M:
-    """The JSON body as ``model``; at most ``limit`` bytes are read."""
-    announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
-        raise BodyTooLarge(f"The body has {announced} bytes, over {limit}.")
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise BodyTooLarge(f"The body has over {limit} bytes.")
-    except ClientDisconnect:
-        raise TruncatedUpload("The body ended early.") from None
-    try:
-        return model.model_validate_json(bytes(body), strict=True)
-    except ValidationError as error:
-        raise invalid(dict(error.errors(include_url=False)[0])) from None
+class ProtectionBody(_Body):
+    """Who may move an alias."""
+
+    protected: bool
+    requires: Name | None = None
+    """An evaluation that a version must have passed before the alias moves to it."""
+
+
+class EvaluationBody(_Body):
+    """What an evaluation found."""
+
+    passed: bool
+    metrics: dict[MetricName, Finite] = Field(default_factory=dict, max_length=64)
+
+
+class KeyBody(_Body):
+    """What a new key is to be."""
+
+    name: str = Field(pattern=r"^[ -~]{1,128}$")
+    """What people call it."""
+    scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
+    tenant: Name | None = None
+    """Null is the caller's; of an operator, every tenant."""
+    quotas: Quotas = Quotas()
+    expires_at: AwareDatetime | None = None
+
+
+class RotationBody(_Body):
+    """How a key gives way to its successor."""
+
+    overlap_s: float = Field(86_400.0, ge=0, le=MOST_OVERLAP_S)
+    """So long both are valid."""
+
+
+class CollectBody(_Body):
+    """What a collection may do."""
+
+    dry_run: bool
+    """Only say what would go."""
+    grace_s: float | None = Field(None, ge=0, le=1e9)
+    """Younger bytes stay; null is the registry's setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonBody(Generic[M]):
+    """The JSON body of a route as ``model``, read with a bound."""
+
+    model: type[M]
+    limit: str = "commit_bytes"
+    """Which of the limits."""
+
+    async def read(self, request: Request) -> M:
+        """At most as many bytes as the limit says are read."""
+        limit = getattr(plane_of(request).limits, self.limit)
+        announced = request.headers.get("content-length", "0")
+        if announced.isdigit() and int(announced) > limit:
+            raise BodyTooLarge(f"The body has {announced} bytes, over {limit}.")
+        body = bytearray()
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > limit:
+                    raise BodyTooLarge(f"The body has over {limit} bytes.")
+        except ClientDisconnect:
+            raise TruncatedUpload("The body ended early.") from None
+        try:
+            return self.model.model_validate_json(bytes(body), strict=True)
+        except ValidationError as error:
+            raise invalid(dict(error.errors(include_url=False)[0])) from None
 
 
 def check_lineage(lineage: dict[str, JsonValue], limit: int) -> None:
@@ -72,11 +131,3 @@ def generation(header: str | None) -> int | None:
     if found is None:
         raise InvalidValue('If-Match: send the alias\' generation, e.g. "3".', param="If-Match")
     return int(found[1])
-
-
-def digest(text: str) -> str:
-    """A digest in a path, with or without ``sha256:``."""
-    hexadecimal = text.removeprefix("sha256:")
-    if re.fullmatch(r"[0-9a-f]{64}", hexadecimal) is None:
-        raise InvalidValue("A digest is sha256: and 64 lower-case hex digits.", param="digest")
-    return f"sha256:{hexadecimal}"

@@ -12,7 +12,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from adapters_registry import errors
-from adapters_registry.errors import InvalidValue, MethodNotAllowed, RegistryError, RouteNotFound, UnknownParameter
+from adapters_registry.errors import (
+    InvalidKey,
+    InvalidValue,
+    MethodNotAllowed,
+    OffsetMismatch,
+    RegistryError,
+    RouteNotFound,
+    UnknownParameter,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -20,6 +28,16 @@ STATUS: dict[type[RegistryError], int] = {
     errors.RegistryError: 500,
     errors.RegistryUnavailable: 503,
     errors.StoreOwned: 503,
+    errors.KeyNeeded: 503,
+    errors.AuditBroken: 500,
+    errors.InvalidKey: 401,
+    errors.InsufficientScope: 403,
+    errors.KeyNotFound: 404,
+    errors.LastAdminKey: 409,
+    errors.TenantNotFound: 404,
+    errors.QuotaExceeded: 403,
+    errors.AliasProtected: 403,
+    errors.EvaluationRequired: 409,
     errors.InvalidValue: 400,
     errors.UnknownParameter: 400,
     errors.RouteNotFound: 404,
@@ -37,6 +55,8 @@ STATUS: dict[type[RegistryError], int] = {
     errors.BodyTooLarge: 413,
     errors.TruncatedUpload: 400,
     errors.UploadTimeout: 408,
+    errors.OffsetMismatch: 409,
+    errors.UnsupportedMediaType: 415,
     errors.DigestMismatch: 422,
     errors.BlobMissing: 422,
     errors.Overloaded: 429,
@@ -65,7 +85,7 @@ _PASSING = {408, 429, 503, 507}
 def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONResponse:
     """The answer for ``error``."""
     status = STATUS[type(error)]
-    sent = dict(headers or {})
+    sent = dict(headers or {}) | _told(error)
     if status in _PASSING:
         sent["retry-after"] = str(math.ceil(error.retry_after_s or 1))
     else:
@@ -73,6 +93,13 @@ def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONR
     kind = "server_error" if status >= 500 else "invalid_request_error"
     body = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
     return JSONResponse({"error": body}, status, sent)
+
+
+def _told(error: RegistryError) -> dict[str, str]:
+    """What the answer's headers say besides."""
+    if isinstance(error, OffsetMismatch):
+        return {"upload-offset": str(error.offset)}
+    return {"www-authenticate": "Bearer"} if isinstance(error, InvalidKey) else {}
 
 
 def invalid(found: dict[str, Any]) -> RegistryError:

@@ -3,57 +3,128 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from adapters_registry.blobs import BlobStore, Incoming
-from adapters_registry.errors import BodyTooLarge, InvalidValue, Overloaded, TruncatedUpload, UploadTimeout
+from adapters_registry.api.parts import Part, too_large
+from adapters_registry.blobs.intake import Finished, keep
+from adapters_registry.blobs.staging import Staging
+from adapters_registry.blobs.store import BlobStore
+from adapters_registry.blobs.upload import PIECE_BYTES, Upload
+from adapters_registry.errors import InvalidValue, Overloaded, RegistryError, TruncatedUpload, UploadTimeout
 from adapters_registry.settings import Limits
 
-PIECE_BYTES = 1 << 20
+_BROKEN_OFF = (TruncatedUpload, UploadTimeout, asyncio.CancelledError)
+"""What came is right as far as it goes, and stays for whoever continues."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far an upload is."""
+
+    size: int
+    """Bytes that are there."""
+    complete: bool
+    """The store has the whole."""
+    new: bool = False
+    """The tenant did not hold it before; whether anybody else did is not for it to hear."""
+    length: int | None = None
+    """Bytes in all, if the sender told."""
 
 
 class Uploads:
-    """The uploads in flight."""
+    """The uploads in flight. What it is given to call runs on worker threads."""
 
-    def __init__(self, blobs: BlobStore, limits: Limits) -> None:
+    def __init__(
+        self,
+        blobs: BlobStore,
+        staging: Staging,
+        limits: Limits,
+        finished: Finished = lambda tenant, digest, size: None,
+        holds: Callable[[str, str], bool] = lambda tenant, digest: True,
+        check_room: Finished = lambda tenant, digest, size: None,
+    ) -> None:
         self._blobs = blobs
+        self._staging = staging
         self._limits = limits
+        self._finished = finished
+        self._holds = holds
+        """Whether a tenant may hear that a digest is stored: to know a digest proves nothing."""
+        self._check_room = check_room
+        """Refuses so many bytes more before they come."""
         self._running = 0
 
-    async def receive(self, request: Request, digest: str) -> tuple[bool, int]:
-        """Store the body under ``digest``: whether it is new, and its size. A failure leaves nothing."""
-        announced = _announced(request, self._limits.upload_bytes)
+    def state(self, tenant: str, digest: str) -> State | None:
+        """Blocking; None if nothing came yet."""
+        size = self._blobs.size(digest) if self._holds(tenant, digest) else None
+        if size is not None:
+            return State(size, complete=True, length=size)
+        partial = self._staging.partial(tenant, digest)
+        return None if partial is None else State(partial.size, complete=False, length=partial.target.length)
+
+    async def receive(self, request: Request, tenant: str, digest: str, part: Part) -> State:
+        """Store the body under ``digest``, or park it if more is to come.
+
+        A broken connection parks what came; any other failure leaves nothing staged.
+        """
+        with self._slot():
+            upload = await asyncio.to_thread(self._open, tenant, digest, part)
+            try:
+                await self._copy(request, upload)
+                _check_end(upload.size, part)
+            except BaseException as error:
+                await _end(upload.park if isinstance(error, _BROKEN_OFF) else upload.discard)
+                raise
+            if not part.complete:
+                await asyncio.to_thread(upload.park)
+                return State(upload.size, complete=False, length=upload.target.length)
+            held = await asyncio.to_thread(self._keep, tenant, digest, upload)
+            return State(upload.size, complete=True, new=not held, length=upload.size)
+
+    def _keep(self, tenant: str, digest: str, upload: Upload) -> bool:
+        """Whether the tenant held it before."""
+        held = self._holds(tenant, digest)
+        keep(upload, self._staging, self._blobs, self._finished)
+        return held
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
         if self._running >= self._limits.uploads:
             raise Overloaded(f"{self._running} uploads are under way: come back later.", retry_after_s=1)
         self._running += 1
         try:
-            incoming = await asyncio.to_thread(self._blobs.begin)
-            try:
-                await self._copy(request, incoming)
-                if announced is not None and incoming.size != announced:
-                    raise TruncatedUpload(
-                        f"The body ended after {incoming.size} of {announced} bytes: send the file again."
-                    )
-                return await asyncio.to_thread(incoming.commit, digest), incoming.size
-            finally:
-                incoming.abort()  # harmless after a commit; quick, and must also happen when we are cancelled
+            yield
         finally:
             self._running -= 1
 
-    async def _copy(self, request: Request, incoming: Incoming) -> None:
+    def _open(self, tenant: str, digest: str, part: Part) -> Upload:
+        self._check_room(tenant, digest, max(part.length or 0, part.offset + (part.announced or 0)))
+        if part.begins:
+            return self._staging.begin(tenant, digest, part.length)
+        return self._staging.resume(tenant, digest, part.offset, part.length)
+
+    async def _copy(self, request: Request, upload: Upload) -> None:
+        """What came before a break is written too."""
         piece = bytearray()
-        async for chunk in _patiently(request, self._limits.idle_s):
-            piece += chunk
-            if incoming.size + len(piece) > self._limits.upload_bytes:
-                raise _too_large(self._limits.upload_bytes)
-            if len(piece) >= PIECE_BYTES:
-                await asyncio.to_thread(incoming.write, bytes(piece))
-                piece.clear()
+        try:
+            async for chunk in _patiently(request, self._limits.idle_s):
+                piece += chunk
+                if upload.size + len(piece) > self._limits.upload_bytes:
+                    raise too_large(self._limits.upload_bytes)
+                if len(piece) >= PIECE_BYTES:
+                    await asyncio.to_thread(upload.write, bytes(piece))
+                    piece.clear()
+        except (TruncatedUpload, UploadTimeout):
+            await asyncio.to_thread(upload.write, bytes(piece))
+            raise
         if piece:
-            await asyncio.to_thread(incoming.write, bytes(piece))
+            await asyncio.to_thread(upload.write, bytes(piece))
 
 
 async def send(blobs: BlobStore, digest: str) -> AsyncIterator[bytes]:
@@ -62,6 +133,27 @@ async def send(blobs: BlobStore, digest: str) -> AsyncIterator[bytes]:
     with file:
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
             yield piece
+
+
+def _check_end(size: int, part: Part) -> None:
+    """``size`` bytes of the upload are there now."""
+    received = size - part.offset
+    if part.announced is not None and received != part.announced:
+        raise TruncatedUpload(
+            f"The body ended after {received} of {part.announced} bytes: go on at Upload-Offset {size}."
+        )
+    if part.length is not None and size > part.length:
+        raise InvalidValue(f"The upload has {size} bytes, over {part.length}.", param="Upload-Length")
+    if part.length is not None and part.complete and size < part.length:
+        raise TruncatedUpload(f"{size} of {part.length} bytes came: go on at Upload-Offset {size}.")
+
+
+async def _end(how: Callable[[], None]) -> None:
+    """Also when the request is cancelled; a failure here must not hide the one that led here."""
+    try:
+        await asyncio.shield(asyncio.to_thread(how))
+    except RegistryError as error:
+        _log.error("an upload that broke off could not be parked", extra={"code": error.code}, exc_info=error)
 
 
 async def _patiently(request: Request, idle_s: float) -> AsyncIterator[bytes]:
@@ -73,22 +165,7 @@ async def _patiently(request: Request, idle_s: float) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise UploadTimeout(f"Nothing came for {idle_s:g} s: send the file again.") from None
+            raise UploadTimeout(f"Nothing came for {idle_s:g} s: HEAD tells where to go on.") from None
         except ClientDisconnect:
-            raise TruncatedUpload("The connection closed before the body's end: send the file again.") from None
+            raise TruncatedUpload("The connection closed before the body's end: HEAD tells where to go on.") from None
         yield chunk
-
-
-def _announced(request: Request, limit: int) -> int | None:
-    text = request.headers.get("content-length")
-    if text is None:
-        return None
-    if not text.isdigit():
-        raise InvalidValue("Content-Length is not a number.", param="Content-Length")
-    if int(text) > limit:
-        raise _too_large(limit)
-    return int(text)
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"A file has at most {limit} bytes (limits.upload_bytes).")

@@ -34,7 +34,7 @@ class KeyRows:
         query = _select() if tenant is None else _select().where(tenants.c.name == tenant)
         return tuple(map(_grant, self._db.execute(query)))
 
-    def grants(self) -> tuple[KeyGrant, ...]:
+    def unrevoked(self) -> tuple[KeyGrant, ...]:
         """All that are not revoked. Expired ones are among them: a serving plane without any key asks for none."""
         return tuple(map(_grant, self._db.execute(_select().where(keys.c.revoked_at.is_(None)))))
 

@@ -1,0 +1,117 @@
+"""The OpenAPI description: every parameter, body, answer and error of every route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
+from pydantic.json_schema import models_json_schema
+
+from adapters_registry import errors
+from adapters_registry.api.auth import Door, owners
+from adapters_registry.api.bodies import JsonBody
+from adapters_registry.api.parts import PARTIAL_TYPE
+from adapters_registry.api.status import STATUS
+from adapters_registry.errors import RegistryError
+
+Responses = dict[int | str, dict[str, Any]]
+"""By status, as FastAPI takes them."""
+_EVERY: tuple[type[RegistryError], ...] = (
+    errors.InvalidValue,
+    errors.UnknownParameter,
+    errors.InvalidKey,
+    errors.InsufficientScope,
+    errors.RouteNotFound,
+    errors.MethodNotAllowed,
+    errors.Overloaded,
+    errors.RegistryError,
+    errors.StorageFailed,
+    errors.StorageFull,
+)
+_BODY_REF = "#/components/schemas/{model}Input"
+
+
+class Problem(BaseModel):
+    """What went wrong."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class ErrorBody(BaseModel):
+    """Every failure's body."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    error: Problem
+
+
+def answers(*classes: type[RegistryError], good: Responses | None = None) -> Responses:
+    """The failures of a route, beside those that every route may have, and what else its good answers have."""
+    found: Responses = {}
+    for cls in (*_EVERY, *classes):
+        said = found.setdefault(STATUS[cls], {"model": ErrorBody, "description": ""})
+        line = f"`{cls.code}`: {(cls.__doc__ or '').strip()}"
+        said["description"] = "\n".join(filter(None, (said["description"], line)))
+    return found | (good or {})
+
+
+def headers(*names: str) -> dict[str, Any]:
+    return {name: {"schema": {"type": "string"}} for name in names}
+
+
+def bytes_body(media_type: str = "application/octet-stream") -> dict[str, Any]:
+    """A part of an upload, and the headers that say which."""
+    begins = media_type != PARTIAL_TYPE
+    told = [
+        _header("Upload-Offset", r"^[0-9]{1,15}$", required=not begins),
+        _header("Upload-Complete", r"^\?[01]$", required=not begins),
+        _header("Upload-Length", r"^[0-9]{1,15}$", required=False),
+    ]
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": told}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The description of ``app``'s routes."""
+    found = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    models: set[type[BaseModel]] = set()
+    for route in app.routes:
+        assert isinstance(route, APIRoute)
+        for method in route.methods or ():
+            if route.include_in_schema:
+                models |= _finish(found["paths"][route.path_format][method.lower()], route)
+    _, bodies = models_json_schema([(model, "validation") for model in models], ref_template=_BODY_REF)
+    components = found["components"]
+    components["schemas"] |= {f"{name}Input": schema for name, schema in bodies.get("$defs", {}).items()}
+    for never in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(never, None)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    return found
+
+
+def _finish(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]]:
+    """Adds what handlers see to themselves, the key and the body; gives the body's model."""
+    if "HTTPValidationError" in str(operation["responses"].get("422")):
+        del operation["responses"]["422"]  # FastAPI's own never comes: what is malformed is a 400 of ours
+    models = set()
+    for owner in owners(route):
+        if isinstance(owner, Door) and owner.scopes:
+            operation["security"] = [{"key": []}]
+            operation["x-scopes"] = sorted(owner.scopes)
+        if isinstance(owner, JsonBody):
+            models.add(owner.model)
+            schema = {"$ref": _BODY_REF.format(model=owner.model.__name__)}
+            operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return models
+
+
+def _header(name: str, pattern: str, *, required: bool) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": required, "schema": {"type": "string", "pattern": pattern}}

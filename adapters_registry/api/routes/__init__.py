@@ -1,0 +1,17 @@
+"""Every route of the registry, a file for each family."""
+
+from adapters_registry.api.routes import (
+    adapters,
+    aliases,
+    bases,
+    blobs,
+    feed,
+    keys,
+    operations,
+    tenants,
+    uploads,
+    versions,
+)
+
+FAMILIES = (adapters, versions, aliases, uploads, blobs, bases, feed, keys, tenants, operations)
+"""Each has a ``router``."""

@@ -1,0 +1,58 @@
+"""Routes for whoever runs the registry: is it well, what was done, what may go."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel
+
+from adapters_registry import errors
+from adapters_registry.api.auth import OPEN, Operator
+from adapters_registry.api.bodies import CollectBody, JsonBody
+from adapters_registry.api.describe import answers, describe
+from adapters_registry.api.plane import P, reply
+from adapters_registry.records import AuditPage, AuditReport, Collected
+
+router = APIRouter(tags=["operations"])
+Collection = Annotated[CollectBody, Depends(JsonBody(CollectBody).read)]
+After = Annotated[int, Query(ge=0, lt=1 << 53)]
+Limit = Annotated[int | None, Query(gt=0, lt=1 << 31)]
+
+
+class Health(BaseModel):
+    """It answers, and so does its database."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/health", response_model=Health, dependencies=[OPEN], responses=answers())
+async def health(plane: P) -> Health:
+    """200 as long as the database answers."""
+    await asyncio.to_thread(plane.registry.ping)
+    return Health()
+
+
+@router.get("/openapi.json", dependencies=[OPEN], include_in_schema=False)
+async def description(request: Request) -> dict[str, Any]:
+    """This description."""
+    return describe(request.app)
+
+
+@router.get("/v1/audit", response_model=AuditPage, responses=answers())
+async def audit(by: Operator, plane: P, after: After = 0, limit: Limit = None) -> Response:
+    """Every change that was made, oldest first."""
+    return await reply(lambda: plane.registry.audit(after, limit))
+
+
+@router.get("/v1/audit/verify", response_model=AuditReport, responses=answers(errors.AuditBroken))
+async def verify_audit(by: Operator, plane: P) -> Response:
+    """Reads all of it and checks the chain."""
+    return await reply(plane.registry.verify_audit)
+
+
+@router.post("/v1/gc", response_model=Collected, responses=answers(errors.BodyTooLarge, errors.TruncatedUpload))
+async def collect(by: Operator, plane: P, body: Collection) -> Response:
+    """Retire versions by the tenants' policies, and delete bytes that nothing names any more."""
+    return await reply(lambda: plane.registry.collect(body.dry_run, body.grace_s, by=by))

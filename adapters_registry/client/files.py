@@ -1,0 +1,219 @@
+"""Adapters' files by HTTP: pushed, continued where a push broke off, and fetched whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+from pydantic import JsonValue
+
+from adapters_registry.client.connection import Connection, at
+from adapters_registry.errors import (
+    DigestMismatch,
+    OffsetMismatch,
+    Overloaded,
+    RegistryError,
+    RegistryUnavailable,
+    StorageFailed,
+    TruncatedUpload,
+    UploadTimeout,
+)
+from adapters_registry.folder import CONFIG, PIECE_BYTES, WEIGHTS, check_folder, describe, pieces, trained_on
+from adapters_registry.manifest import File, Manifest
+from adapters_registry.records import Published
+from adapters_registry.wire import check, parse, translated
+
+_CHECKING_S = 600.0
+"""How long a commit may take: the registry reads every value of the adapter."""
+_TRIES = 5
+"""Of an upload, in a row without a byte more on the other side."""
+_FIRST_PAUSE_S = 0.1
+_PASSING = (RegistryUnavailable, Overloaded, StorageFailed, UploadTimeout, TruncatedUpload, OffsetMismatch)
+"""After these an upload goes on where the registry says."""
+
+Progress = Callable[[int, int], None]
+"""Bytes done, bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did."""
+
+    published: Published
+    ignored: tuple[str, ...]
+    """Entries of the folder that are no part of an adapter and stayed behind."""
+    trained_on: str | None
+    """The config's ``base_model_name_or_path``: advice only, digest and shapes decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadState:
+    """How far an upload is."""
+
+    size: int
+    """Bytes that are there."""
+    complete: bool
+
+
+class FileCalls(Connection):
+    """Bytes by digest."""
+
+    def push(
+        self,
+        directory: Path,
+        tenant: str,
+        name: str,
+        *,
+        base: str | None = None,
+        promote: bool = False,
+        lineage: Mapping[str, JsonValue] | None = None,
+        progress: Progress = lambda done, total: None,
+    ) -> Pushed:
+        """Upload what the registry lacks of the PEFT folder ``directory``, then make it a version.
+
+        An upload that broke off, of this push or an earlier one, is continued.
+        """
+        ignored = check_folder(directory)
+        files = [describe(directory / path) for path in (CONFIG, WEIGHTS)]
+        total, done = sum(file.size for file in files), 0
+        for file in files:
+            self.upload(directory / file.path, file, tenant, partial(_report, progress, done, total))
+            done += file.size
+            progress(done, total)
+        body = {
+            "files": [file.model_dump() for file in files],
+            "base": base,
+            "promote": promote,
+            "lineage": dict(lineage or {}),
+        }
+        answer = self._send("POST", f"{at(tenant, name)}/versions", json=body, timeout=_CHECKING_S)
+        return Pushed(parse(Published, answer), ignored, trained_on(directory / CONFIG))
+
+    def upload(
+        self, path: Path, file: File, tenant: str, progress: Callable[[int], None] = lambda done: None
+    ) -> None:
+        """The bytes of ``path``, which ``file`` describes, as ``tenant``'s; as far as they are not there yet."""
+        state = self.upload_state(file.digest, tenant)
+        tries, best = 0, 0
+        while state is None or not state.complete:
+            there = 0 if state is None else state.size
+            tries, best = (0, there) if there > best else (tries + 1, best)
+            try:
+                self._upload_from(there, path, file, tenant, progress)
+                return
+            except _PASSING as error:
+                if tries >= _TRIES:
+                    raise
+                state = self._after(error, file.digest, tenant, tries)
+
+    def upload_state(self, digest: str, tenant: str) -> UploadState | None:
+        """None if nothing is there."""
+        with translated(self.url):
+            answer = self._http.head(f"/v1/uploads/{digest}", params={"tenant": tenant})
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        check(answer)
+        return UploadState(int(answer.headers["upload-offset"]), answer.headers["upload-complete"] == "?1")
+
+    def discard_upload(self, digest: str, tenant: str) -> None:
+        """Forget what came of one that broke off."""
+        self._send("DELETE", f"/v1/uploads/{digest}", params={"tenant": tenant})
+
+    def pull(self, manifest: Manifest, directory: Path, *, progress: Progress = lambda done, total: None) -> None:
+        """The version's files in ``directory``, checked, as they were pushed; or an error, and nothing there.
+
+        Raises ``FileExistsError`` unless ``directory`` is empty or missing.
+        """
+        if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+            raise FileExistsError(f"{directory} is there already and is not an empty folder: give another one.")
+        # Beside it, so that the rename is one step; of the caller's own mode, unlike tempfile's.
+        directory = directory.resolve()
+        part = directory.parent / f".{directory.name}.{secrets.token_hex(4)}.tmp"
+        part.mkdir(parents=True)
+        total, done = sum(file.size for file in manifest.files), 0
+        try:
+            for file in manifest.files:
+                with (part / file.path).open("xb") as to:
+                    self._copy(file.digest, to, partial(_report, progress, done, total))
+                done += file.size
+            part.rename(directory)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    def fetch_blob(self, digest: str, to: Path) -> None:
+        """The blob at ``to``, whole, checked and on the disk; or an error and nothing at ``to``."""
+        handle, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.", suffix=".tmp")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                self._copy(digest, file)
+                file.flush()
+                os.fsync(file.fileno())
+            part.rename(to)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        directory = os.open(to.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    def _copy(self, digest: str, file: BinaryIO, progress: Callable[[int], None] = lambda done: None) -> None:
+        """The blob's bytes into ``file``, piece by piece. Raises ``DigestMismatch`` if they are others."""
+        hashed, done = hashlib.sha256(), 0
+        with translated(self.url), self._http.stream("GET", f"/v1/blobs/{digest}") as answer:
+            if answer.is_error:
+                answer.read()
+            check(answer)
+            for piece in answer.iter_raw(PIECE_BYTES):
+                hashed.update(piece)
+                file.write(piece)
+                done += len(piece)
+                progress(done)
+        found = f"sha256:{hashed.hexdigest()}"
+        if found != digest:
+            raise DigestMismatch(f"The registry sent {found} for {digest}.", param="digest")
+
+    def _after(self, error: RegistryError, digest: str, tenant: str, tries: int) -> UploadState | None:
+        """Where to go on after a failed try, once the registry can be asked again."""
+        for attempt in range(tries, _TRIES):
+            time.sleep(max(_FIRST_PAUSE_S * 2**attempt, error.retry_after_s or 0.0))
+            try:
+                return self.upload_state(digest, tenant)
+            except _PASSING as again:
+                error = again
+        raise error
+
+    def _upload_from(self, there: int, path: Path, file: File, tenant: str, progress: Callable[[int], None]) -> None:
+        """The bytes after those that are ``there``."""
+        headers = {"content-length": str(file.size - there), "upload-length": str(file.size), "upload-complete": "?1"}
+        if there:
+            headers |= {"content-type": "application/partial-upload", "upload-offset": str(there)}
+        else:
+            headers |= {"content-type": "application/octet-stream"}
+        with path.open("rb") as source:
+            source.seek(there)
+            content = pieces(source, file.size - there, lambda sent: progress(there + sent))
+            self._send(
+                "PATCH" if there else "PUT",
+                f"/v1/uploads/{file.digest}",
+                params={"tenant": tenant},
+                content=content,
+                headers=headers,
+            )
+
+
+def _report(progress: Progress, before: int, total: int, sent: int) -> None:
+    progress(before + sent, total)

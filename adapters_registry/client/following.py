@@ -1,0 +1,52 @@
+"""For services that follow a registry, without blocking."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import httpx
+
+from adapters_registry.manifest import BaseManifest
+from adapters_registry.records import Changes, Snapshot
+from adapters_registry.wire import bearer, check, is_loopback, parse, translated
+
+_SLACK_S = 10.0
+"""What a long-poll may take beyond its own wait."""
+
+
+class AsyncRegistryClient:
+    """Announces a base, and hears what changes. Its key needs the scope ``serve``."""
+
+    def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
+        """``key`` as for ``RegistryClient``."""
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), headers=bearer(key)
+        )
+        self._url = url
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+    async def put_base(self, base: BaseManifest) -> None:
+        """Announce the base that pushes are checked against."""
+        await self._send("PUT", f"/v1/bases/{base.digest}", content=base.model_dump_json())
+
+    async def snapshot(self) -> Snapshot:
+        return parse(Snapshot, await self._send("GET", "/v1/snapshot"))
+
+    async def changes(self, since: int, wait_s: float) -> Changes:
+        """What changed after ``since``; waits up to ``wait_s`` for something to change."""
+        params = {"since": since, "wait_s": wait_s}
+        return parse(Changes, await self._send("GET", "/v1/changes", params=params, timeout=wait_s + _SLACK_S))
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with translated(self._url):
+            answer = await self._http.request(method, path, **options)
+        check(answer)
+        return answer

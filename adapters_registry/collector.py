@@ -1,0 +1,49 @@
+"""Collects from time to time, on a thread of the registry's process.
+
+Where several processes share a registry each does so; what one has deleted, the next no longer finds.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from adapters_registry.access import Principal
+from adapters_registry.errors import RegistryError
+from adapters_registry.records import Collected
+
+COLLECTOR = Principal("collector", None, frozenset())
+"""Who does it, in the audit."""
+_END_S = 5.0
+"""What a collection under way gets to end: one that is cut off is taken up again by the next."""
+_log = logging.getLogger(__name__)
+
+
+@contextmanager
+def collecting(collect: Callable[[], Collected], every_s: float | None) -> Iterator[None]:
+    """Meanwhile ``collect`` is called every ``every_s`` seconds; never if that is None."""
+    if every_s is None:
+        yield
+        return
+    stop = threading.Event()
+    thread = threading.Thread(target=_collect, args=(collect, every_s, stop), name="collector", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(_END_S)
+
+
+def _collect(collect: Callable[[], Collected], every_s: float, stop: threading.Event) -> None:
+    while not stop.wait(every_s):
+        try:
+            done = collect()
+        except RegistryError as error:
+            _log.error("collection failed", extra={"code": error.code}, exc_info=error)
+            continue
+        if done.blobs or done.retired:
+            told = {"retired": len(done.retired), "blobs": done.blobs, "bytes": done.bytes}
+            _log.info("collected", extra=told)
