@@ -11,6 +11,7 @@ import resource
 import sys
 import traceback
 from functools import partial
+from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
@@ -86,7 +87,7 @@ def confine(limits: Limits) -> None:
 
 def answer(job: Job) -> Answer:
     """Whatever happens, in a bounded size."""
-    files = [ArtifactFile(given.file, partial(os.fdopen, given.descriptor, "rb")) for given in job.files]
+    files = [ArtifactFile(given.file, partial(_open, given.descriptor)) for given in job.files]
     try:
         return Answer(inspection=judge(job.base, files, job.limits))
     except RegistryError as error:
@@ -101,6 +102,10 @@ def answer(job: Job) -> Answer:
         return Answer(defect=_clipped(traceback.format_exc()[-_TRACE_CHARS:], _TRACE_CHARS))
 
 
+def _open(descriptor: int) -> BinaryIO:
+    return os.fdopen(descriptor, "rb")
+
+
 def _limit(kind: int, soft: int, hard: int | None = None) -> None:
     _, most = resource.getrlimit(kind)
     wanted = (soft, soft if hard is None else hard)
@@ -112,7 +117,10 @@ def _limit(kind: int, soft: int, hard: int | None = None) -> None:
 def _clipped(text: str, chars: int) -> str:
     """Short, and such that it can be sent: an artifact's names may hold halves of surrogate pairs."""
     sendable = text.encode("utf-8", "backslashreplace").decode()
-    return sendable if len(sendable) <= chars else sendable[: chars - 1] + "…"
+    if len(sendable) <= chars:
+        return sendable
+    tail = chars // 2  # where a message says what to do
+    return sendable[: chars - tail - 1] + "…" + sendable[-tail:]
 
 
 if __name__ == "__main__":

@@ -41,12 +41,15 @@ class Matcher:
     def _compile(self, pattern: str, field: str) -> regex.Pattern[str]:
         if pattern not in self._compiled:
             if len(pattern) > PATTERN_CHARS:
-                raise InvalidConfig(f"{field}: a pattern has over {PATTERN_CHARS} characters.", param=field)
+                raise InvalidConfig(
+                    f"{field}: a pattern has over {PATTERN_CHARS} characters; name the modules plainly.", param=field
+                )
             try:
                 self._compiled[pattern] = regex.compile(pattern)
             except (regex.error, RecursionError, OverflowError) as error:
                 raise InvalidConfig(
-                    f"{field}: {pattern[:80]!r} is not a regular expression ({error}).", param=field
+                    f"{field}: {pattern[:80]!r} is not a regular expression ({error}); name the modules plainly.",
+                    param=field,
                 ) from None
         return self._compiled[pattern]
 

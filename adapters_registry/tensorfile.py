@@ -109,9 +109,8 @@ def _not_safetensors(start: bytes) -> InvalidTensors | PickleRefused | None:
 
 def _parse(text: bytes) -> dict[str, Any]:
     try:
-        # Decoded here: json would also take UTF-16 and UTF-32, which the safetensors library does not.
-        header = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
+        header = read_json(text)
+    except ValueError as error:
         raise InvalidTensors(f"The safetensors header is not JSON ({error}): {_REMEDY}.", param="header") from None
     if not isinstance(header, dict) or not text.startswith(b"{"):
         raise InvalidTensors(f"The safetensors header is not an object: {_REMEDY}.", param="header")
@@ -127,7 +126,7 @@ def _check_metadata(metadata: object) -> None:
 
 def _info(name: str, entry: object, data: int) -> TensorInfo:
     match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if len(entry) == 3:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **more} if not more:
             pass
         case _:
             raise InvalidTensors(f"Tensor {name!r} has a malformed header entry: {_REMEDY}.", param=name)
@@ -146,6 +145,10 @@ def _info(name: str, entry: object, data: int) -> TensorInfo:
 def _check_cover(infos: Mapping[str, TensorInfo], data: int, size: int) -> None:
     position = data
     for name, info in sorted(infos.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if info.end > size:
+            raise InvalidTensors(
+                f"Tensor {name} ends at byte {info.end}, the file at {size}: it was cut short; {_REMEDY}.", param=name
+            )
         if info.begin != position:
             raise InvalidTensors(f"Tensor {name} overlaps another or leaves a gap: {_REMEDY}.", param=name)
         position = info.end
@@ -153,14 +156,30 @@ def _check_cover(infos: Mapping[str, TensorInfo], data: int, size: int) -> None:
         raise InvalidTensors(f"The tensors end at byte {position}, the file at {size}: {_REMEDY}.", param="header")
 
 
-def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """For ``json``: an object, unless a key comes twice, of which readers might take the one or the other."""
+def read_json(text: bytes) -> Any:
+    """What any reader of JSON takes, PEFT's and the safetensors library's too; else ``ValueError``."""
+    try:
+        # Decoded here: json would also take UTF-16 and UTF-32.
+        value = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_integer)
+        json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair, which is no text
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a key that comes twice, readers might take the one or the other."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key comes twice")
     return found
 
 
-def refuse_constant(name: str) -> None:
-    """For ``json``: its NaN and Infinity are no JSON."""
+def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not a JSON value")
+
+
+def _integer(text: str) -> int:
+    if text == "-0":  # to some readers a fraction
+        raise ValueError("-0 is not an integer")
+    return int(text)

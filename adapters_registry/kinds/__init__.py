@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
@@ -19,7 +18,7 @@ from adapters_registry.findings import Inspection, ModuleNorms, summary
 from adapters_registry.kinds import lora
 from adapters_registry.manifest import AdaptedModule, BaseManifest, File, Manifest
 from adapters_registry.settings import Limits
-from adapters_registry.tensorfile import TensorInfo, read_header, refuse_constant, unique
+from adapters_registry.tensorfile import TensorInfo, read_header, read_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -102,7 +101,7 @@ def judge(base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits) -> 
     peft_type = str(config.get("peft_type"))
     if peft_type not in KINDS:
         raise UnsupportedField(
-            f"peft_type {peft_type} is not supported yet; {', '.join(KINDS)} is.", param="peft_type"
+            f"peft_type {peft_type} is not supported yet: train with {' or '.join(KINDS)}.", param="peft_type"
         )
     kind = KINDS[peft_type]
     weights = by_path[WEIGHTS]
@@ -125,9 +124,8 @@ def judge(base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits) -> 
 
 def _config(text: bytes) -> dict[str, Any]:
     try:
-        # As PEFT reads it: UTF-8 alone. Of a key that comes twice PEFT would take the last.
-        config = json.loads(text.decode(), object_pairs_hook=unique, parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
+        config = read_json(text)
+    except ValueError as error:
         raise InvalidConfig(
             f"{CONFIG} is not JSON ({error}): push a folder that PEFT's save_pretrained wrote.", param=CONFIG
         ) from None

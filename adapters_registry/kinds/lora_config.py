@@ -68,7 +68,9 @@ def read_config(config: Mapping[str, Any]) -> LoraConfig:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise InvalidConfig(f"{place}: {first['msg']}.", param=str(first["loc"][0])) from None
+        raise InvalidConfig(
+            f"{place}: {first['msg']}: push the config as save_pretrained wrote it.", param=str(first["loc"][0])
+        ) from None
     init = fields.init_lora_weights
     if isinstance(init, str) and init.lower() not in _INITS:
         raise UnsupportedField(
@@ -77,7 +79,9 @@ def read_config(config: Mapping[str, Any]) -> LoraConfig:
             param="init_lora_weights",
         )
     if fields.task_type not in _TASKS:
-        raise UnsupportedField(f"task_type {fields.task_type} is not supported yet; CAUSAL_LM is.", param="task_type")
+        raise UnsupportedField(
+            f"task_type {fields.task_type} is not supported yet: train with CAUSAL_LM.", param="task_type"
+        )
     if isinstance(fields.target_modules, str):
         for name in ("layers_to_transform", "layers_pattern"):
             if getattr(fields, name) is not None:
@@ -150,9 +154,13 @@ def rank_and_scale(fields: LoraConfig, module: str, matcher: Matcher, limit: int
             param=field,
         )
     if rank <= 0:
-        raise InvalidConfig(f"{field}: rank {rank} is not positive.", param=field)
+        raise InvalidConfig(
+            f"{field}: rank {rank} is not positive: push the config as save_pretrained wrote it.", param=field
+        )
     scale = alpha / math.sqrt(rank) if fields.use_rslora else alpha / rank
     if abs(scale) > FLOAT32_MAX:
         field = "lora_alpha" if alpha == fields.lora_alpha else "alpha_pattern"
-        raise InvalidConfig(f"{field}: the scale of {module} would be {scale:g}, beyond float32.", param=field)
+        raise InvalidConfig(
+            f"{field}: the scale of {module} would be {scale:g}, beyond float32: train with a lower one.", param=field
+        )
     return rank, scale

@@ -47,7 +47,8 @@ def measure(
 def _module(reader: _Reader, module: AdaptedModule) -> ModuleNorms:
     outer = inner = np.zeros((0, 0))
     if module.a is not None and module.b is not None:
-        a = np.concatenate(list(reader.pieces(module.a)))  # [rank, in]
+        pieces = list(reader.pieces(module.a))
+        a = np.concatenate(pieces) if pieces else np.zeros((module.rank, 0))  # [rank, in]
         outer = a @ a.T
         inner = np.zeros_like(outer)
         for piece in reader.pieces(module.b):  # [n, rank]
