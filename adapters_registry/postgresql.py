@@ -14,15 +14,17 @@ from adapters_registry.errors import StorageFailed
 
 CONNECTIONS, FURTHER = 5, 10
 """Kept open, and opened besides under load."""
-_LIVENESS: dict[str, int | str | None] = {
+_DEFAULTS: dict[str, int | str | None] = {
     "connect_timeout": 5,
     "keepalives_idle": 15,
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "application_name": "quickchange-registry",
+    "client_encoding": "utf8",
 }
-"""For libpq, where the URL says nothing else: a server that vanished is noticed within about half a minute."""
+"""For libpq, where the URL says nothing else: a server that vanished is noticed within about half a minute, and what
+a database that stores no UTF-8 says of itself can be read."""
 # Times are read back in UTC whatever the server's zone. A server that acknowledges before its disk does is told to
 # wait: what we acknowledge is durable; a stricter setting (remote_apply) stays.
 _SESSION = """
@@ -84,7 +86,7 @@ def open_postgresql(url: str, waits: Waits = Waits()) -> sa.Engine:
 
 def _parameters(url: str) -> dict[str, int | str | None]:
     try:
-        return _LIVENESS | conninfo_to_dict(url)
+        return _DEFAULTS | conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         # Without the cause: libpq's message may quote the password.
         raise StorageFailed("database_url is no PostgreSQL URL: postgresql://user:password@host:5432/name.") from None

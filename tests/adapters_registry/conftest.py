@@ -1,7 +1,8 @@
-"""A registry in a temporary directory, alone and behind a real socket."""
+"""A registry on each combination of database and blobs, alone and behind a real socket."""
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import threading
 import time
@@ -10,26 +11,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
 
 from adapters_registry.api.app import create_app
-from adapters_registry.blobs import BlobStore, DirectoryBlobs
+from adapters_registry.blobs import BlobStore, DirectoryBlobs, Staging
+from adapters_registry.blobs.bucket import BucketBlobs
+from adapters_registry.blobs.intake import keep
 from adapters_registry.client import RegistryClient
 from adapters_registry.database import open_sqlite
 from adapters_registry.feed import Feed
+from adapters_registry.kinds import judge
 from adapters_registry.metadata import Metadata
+from adapters_registry.postgresql import open_postgresql
 from adapters_registry.records import Published
 from adapters_registry.registry import Origin, Registry
 from adapters_registry.settings import Limits
 from tests.adapters_registry import artifacts
+from tests.adapters_registry.servers import PostgreSQL, S3Server, postgresql_server, s3_server
 
+COMBINATIONS = ("sqlite-directory", "postgresql-s3")
 LIMITS = Limits(rank=8, upload_bytes=1 << 20, uploads=2, watchers=2, lineage_bytes=100)
-
-
-@pytest.fixture
-def blobs(tmp_path: Path) -> DirectoryBlobs:
-    return DirectoryBlobs(tmp_path / "blobs")
 
 
 @pytest.fixture
@@ -45,12 +48,79 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgresql: PostgreSQL) -> str:
+    """Like ``migrated``, a database to be copied."""
+    name = postgresql.make()
+    open_postgresql(postgresql.url(name)).dispose()
+    return name
+
+
 @pytest.fixture
-def registry(tmp_path: Path, migrated: Path, blobs: BlobStore, feed: Feed) -> Iterator[Registry]:
-    """With ``artifacts.base()`` announced."""
-    shutil.copy(migrated, tmp_path / "registry.db")
-    metadata = Metadata(open_sqlite(tmp_path / "registry.db"))
-    registry = Registry(metadata, blobs, LIMITS, feed.committed)
+def database_url(postgresql: PostgreSQL, template: str) -> Iterator[str]:
+    """A migrated PostgreSQL database of this test alone."""
+    name = postgresql.copy(template)
+    yield postgresql.url(name)
+    postgresql.drop(name)
+
+
+@pytest.fixture(params=COMBINATIONS)
+def combination(request: pytest.FixtureRequest) -> str:
+    """What keeps rows and bytes; whoever asks for it, or for ``registry``, runs once on each."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def engine(combination: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """A migrated database."""
+    if combination == "sqlite-directory":
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "registry.db")
+        engine = open_sqlite(tmp_path / "registry.db")
+    else:
+        engine = open_postgresql(request.getfixturevalue("database_url"))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket_url(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A part of a bucket of this test alone, with the variables that lead there."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3.url(secrets.token_hex(8))
+
+
+@pytest.fixture
+def blobs(combination: str, request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    """Bytes."""
+    if combination == "sqlite-directory":
+        return DirectoryBlobs(tmp_path / "blobs")
+    return BucketBlobs(request.getfixturevalue("bucket_url"))
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Staging:
+    return Staging(tmp_path / "staging", LIMITS)
+
+
+@pytest.fixture
+def registry(engine: sa.Engine, blobs: BlobStore, staging: Staging, feed: Feed) -> Iterator[Registry]:
+    """With ``artifacts.base()`` announced. Artifacts are checked in this process, which is quick."""
+    metadata = Metadata(engine)
+    registry = Registry(metadata, blobs, staging, LIMITS, feed.committed, judge)
     registry.put_base(artifacts.base())
     yield registry
     metadata.close()
@@ -62,10 +132,10 @@ def push(registry: Registry, tmp_path: Path) -> Callable[..., Published]:
 
     def publish(name: str = "acme/support", fill: float = 0.5, promote: bool = False, path: Path | None = None):
         weights = artifacts.pack(artifacts.tensors(fill))
+        tenant, _, adapter = name.partition("/")
         source = path or artifacts.folder(tmp_path / f"adapter-{fill}", weights=weights)
         for file in artifacts.files(source):
-            store(registry.blobs, (source / file.path).read_bytes())
-        tenant, _, adapter = name.partition("/")
+            store(registry, tenant, (source / file.path).read_bytes())
         return registry.publish(tenant, adapter, artifacts.files(source), Origin(promote=promote))
 
     return publish
@@ -88,11 +158,12 @@ def client(url: str) -> Iterator[RegistryClient]:
         yield client
 
 
-def store(blobs: BlobStore, data: bytes) -> str:
+def store(registry: Registry, tenant: str, data: bytes) -> str:
+    """Upload ``data``; its digest."""
     digest = artifacts.sha256(data)
-    incoming = blobs.begin()
-    incoming.write(data)
-    incoming.commit(digest)
+    upload = registry.staging.begin(tenant, digest)
+    upload.write(data)
+    keep(upload, registry.staging, registry.blobs, registry.uploaded)
     return digest
 
 

@@ -1,44 +1,102 @@
+"""What both databases must do, and what is SQLite's own."""
+
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from adapters_registry import tables
-from adapters_registry.database import OwnerLock, migrate, open_sqlite, translated
+from adapters_registry.database import MIGRATIONS, OwnerLock, migrate, open_sqlite, translated
 from adapters_registry.errors import StorageFailed, StorageFull, StoreOwned
+from adapters_registry.postgresql import open_postgresql
+
+Open = Callable[[], sa.Engine]
 
 
-def test_migrated_schema_is_the_metadata(tmp_path):
-    engine = open_sqlite(tmp_path / "r.db")
-    with engine.connect() as connection:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
+    """Opens a database that is empty at first, as often as wished."""
+    opened: list[sa.Engine] = []
+
+    def open_again() -> sa.Engine:
+        opened.append(open_sqlite(tmp_path / "r.db") if name is None else open_postgresql(server.url(name)))
+        return opened[-1]
+
+    server, name = None, None
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgresql")
+        name = server.make()
+    yield open_again
+    for engine in opened:
+        engine.dispose()
+    if name is not None:
+        server.drop(name)
+
+
+def test_migrated_schema_is_the_metadata(reopen):
+    with reopen().connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
-    engine.dispose()
 
 
-def test_migrated_twice_is_migrated_once(tmp_path):
-    engine = open_sqlite(tmp_path / "r.db")
+def test_migrated_twice_is_migrated_once(reopen):
+    engine = reopen()
     migrate(engine)
-    engine.dispose()
+    reopen()
 
 
-def test_a_database_of_a_later_release_is_refused(tmp_path):
-    open_sqlite(tmp_path / "r.db").dispose()
-    with sqlite3.connect(tmp_path / "r.db") as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+def test_every_migration_can_be_undone_and_done_again(reopen):
+    engine = reopen()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "base")
+    with engine.connect() as connection:
+        assert set(sa.inspect(connection).get_table_names()) == {"alembic_version"}
+    migrate(engine)
+
+
+def test_a_database_of_a_later_release_is_refused(reopen):
+    with reopen().begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(StorageFailed, match="not of this release"):
-        open_sqlite(tmp_path / "r.db")
+        reopen()
 
 
-def test_every_commit_is_durable(tmp_path):
+def test_foreign_keys_hold(reopen):
+    with pytest.raises(sa.exc.IntegrityError), reopen().begin() as connection, translated():
+        connection.execute(tables.version_files.insert().values(version_id=1, path="x", blob="y"))
+
+
+def test_times_come_back_in_utc(reopen):
+    now = datetime.now(UTC)
+    with reopen().connect() as connection:
+        connection.execute(tables.tenants.insert().values(name="acme", created_at=now))
+        found = tables.utc(connection.execute(sa.select(tables.tenants.c.created_at)).scalar_one())
+    assert (found, found.utcoffset()) == (now, now.utcoffset())
+
+
+def test_names_are_in_the_order_of_their_bytes(reopen):
+    names = ["a-b", "a.b", "a0", "a_b", "aa", "ab", "b"]
+    with reopen().connect() as connection:
+        for name in reversed(names):
+            connection.execute(tables.tenants.insert().values(name=name, created_at=datetime.now(UTC)))
+        ordered = connection.execute(sa.select(tables.tenants.c.name).order_by(tables.tenants.c.name)).scalars()
+        assert list(ordered) == names
+
+
+def test_every_sqlite_commit_is_durable(tmp_path):
     engine = open_sqlite(tmp_path / "r.db")
     with engine.connect() as connection:
         pragmas = {
@@ -47,13 +105,6 @@ def test_every_commit_is_durable(tmp_path):
         }
     engine.dispose()
     assert pragmas == {"journal_mode": "truncate", "synchronous": 3, "foreign_keys": 1}
-
-
-def test_foreign_keys_hold(tmp_path):
-    engine = open_sqlite(tmp_path / "r.db")
-    with pytest.raises(sa.exc.IntegrityError), engine.begin() as connection:
-        connection.execute(tables.version_files.insert().values(version_id=1, path="x", blob="y"))
-    engine.dispose()
 
 
 def test_a_full_disk_is_told_as_such(tmp_path):
@@ -66,6 +117,12 @@ def test_a_full_disk_is_told_as_such(tmp_path):
     with engine.connect() as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.tenants)).scalar() == 0
     engine.dispose()
+
+
+def test_a_damaged_file_is_told_as_such(tmp_path):
+    (tmp_path / "r.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(StorageFailed, match="not a database"):
+        open_sqlite(tmp_path / "r.db")
 
 
 def test_a_second_owner_is_refused_and_told_who_owns(tmp_path):

@@ -69,7 +69,7 @@ def test_the_same_files_for_two_tenants_are_two_adapters(registry, push):
 def test_two_pushes_of_the_same_at_once_make_one_version(registry, push, tmp_path):
     path = artifacts.folder(tmp_path / "a")
     for file in artifacts.files(path):
-        store(registry.blobs, (path / file.path).read_bytes())
+        store(registry, "acme", (path / file.path).read_bytes())
     files = artifacts.files(path)
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda _: registry.publish(*ACME, files, Origin()), range(8)))
@@ -104,7 +104,7 @@ def test_files_must_be_uploaded_and_of_the_told_size(registry, push, tmp_path):
         registry.publish(*ACME, files, Origin())
     assert caught.value.param == files[0].path
     for file in files:
-        store(registry.blobs, (path / file.path).read_bytes())
+        store(registry, "acme", (path / file.path).read_bytes())
     wrong = [file.model_copy(update={"size": file.size + 1}) for file in files]
     with pytest.raises(InvalidValue):
         registry.publish(*ACME, wrong, Origin())
@@ -113,7 +113,7 @@ def test_files_must_be_uploaded_and_of_the_told_size(registry, push, tmp_path):
 def test_the_base_is_the_last_announced_or_the_named(registry, tmp_path):
     path = artifacts.folder(tmp_path / "a")
     for file in artifacts.files(path):
-        store(registry.blobs, (path / file.path).read_bytes())
+        store(registry, "acme", (path / file.path).read_bytes())
     files = artifacts.files(path)
     registry.put_base(artifacts.base("other", "1"))
     assert [(b.name, b.latest) for b in registry.bases()] == [("other", True), ("tiny", False)]
@@ -260,9 +260,10 @@ def test_pages(registry, push):
 
 
 def test_more_adapters_than_one_statement_may_name(registry):
-    with registry._metadata.writing() as rows:
+    with registry.metadata.writing() as rows:
+        acme = rows.tenants.make("acme")
         for number in range(1100):
-            rows.record(Change("adapter.make", "", rows.add_adapter("acme", f"a{number:04}")))
+            rows.record(Change("adapter.make", "", rows.adapters.add(acme, f"a{number:04}")))
     assert [a.name for a in registry.changes(0).adapters] == [f"a{number:04}" for number in range(1100)]
 
 
@@ -271,7 +272,7 @@ def test_what_was_told_is_there_after_a_restart(tmp_path):
     with open_registry(tmp_path / "data", Limits(), lambda: None) as registry:
         registry.put_base(artifacts.base())
         for file in artifacts.files(path):
-            store(registry.blobs, (path / file.path).read_bytes())
+            store(registry, "acme", (path / file.path).read_bytes())
         registry.publish(*ACME, artifacts.files(path), Origin(lineage={"parent": "x"}))
         before = registry.snapshot()
     with open_registry(tmp_path / "data", Limits(), lambda: None) as registry:
