@@ -8,7 +8,7 @@ from adapters_registry.folder import CONFIG, WEIGHTS
 from tests.adapters_registry import artifacts
 from tests.adapters_registry.hostile.case import Case, config_bytes, folder
 
-_BOMB = r"(.|.{2}|.?)+[^a-z._0-9]"
+BOMB = r"(.|.{2}|.?)+[^a-z._0-9]"
 """Exponentially many ways to fail on any module's name."""
 
 
@@ -115,14 +115,14 @@ _MODULES = (
     _field("target_modules: a norm", "unknown_module", artifacts.NORM, target_modules=["norm"]),
     _field("target_modules: a Cyrillic letter", "unknown_module", "q_prоj", target_modules=["q_prоj"]),
     _field("target_modules: malformed pattern", "invalid_config", target_modules="(q_proj"),
-    _field("target_modules: catastrophic pattern", "invalid_config", target_modules=_BOMB),
+    _field("target_modules: catastrophic pattern", "invalid_config", target_modules=BOMB),
     _field("target_modules: pattern of 5,000 characters", "invalid_config", target_modules="q" * 5000),
     _field("target_modules: 2,000 nested groups", "invalid_config", target_modules="(" * 2000 + "q" + ")" * 2000),
-    _field("exclude_modules: catastrophic pattern", "invalid_config", exclude_modules=_BOMB),
+    _field("exclude_modules: catastrophic pattern", "invalid_config", exclude_modules=BOMB),
     _field("exclude_modules: everything", "no_effect", "target_modules", exclude_modules=["q_proj"]),
     _field("rank_pattern: malformed pattern", "invalid_config", rank_pattern={"(": 2}),
-    _field("rank_pattern: catastrophic pattern", "invalid_config", rank_pattern={_BOMB: 2}),
-    _field("alpha_pattern: catastrophic pattern", "invalid_config", alpha_pattern={_BOMB: 2}),
+    _field("rank_pattern: catastrophic pattern", "invalid_config", rank_pattern={BOMB: 2}),
+    _field("alpha_pattern: catastrophic pattern", "invalid_config", alpha_pattern={BOMB: 2}),
     _field(
         "rank_pattern: 60,000 patterns", "invalid_config", rank_pattern={f"({i})+x": 2 for i in range(60_000)}
     ),
@@ -131,7 +131,7 @@ _MODULES = (
         "invalid_config",
         "layers_pattern",
         layers_to_transform=[0],
-        layers_pattern=_BOMB,
+        layers_pattern=BOMB,
     ),
     _field("layers_to_transform: a layer that is not", "no_effect", "target_modules", layers_to_transform=[7]),
     _field("layers_to_transform: a fraction", "invalid_config", layers_to_transform=1.5),

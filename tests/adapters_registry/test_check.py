@@ -1,0 +1,242 @@
+"""The bounds of the check: whatever its child does, the caller gets one answer in time and keeps nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import psutil
+import pytest
+
+from adapters_registry.blobs import DirectoryBlobs
+from adapters_registry.check import check
+from adapters_registry.errors import CheckFailed, CheckUnavailable, DigestMismatch, RegistryError, StorageFailed
+from adapters_registry.findings import Inspection
+from adapters_registry.folder import WEIGHTS
+from adapters_registry.kinds import ArtifactFile, judge
+from adapters_registry.manifest import BaseManifest
+from adapters_registry.settings import Limits
+from tests.adapters_registry import artifacts
+from tests.adapters_registry.hostile.children import SECRET
+from tests.adapters_registry.hostile.configs import BOMB
+
+MIB = 1 << 20
+STAND_INS = "tests.adapters_registry.hostile.children"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Neither descriptors nor processes."""
+    descriptors, processes = set(os.listdir("/proc/self/fd")), set(psutil.Process().children())
+    yield
+    assert set(os.listdir("/proc/self/fd")) <= descriptors
+    assert set(psutil.Process().children()) <= processes
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return artifacts.folder(tmp_path / "adapter")
+
+
+def files(folder: Path) -> list[ArtifactFile]:
+    return [ArtifactFile(file, partial((folder / file.path).open, "rb")) for file in artifacts.files(folder)]
+
+
+def run(folder: Path, misdeed: str | None = None, base: BaseManifest | None = None, **limits: float) -> Inspection:
+    """The check of the folder, by the stand-in that misbehaves so."""
+    bounds = Limits.model_validate({"rank": 8, "check_s": 60} | limits)
+    if misdeed is None:
+        return check(base or artifacts.base(), files(folder), bounds)
+    return check(artifacts.base(), files(folder), bounds, child=("-P", "-m", STAND_INS, misdeed))
+
+
+def test_the_child_finds_what_this_process_would(folder):
+    assert run(folder) == judge(artifacts.base(), files(folder), Limits(rank=8))
+
+
+def test_norms(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=a.shape).astype(np.float32) for name, a in artifacts.tensors().items()}
+    found = run(artifacts.folder(tmp_path / "a", weights=artifacts.pack(arrays)))
+    deltas = []
+    for norms in found.norms.by_module:
+        a, b = (arrays[artifacts.key(norms.module, f"lora_{which}.weight")] for which in "AB")
+        delta = np.linalg.norm(2.0 * b.astype(np.float64) @ a)
+        assert (norms.a, norms.b, norms.delta) == pytest.approx(
+            (np.linalg.norm(a), np.linalg.norm(b), delta), rel=1e-5
+        )
+        assert norms.max_abs == pytest.approx(max(np.abs(a).max(), np.abs(b).max()), rel=1e-5)
+        deltas.append(delta)
+    assert found.norms.total == pytest.approx(np.linalg.norm(deltas), rel=1e-5)
+    assert (found.norms.largest, found.norms.smallest) == pytest.approx((max(deltas), min(deltas)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("misdeed", "error", "told"),
+    [
+        ("garble", CheckFailed, "gave no answer"),
+        ("flood", CheckFailed, "endless answer"),
+        ("stay_silent", CheckFailed, "gave no answer"),
+        ("fail", CheckFailed, "status 3"),
+        ("crash", CheckFailed, "Segmentation fault"),
+        ("allocate", CheckFailed, "crashed"),
+        ("answer_another", CheckFailed, "another question"),
+        ("be_killed", CheckUnavailable, "SIGKILL"),
+        ("fail_at_start", CheckUnavailable, "did not start"),
+    ],
+)
+def test_a_child_that_misbehaves(folder, misdeed, error, told):
+    with pytest.raises(error, match=told) as caught:
+        run(folder, misdeed, check_bytes=256 * MIB)
+    assert (caught.value.retry_after_s is None) == (error is CheckFailed)
+
+
+@pytest.mark.parametrize("misdeed", ["hang", "linger"])
+def test_a_child_that_hangs_is_killed(folder, misdeed):
+    with pytest.raises(CheckUnavailable, match=r"took over 2 s \(limits.check_s\)|did not start in time"):
+        run(folder, misdeed, check_s=2)
+
+
+def test_a_child_that_does_not_start_is_killed(folder):
+    with pytest.raises(CheckUnavailable, match="did not start in time"):
+        run(folder, "hang_at_start", check_s=0.5)
+
+
+def test_a_child_that_spins_is_stopped_by_its_processor_time(folder):
+    with pytest.raises(CheckFailed, match="processor time"):
+        run(folder, "spin")
+
+
+def test_a_child_cannot_open_connect_or_read_a_secret(folder, monkeypatch):
+    monkeypatch.setenv(SECRET, "postgresql://registry:secret@db/registry")
+    assert run(folder, "escape").norms.modules == 2
+
+
+def test_an_artifact_that_takes_the_processor(tmp_path):
+    """A pattern that never ends, under a registry that lets it."""
+    bomb = artifacts.folder(tmp_path / "a", artifacts.config(target_modules=BOMB))
+    with pytest.raises(CheckFailed, match=r"processor time \(half of limits.check_s\): push"):
+        run(bomb, check_s=6, match_s=1000)
+
+
+def test_an_artifact_that_takes_the_memory(tmp_path):
+    """A of 32 MiB as float32, of which float64 copies are made."""
+    inputs = 1 << 20
+    small = artifacts.base()
+    wide = small.modules[artifacts.Q0].model_copy(update={"in_features": inputs})
+    base = small.model_copy(update={"modules": small.modules | {artifacts.Q0: wide}})
+    arrays = artifacts.pair(artifacts.Q0, rank=8)
+    arrays[artifacts.key(artifacts.Q0, "lora_A.weight")] = np.ones((8, inputs), np.float32)
+    settings = artifacts.config(r=8, target_modules=[artifacts.Q0])
+    path = artifacts.folder(tmp_path / "a", settings, artifacts.pack(arrays))
+    with pytest.raises(CheckFailed, match=rf"{192 * MIB} bytes of memory \(limits.check_bytes\): push"):
+        run(path, base=base, check_bytes=192 * MIB)
+    assert run(path, base=base, check_bytes=512 * MIB).norms.modules == 1
+
+
+def test_killed_from_outside_while_it_works(tmp_path):
+    bomb = artifacts.folder(tmp_path / "a", artifacts.config(target_modules=BOMB))
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(0.01):
+            for child in psutil.Process().children():
+                with suppress(psutil.NoSuchProcess):
+                    if child.name().startswith("python") and child.cpu_times().user > 0.6:  # it has long begun
+                        child.send_signal(signal.SIGTERM)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.raises(CheckUnavailable, match="killed by another") as caught:
+            run(bomb, match_s=1000)
+    finally:
+        stop.set()
+        killer.join()
+    assert caught.value.retry_after_s
+
+
+class Remote(io.RawIOBase):
+    """A blob that is no file of this machine, as of a bucket."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        return self._data.readinto(buffer)
+
+
+def remote(folder: Path, change: Callable[[bytes], bytes] = bytes) -> list[ArtifactFile]:
+    def opened(path: str) -> BinaryIO:
+        data = (folder / path).read_bytes()
+        return io.BufferedReader(Remote(change(data) if path == WEIGHTS else data))
+
+    return [ArtifactFile(file, partial(opened, file.path)) for file in artifacts.files(folder)]
+
+
+def test_blobs_that_are_no_files_here_are_copied_and_not_kept(folder, tmp_path):
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    assert check(artifacts.base(), remote(folder), Limits(rank=8), spool=spool) == run(folder)
+    assert not list(spool.iterdir())
+
+
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1] + b"\x01", lambda data: data[:-4], lambda data: data + b"\0"]
+)
+def test_copied_bytes_must_be_those_of_the_digest(folder, change):
+    with pytest.raises(DigestMismatch, match="upload it again") as caught:
+        check(artifacts.base(), remote(folder, change), Limits(rank=8))
+    assert caught.value.param == WEIGHTS
+
+
+def test_nowhere_to_copy_to(folder, tmp_path):
+    with pytest.raises(StorageFailed):
+        check(artifacts.base(), remote(folder), Limits(rank=8), spool=tmp_path / "absent")
+
+
+@contextmanager
+def descriptors(spare: int) -> Iterator[None]:
+    """This process may open that many more files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probes = [os.dup(0) for _ in range(spare)]  # the lowest that are free
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(probes) + 1, hard))
+    for probe in probes:
+        os.close(probe)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_too_few_descriptors_to_start_a_child_is_not_the_artifacts_fault(folder, tmp_path):
+    blobs = DirectoryBlobs(tmp_path / "blobs")
+    stored = []
+    for file in artifacts.files(folder):
+        target = tmp_path / "staged"
+        target.write_bytes((folder / file.path).read_bytes())
+        blobs.put(target, file.digest, file.size)
+        stored.append(ArtifactFile(file, partial(blobs.open, file.digest)))
+    seen: list[tuple[str, bool]] = []
+    for spare in range(1, 40):
+        try:
+            with descriptors(spare):
+                check(artifacts.base(), stored, Limits(rank=8))
+            break
+        except RegistryError as error:
+            seen.append((error.code, error.retry_after_s is not None))
+    else:
+        pytest.fail("40 descriptors were not enough")
+    assert set(seen) == {("storage_failed", True), ("check_unavailable", True)}
