@@ -279,10 +279,11 @@ class Catalog:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
+            writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._snapshot()))
             try:
-                await asyncio.to_thread(self._write, self._snapshot())
+                await asyncio.shield(writing)
             except asyncio.CancelledError:
-                self._dirty.set()  # the thread may not have begun: follow's own end writes then
+                await writing  # or it would put its older file over the one that follow's own end writes
                 raise
 
     def _snapshot(self) -> Snapshot:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import stat
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -11,12 +14,12 @@ import pytest
 
 from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.errors import RegistryError, RegistryUnavailable
-from adapters_registry.records import AdapterRecord, Changes, Snapshot
+from adapters_registry.records import AdapterRecord, Changes, KeyGrant, Snapshot
 from service import catalog as catalog_module
 from service.catalog import Catalog
-from service.errors import AdapterIncompatible, ModelNotFound
+from service.errors import AdapterIncompatible, InvalidKey, ModelNotFound
 from service.names import parse_model
-from tests.service.api.world import BASE, OTHER_BASE, adapter, version
+from tests.service.api.world import BASE, CREATED, OTHER_BASE, Key, adapter, key, version
 
 
 class FakeRegistry:
@@ -26,6 +29,7 @@ class FakeRegistry:
         self.seq = 0
         self.epoch = 0
         self.adapters: dict[tuple[str, str], tuple[int, AdapterRecord]] = {}
+        self.keys: tuple[int, tuple[KeyGrant, ...]] = (0, ())
         self.down: Exception | None = None
         self.calls: list[str] = []
         self._moved = asyncio.Condition()
@@ -37,6 +41,13 @@ class FakeRegistry:
                 self.adapters[(record.tenant, record.name)] = (self.seq, record)
             self._moved.notify_all()
 
+    async def put_keys(self, *keys: KeyGrant) -> None:
+        """These are all now that are not revoked."""
+        async with self._moved:
+            self.seq += 1
+            self.keys = (self.seq, keys)
+            self._moved.notify_all()
+
     async def fail(self, error: Exception | None) -> None:
         async with self._moved:
             self.down = error
@@ -46,7 +57,8 @@ class FakeRegistry:
         self.calls.append("snapshot")
         if self.down:
             raise self.down
-        return Snapshot(seq=self.seq, adapters=tuple(r for _, r in self.adapters.values() if r.versions))
+        live = tuple(r for _, r in self.adapters.values() if r.versions)
+        return Snapshot(seq=self.seq, adapters=live, keys=self.keys[1])
 
     async def changes(self, since: int, wait_s: float) -> Changes:
         self.calls.append("changes")
@@ -56,7 +68,8 @@ class FakeRegistry:
             await self._moved.wait_for(lambda: self.down or self.seq > since)
         if self.down:
             raise self.down
-        return Changes(seq=self.seq, adapters=tuple(r for at, r in self.adapters.values() if at > since))
+        keys = self.keys[1] if self.keys[0] > since else None
+        return Changes(seq=self.seq, adapters=tuple(r for at, r in self.adapters.values() if at > since), keys=keys)
 
 
 @pytest.fixture(autouse=True)
@@ -258,3 +271,145 @@ async def test_foreign_deleted_and_unknown_read_the_same(registry: FakeRegistry,
         catalog.find(name, ANONYMOUS)
     assert str(caught.value) == "The model `acme/support@2` does not exist or you do not have access to it."
     assert caught.value.param == "model"
+
+
+# -- keys -----------------------------------------------------------------------------------------------------
+
+
+def lets_in(catalog: Catalog, one: Key) -> bool:
+    try:
+        return catalog.keys.admit(f"Bearer {one.text}", CREATED, stale=False, anonymous=False).id == one.grant.id
+    except InvalidKey:
+        return False
+
+
+async def test_keys_come_and_go_with_the_changes_and_adapters_leave_them_alone(
+    registry: FakeRegistry, path: Path
+) -> None:
+    one, two = key(), key()
+    await registry.put_keys(one.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        assert lets_in(catalog, one)
+        await registry.put_keys(one.grant, two.grant)
+        await until(lambda: lets_in(catalog, two))
+        await registry.put(adapter("acme", "support", version(1)))
+        await until(lambda: served(catalog, "acme/support") == "acme/support@1")
+        assert lets_in(catalog, one)
+        await registry.put_keys(two.grant)
+        await until(lambda: not lets_in(catalog, one))
+        assert lets_in(catalog, two)
+        assert registry.calls.count("snapshot") == 1
+
+
+async def test_a_restart_without_the_registry_knows_the_keys_and_not_the_revoked(
+    registry: FakeRegistry, path: Path
+) -> None:
+    one, two = key(), key()
+    await registry.put_keys(one.grant, two.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        await registry.put_keys(two.grant)
+        await until(lambda: not lets_in(catalog, one))
+    again = Catalog(registry, path, BASE)
+    assert (lets_in(again, one), lets_in(again, two)) == (False, True)
+
+
+async def test_the_file_is_its_owners_alone_and_has_no_secret(registry: FakeRegistry, path: Path) -> None:
+    one = key()
+    await registry.put_keys(one.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        await until(path.exists)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert one.grant.secret_hash in path.read_text()
+    assert one.text.secret not in path.read_text()
+
+
+async def test_another_history_brings_its_own_keys(registry: FakeRegistry, path: Path) -> None:
+    one, two = key(), key()
+    await registry.put_keys(one.grant)
+    await registry.put_keys(one.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+    restored = FakeRegistry()
+    await restored.put_keys(two.grant)
+    async with following(Catalog(restored, path, BASE)) as catalog:
+        await until(lambda: lets_in(catalog, two))
+        assert not lets_in(catalog, one)
+
+
+async def test_silence_is_counted_across_a_restart(registry: FakeRegistry, path: Path) -> None:
+    await registry.put_keys(key().grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(path.exists)
+        await until(lambda: catalog.report().reachable)
+        assert catalog.silent_s() < 60
+    hours_ago = time.time() - 7200
+    os.utime(path, (hours_ago, hours_ago))
+    await registry.fail(RegistryUnavailable("down"))
+    async with following(Catalog(registry, path, BASE)) as again:
+        await until(lambda: len(registry.calls) > 6)
+        assert 7200 <= again.silent_s() < 7260
+        await registry.fail(None)
+        await registry.put(adapter())
+        await until(lambda: again.silent_s() < 60)
+
+
+async def test_the_file_grows_no_younger_while_the_registry_is_down(registry: FakeRegistry, path: Path) -> None:
+    await registry.put_keys(key().grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        await until(path.exists)
+    hours_ago = time.time() - 7200
+    os.utime(path, (hours_ago, hours_ago))
+    await registry.fail(RegistryUnavailable("down"))
+    async with following(Catalog(registry, path, BASE)):
+        await until(lambda: len(registry.calls) > 6)
+    assert path.stat().st_mtime == pytest.approx(hours_ago, abs=1)
+
+
+@pytest.mark.parametrize("touches", [0.0, 3600.0])
+async def test_a_registry_that_answers_makes_the_file_young_again(
+    registry: FakeRegistry, path: Path, monkeypatch: pytest.MonkeyPatch, touches: float
+) -> None:
+    """At every answer here; in earnest at most every TOUCH_S."""
+    monkeypatch.setattr(catalog_module, "TOUCH_S", touches)
+    await registry.put_keys(key().grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        await until(path.exists)
+    hours_ago = time.time() - 7200
+    os.utime(path, (hours_ago, hours_ago))
+
+    class Empty(FakeRegistry):
+        """Nothing has changed, time after time."""
+
+        async def changes(self, since: int, wait_s: float) -> Changes:
+            self.calls.append("changes")
+            await asyncio.sleep(0.001)
+            return Changes(seq=since, adapters=())
+
+    empty = Empty()
+    async with following(Catalog(empty, path, BASE)):
+        await until(lambda: len(empty.calls) > 3)
+    young = path.stat().st_mtime > hours_ago + 3600
+    assert young == (touches == 0.0)
+
+
+async def test_what_is_shared_is_used_by_those_it_is_shared_with(registry: FakeRegistry, path: Path) -> None:
+    await registry.put(
+        adapter("acme", "one", version(1), shared_with=("globex",)),
+        adapter("acme", "all", version(1), shared_with=("*",)),
+        adapter("acme", "own", version(1)),
+    )
+    seen = {"acme": ["all", "one", "own"], "globex": ["all", "one"], "initech": ["all"]}
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await catalog.heard()
+        for tenant, names in seen.items():
+            assert [one.ref.name for one in catalog.list_models(of(tenant))] == names
+            for name in ("all", "one", "own"):
+                found = served(catalog, f"acme/{name}", of(tenant))
+                assert found == (f"acme/{name}@1" if name in names else "model_not_found")
+        await registry.put(adapter("acme", "one", version(1)))
+        await until(lambda: served(catalog, "acme/one", of("globex")) == "model_not_found")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -295,11 +297,15 @@ def world(
     keys: Sequence[Key] = (),
     host: str = "127.0.0.1",
     options: KeyOptions | None = None,
+    known: bool = True,
+    age_s: float = 0.0,
 ) -> World:
-    """A front that knows ``adapters`` and ``keys`` and whose engine plays ``script``."""
+    """A front that knows ``adapters`` and ``keys`` since ``age_s`` and whose engine plays ``script``."""
     snapshot = Snapshot(seq=1, adapters=tuple(adapters), keys=tuple(key.grant for key in keys))
     file = path / "catalog.json"
-    file.write_text(snapshot.model_dump_json())
+    if known:
+        file.write_text(snapshot.model_dump_json())
+        os.utime(file, (time.time() - age_s,) * 2)
     engine = ScriptedEngine(script)
     tokens = tokenizer()
     if not chat_template:
