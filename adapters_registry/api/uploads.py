@@ -77,7 +77,7 @@ class Uploads:
             upload = await asyncio.to_thread(self._open, tenant, digest, part)
             try:
                 await self._copy(request, upload)
-                _check_end(upload.size, part)
+                _check_end(upload.size, part, upload.target.length)
             except BaseException as error:
                 await _end(upload.park if isinstance(error, _BROKEN_OFF) else upload.discard)
                 raise
@@ -135,17 +135,17 @@ async def send(blobs: BlobStore, digest: str) -> AsyncIterator[bytes]:
             yield piece
 
 
-def _check_end(size: int, part: Part) -> None:
-    """``size`` bytes of the upload are there now."""
+def _check_end(size: int, part: Part, length: int | None) -> None:
+    """``size`` bytes of the upload are there now, of ``length`` in all as this or an earlier request said."""
     received = size - part.offset
     if part.announced is not None and received != part.announced:
         raise TruncatedUpload(
             f"The body ended after {received} of {part.announced} bytes: go on at Upload-Offset {size}."
         )
-    if part.length is not None and size > part.length:
-        raise InvalidValue(f"The upload has {size} bytes, over {part.length}.", param="Upload-Length")
-    if part.length is not None and part.complete and size < part.length:
-        raise TruncatedUpload(f"{size} of {part.length} bytes came: go on at Upload-Offset {size}.")
+    if length is not None and size > length:
+        raise InvalidValue(f"The upload has {size} bytes, over {length}.", param="Upload-Length")
+    if length is not None and part.complete and size < length:
+        raise TruncatedUpload(f"{size} of {length} bytes came: go on at Upload-Offset {size}.")
 
 
 async def _end(how: Callable[[], None]) -> None:

@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 
+from adapters_registry.access import Scope
 from adapters_registry.api.app import create_app
-from adapters_registry.client import AsyncRegistryClient, RegistryClient
+from adapters_registry.client import AsyncRegistryClient, RegistryClient, UploadState
 from adapters_registry.errors import (
     BlobNotFound,
     DigestMismatch,
     GenerationMismatch,
+    InvalidKey,
     PickleRefused,
     RegistryUnavailable,
     UnknownFile,
     UnsupportedField,
 )
 from adapters_registry.folder import WEIGHTS, describe
+from adapters_registry.records import Quotas, TenantBounds
+from adapters_registry.registry import Registry
 from tests.adapters_registry import artifacts
 from tests.adapters_registry.conftest import serving
+from tests.adapters_registry.flaky import flaky
 
 ACME = ("acme", "support")
+
+
+@pytest.fixture(params=["sqlite-directory"])
+def combination(request: pytest.FixtureRequest) -> str:
+    """A client does not see which store it is."""
+    name: str = request.param
+    return name
+
+
+def damage(registry: Registry, digest: str, beside: Path) -> None:
+    """Other bytes in the store's place of ``digest``."""
+    registry.blobs.delete(digest)
+    (beside / "damaged").write_bytes(os.urandom(10))
+    registry.blobs.put(beside / "damaged", digest, 10)
 
 
 def test_push_uploads_once_and_tells_what_stays_behind(client, tmp_path):
@@ -101,8 +122,7 @@ def test_fetch_writes_the_whole_blob_or_nothing(client, push, tmp_path, registry
     assert describe(target).digest == file.digest
     with pytest.raises(BlobNotFound):
         client.fetch_blob(artifacts.sha256(b"nothing"), tmp_path / "out" / "x")
-    stored = registry.blobs._path(file.digest)
-    stored.write_bytes(os.urandom(file.size))
+    damage(registry, file.digest, tmp_path)
     with pytest.raises(DigestMismatch):
         client.fetch_blob(file.digest, tmp_path / "out" / "y")
     assert os.listdir(target.parent) == ["w"]
@@ -121,11 +141,11 @@ def test_pull_gives_back_what_was_pushed_or_nothing(client, push, tmp_path, regi
     assert calls[-1] == (total, total)
     with pytest.raises(FileExistsError, match="not an empty folder"):
         client.pull(manifest, target)
-    stored = registry.blobs._path(manifest.file(WEIGHTS).digest)
-    stored.write_bytes(os.urandom(manifest.file(WEIGHTS).size))
+    weights = manifest.file(WEIGHTS).digest
+    damage(registry, weights, tmp_path)
     with pytest.raises(DigestMismatch):
         client.pull(manifest, tmp_path / "out" / "damaged")
-    stored.unlink()
+    registry.blobs.delete(weights)
     with pytest.raises(BlobNotFound):
         client.pull(manifest, tmp_path / "out" / "missing")
     assert os.listdir(target.parent) == ["pulled"]
@@ -158,3 +178,100 @@ async def test_following(url, push):
     async with AsyncRegistryClient("http://127.0.0.1:1") as nobody:
         with pytest.raises(RegistryUnavailable):
             await nobody.snapshot()
+
+
+def test_an_upload_goes_on_by_itself(url, registry, tmp_path):
+    """Three times the line breaks; the bytes that came before are not sent again."""
+    path = tmp_path / "weights"
+    path.write_bytes(os.urandom(900_000))
+    file, calls = describe(path), list[int]()
+    with flaky(url, [300_000, 300_000, 200_000]) as line, RegistryClient(line.url) as client:
+        client.upload(path, file, "acme", calls.append)
+        assert client.upload_state(file.digest, "acme") == UploadState(900_000, complete=True)
+        assert line.connections >= 4
+    assert registry.blobs.open(file.digest).read() == path.read_bytes()
+    assert calls[-1] == 900_000
+
+
+def test_a_push_goes_on_where_an_earlier_one_ended(client, url, tmp_path, monkeypatch):
+    path = artifacts.folder(tmp_path / "a")
+    file = describe(path / WEIGHTS)
+    client._send(
+        "PUT",
+        f"/v1/uploads/{file.digest}",
+        params={"tenant": "acme"},
+        content=(path / WEIGHTS).read_bytes()[:100],
+        headers={"upload-complete": "?0"},
+    )
+    assert client.upload_state(file.digest, "acme") == UploadState(100, complete=False)
+    calls: list[tuple[int, int]] = []
+    assert client.push(path, *ACME, progress=lambda done, total: calls.append((done, total))).published.created
+    assert client.upload_state(file.digest, "acme") == UploadState(file.size, complete=True)
+
+
+def test_an_upload_that_gets_nowhere_ends(url, tmp_path, monkeypatch):
+    monkeypatch.setattr("adapters_registry.client.files._TRIES", 2)
+    path = tmp_path / "weights"
+    path.write_bytes(os.urandom(900_000))
+    head = 400  # a HEAD fits, a file does not
+    with flaky(url, [head] * 50) as line, RegistryClient(line.url) as client, pytest.raises(RegistryUnavailable):
+        client.upload(path, describe(path), "acme")
+
+
+def test_bytes_that_changed_meanwhile(client, tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"before")
+    file = describe(path)
+    path.write_bytes(b"after!")
+    with pytest.raises(DigestMismatch):
+        client.upload(path, file, "acme")
+    assert client.upload_state(file.digest, "acme") is None
+
+
+def test_equal_bytes_are_sent_once(client, tmp_path):
+    path = tmp_path / "weights"
+    path.write_bytes(b"weights")
+    calls: list[int] = []
+    client.upload(path, describe(path), "acme", calls.append)
+    client.upload(path, describe(path), "acme", calls.append)
+    assert calls == [7]
+    client.discard_upload(describe(path).digest, "acme")
+
+
+def test_the_verbs_for_operators(url, client, push, tmp_path):
+    """Each call that is not asked above, by an operator and by keys that it makes."""
+    push(fill=0.1)
+    child = artifacts.folder(tmp_path / "child", weights=artifacts.pack(artifacts.tensors(0.2)))
+    parent = client.adapter(*ACME).versions[0].digest
+    client.health()
+    operator = client.create_key("operator", [Scope.ADMIN])
+    with pytest.raises(InvalidKey):
+        client.bases()
+    with RegistryClient(url, key=operator.key) as ours:
+        digest = ours.push(child, *ACME, lineage={"parent": parent}).published.record.digest
+        assert [node.digest for node in ours.lineage(digest).nodes] == [parent, digest]
+        assert ours.evaluate(*ACME, 2, "quality", True, {"accuracy": 0.5}).actor == operator.record.id
+        assert ours.protect_alias(*ACME, "production", requires="quality").protected
+        assert ours.move_alias(*ACME, "production", 2, 1).version == 2
+        assert ours.resolve(*ACME).digest == digest
+        assert ours.share(*ACME, "globex").shared_with == ("globex",)
+        assert ours.unshare(*ACME, "globex").shared_with == ()
+        assert ours.put_tenant("globex", TenantBounds(max_versions=3)).max_versions == 3
+        assert [tenant.name for tenant in ours.tenants()] == ["acme", "globex"]
+        assert ours.tenant("acme").used_versions == 2
+        assert ours.base(artifacts.base().digest) == artifacts.base()
+        reader = ours.create_key("reader", [Scope.ADAPTER_READ], "acme", Quotas(concurrent=1), _later())
+        assert ours.key(reader.record.id) == reader.record
+        rotated = ours.rotate_key(reader.record.id, 0)
+        assert [key.id for key in ours.keys("acme")] == [reader.record.id, rotated.record.id]
+        ours.revoke_key(rotated.record.id)
+        assert ours.key(rotated.record.id).revoked_at is not None
+        assert ours.collect(dry_run=True).blobs == 0
+        first = ours.audit(limit=1)
+        assert ours.audit(first.next or 0).entries[-1].digest == ours.verify_audit().head
+    with RegistryClient(url, key=rotated.key) as revoked, pytest.raises(InvalidKey):
+        revoked.page()
+
+
+def _later() -> datetime:
+    return datetime.now(UTC) + timedelta(hours=1)
