@@ -23,7 +23,7 @@ from adapters_registry.errors import InvalidTensors, NotFinite, PickleRefused
 HEADER_BYTES = 1 << 20
 TENSORS = 4096
 _PIECE_BYTES = 4 << 20
-_ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
 _EXPONENT: dict[str, Any] = {"F32": np.uint32(0x7F80_0000), "F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80)}
 """All ones there is NaN or infinity."""
 _REMEDY = "save it again with PEFT's save_pretrained"
@@ -67,7 +67,7 @@ def rows(file: BinaryIO, name: str, info: TensorInfo) -> Iterator[NDArray[np.flo
 
     Raises ``NotFinite`` at a NaN or an infinity.
     """
-    row_bytes = math.prod(info.shape[1:]) * _ITEM_BYTES[info.dtype]
+    row_bytes = math.prod(info.shape[1:]) * ITEM_BYTES[info.dtype]
     left = info.end - info.begin
     file.seek(info.begin)
     while left:
@@ -130,14 +130,14 @@ def _info(name: str, entry: object, data: int) -> TensorInfo:
             pass
         case _:
             raise InvalidTensors(f"Tensor {name!r} has a malformed header entry: {_REMEDY}.", param=name)
-    if dtype not in _ITEM_BYTES:
+    if dtype not in ITEM_BYTES:
         raise InvalidTensors(f"Tensor {name} is {dtype}: save it as F32, F16 or BF16.", param=name)
     if len(shape) > 8 or not all(type(n) is int and n >= 0 for n in shape):
         raise InvalidTensors(f"Tensor {name} has an impossible shape: {_REMEDY}.", param=name)
     # bool is an int to isinstance
     if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
         raise InvalidTensors(f"Tensor {name} has impossible offsets: {_REMEDY}.", param=name)
-    if end - begin != math.prod(shape) * _ITEM_BYTES[dtype]:
+    if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
         raise InvalidTensors(f"Tensor {name}'s offsets do not fit its shape and type: {_REMEDY}.", param=name)
     return TensorInfo(dtype, tuple(shape), data + begin, data + end)
 

@@ -18,7 +18,7 @@ from adapters_registry.manifest import BaseManifest
 from adapters_registry.patterns import Matcher, suffixes
 
 PROJECTIONS = frozenset({"linear", "conv1d"})
-_WITHOUT_EFFECT = {
+WITHOUT_EFFECT = {
     "peft_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "peft_version",
     "lora_dropout", "runtime_config",
     "megatron_core",  # only used with megatron_config
@@ -60,7 +60,7 @@ class LoraConfig(BaseModel):
 
 def read_config(config: Mapping[str, Any]) -> LoraConfig:
     for name, value in sorted(config.items()):
-        if value and name not in _WITHOUT_EFFECT and name not in LoraConfig.model_fields:
+        if value and name not in WITHOUT_EFFECT and name not in LoraConfig.model_fields:
             remedy = _REMEDIES.get(name, "train without it, or convert the adapter to plain LoRA")
             raise UnsupportedField(f"{name} is not supported yet: {remedy}.", param=name)
     try:

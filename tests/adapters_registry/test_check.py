@@ -111,11 +111,6 @@ def test_a_child_that_does_not_start_is_killed(folder):
         run(folder, "hang_at_start", check_s=0.5)
 
 
-def test_a_child_that_spins_is_stopped_by_its_processor_time(folder):
-    with pytest.raises(CheckFailed, match="processor time"):
-        run(folder, "spin")
-
-
 def test_a_child_cannot_open_connect_or_read_a_secret(folder, monkeypatch):
     monkeypatch.setenv(SECRET, "postgresql://registry:secret@db/registry")
     assert run(folder, "escape").norms.modules == 2
@@ -124,8 +119,9 @@ def test_a_child_cannot_open_connect_or_read_a_secret(folder, monkeypatch):
 def test_an_artifact_that_takes_the_processor(tmp_path):
     """A pattern that never ends, under a registry that lets it."""
     bomb = artifacts.folder(tmp_path / "a", artifacts.config(target_modules=BOMB))
+    assert run(artifacts.folder(tmp_path / "good"), "hurry").norms.modules == 2
     with pytest.raises(CheckFailed, match=r"processor time \(half of limits.check_s\): push"):
-        run(bomb, check_s=6, match_s=1000)
+        run(bomb, "hurry", match_s=1000)
 
 
 def test_an_artifact_that_takes_the_memory(tmp_path):

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import safetensors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,59 @@ def test_any_header_is_read_or_refused(noise):
     data = len(noise).to_bytes(8, "little") + noise
     with contextlib.suppress(InvalidTensors):
         assert read(data) == {}, "300 bytes of noise hold no tensor"
+
+
+HEADER = pack({"a": ONE, "b": ONE.astype(np.float16)})
+PIECES = (
+    b'"F32"',
+    b'"F16"',
+    b"[2, 3]",
+    b"[0, 24]",
+    b"[24, 36]",
+    b'"a"',
+    b'"b"',
+    b'"pt"',
+    b'"format"',
+    b"2",
+    b"3",
+    b"}",
+)
+PUT = (
+    b"0",
+    b"-0",
+    b"3",
+    b"6",
+    b"24",
+    b"36",
+    b"1e0",
+    b"[]",
+    b"[6]",
+    b"[36, 36]",
+    b'"BF16"',
+    b'"a"',
+    b"null",
+    b"{}",
+    b"",
+    b" }",
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from(PUT)), min_size=1, max_size=3))
+@settings(max_examples=400, deadline=None)
+def test_what_is_accepted_here_the_safetensors_library_accepts(changes):
+    length = int.from_bytes(HEADER[:8], "little")
+    text = HEADER[8 : 8 + length]
+    for old, new in changes:
+        text = text.replace(old, new, 1)
+    data = len(text).to_bytes(8, "little") + text + HEADER[8 + length :]
+    try:
+        infos = read(data)
+    except InvalidTensors:
+        return
+    library = dict(safetensors.deserialize(data))
+    assert {name: (info.dtype, list(info.shape)) for name, info in infos.items()} == {
+        name: (tensor["dtype"], tensor["shape"]) for name, tensor in library.items()
+    }
 
 
 def test_rows_hold_the_values_of_every_type():

@@ -68,8 +68,10 @@ _TEXTS = (
     _header("header: a number of 100,000 digits", b'{"a":' + b"9" * 100_000 + b"}"),
     _header(f"{TENSORS + 1:,} tensors", _many(TENSORS + 1)),
     _header("10,000 tensors", _many(10_000)),
-    _file("__metadata__: a list", artifacts.pack(artifacts.tensors(), __metadata__=["pt"]), "__metadata__"),
-    _file("__metadata__: a number in it", artifacts.pack(artifacts.tensors(), __metadata__={"a": 1}), "__metadata__"),
+    _file("`__metadata__`: a list", artifacts.pack(artifacts.tensors(), __metadata__=["pt"]), "__metadata__"),
+    _file(
+        "`__metadata__`: a number in it", artifacts.pack(artifacts.tensors(), __metadata__={"a": 1}), "__metadata__"
+    ),
 )
 _ENTRIES = (
     _entry("a tensor of F64", dtype="F64"),

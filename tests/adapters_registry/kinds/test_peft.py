@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -17,6 +16,7 @@ from adapters_registry.kinds import ArtifactFile, build_manifest
 from adapters_registry.manifest import BaseManifest, Manifest
 from adapters_registry.settings import Limits
 from service.base import describe_model
+from tests.adapters_registry.kinds.saved import SUPPORTED, UNSUPPORTED, Saved
 from tests.models import lora_configs, random_adapter, save, tiny_base
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")  # PEFT's advice
@@ -30,16 +30,24 @@ def bases(architecture: str) -> tuple[PreTrainedModel, BaseManifest]:
     return model, describe_model(model, architecture, "sha256:" + "0" * 64)
 
 
-def judge(folder: Path, base: BaseManifest) -> Manifest:
+def inspect(folder: Path, base: BaseManifest) -> Manifest:
     files = [ArtifactFile(describe(folder / name), partial((folder / name).open, "rb")) for name in (CONFIG, WEIGHTS)]
     return build_manifest(base, files, Limits())
 
 
-def saved(architecture: str, folder: Path, **settings: Any) -> tuple[PeftModel, Manifest]:
-    model, base = bases(architecture)
-    config = LoraConfig(**{"target_modules": [PROJECTIONS[architecture]], "task_type": "CAUSAL_LM"} | settings)
+def saved(case: Saved, folder: Path) -> tuple[PeftModel, Manifest]:
+    """The case as PEFT has it, and what we make of the folder that it saved."""
+    model, base = bases(case.architecture)
+    settings = {"target_modules": [PROJECTIONS[case.architecture]], "task_type": "CAUSAL_LM"} | case.settings
+    config = LoraConfig(**settings)
     adapter = random_adapter(model, config, seed=0)
-    return adapter, judge(save(adapter, folder), base)
+    if not case.convert:
+        return adapter, inspect(save(adapter, folder), base)
+    untrained = random_adapter(model, config, seed=1)
+    untrained.peft_config["default"].init_lora_weights = True
+    untrained.save_pretrained(folder / "init")
+    adapter.save_pretrained(folder / "plain", path_initial_model_for_weight_conversion=str(folder / "init"))
+    return adapter, inspect(folder / "plain", base)
 
 
 def peft_says(model: PeftModel) -> dict[str, tuple[int, float]]:
@@ -61,85 +69,48 @@ def test_rank_and_scale_of_each_module(architecture, which, tmp_path):
     model, base = bases(architecture)
     config = lora_configs(architecture)[which]
     adapter = random_adapter(model, config, seed=which)
-    assert we_say(judge(save(adapter, tmp_path), base)) == peft_says(adapter)
+    assert we_say(inspect(save(adapter, tmp_path), base)) == peft_says(adapter)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"target_modules": r".*\.(0|2)\.self_attn\.[qk]_proj"},
-        {"target_modules": "all-linear", "exclude_modules": ["down_proj"]},
-        {"target_modules": ["q_proj", "v_proj"], "exclude_modules": r".*\.1\..*"},
-        {"target_modules": ["q_proj"], "layers_to_transform": 1},
-        {"target_modules": ["q_proj"], "layers_to_transform": [0, 2], "layers_pattern": "layers"},
-        {"rank_pattern": {r"^model\.layers\.0\..*": 3, "q_proj": 5}, "alpha_pattern": {"1.self_attn.q_proj": 7}},
-        {"rank_pattern": {"q_proj": 6}, "alpha_pattern": {r".*proj": 2.5}, "use_rslora": True},
-        {"rank_pattern": {"proj": 6, "elf_attn.q_proj": 7}},
-        {"init_lora_weights": "gaussian"},
-        {"init_lora_weights": "orthogonal"},
-    ],
-)
-def test_which_modules_and_how(settings, tmp_path):
-    adapter, manifest = saved("llama", tmp_path, **settings)
-    assert we_say(manifest) == peft_says(adapter)
+@pytest.mark.parametrize("case", SUPPORTED, ids=lambda case: case.what)
+def test_supported_as_peft_computes_it(case, tmp_path):
+    adapter, manifest = saved(case, tmp_path)
+    grown = 2 if case.convert else 1  # the conversion doubles ranks and keeps scales
+    assert we_say(manifest) == {
+        module: (rank * grown, pytest.approx(scale)) for module, (rank, scale) in peft_says(adapter).items()
+    }
 
 
 @pytest.mark.parametrize(("bias", "norms"), [("none", 0), ("lora_only", 0), ("all", 7)])
 def test_every_bias_that_was_saved_is_honoured(bias, norms, tmp_path):
-    _, manifest = saved("gpt2", tmp_path, bias=bias, fan_in_fan_out=True)
+    _, manifest = saved(Saved("biases", {"bias": bias, "fan_in_fan_out": True}, "gpt2"), tmp_path)
     changed = [module.module for module in manifest.modules if module.bias]
     assert len([name for name in changed if "ln_" in name]) == norms
     assert len(changed) == {"none": 0, "lora_only": 3, "all": 3 * 4 + norms}[bias]
 
 
-@pytest.mark.parametrize(
-    ("settings", "code", "named"),
-    [
-        ({"use_dora": True}, "unsupported_field", "use_dora"),
-        ({"modules_to_save": ["lm_head"]}, "unsupported_field", "modules_to_save"),
-        ({"trainable_token_indices": [1, 2]}, "unsupported_field", "trainable_token_indices"),
-        ({"target_modules": ["q_proj", "lm_head"]}, "unknown_module", "lm_head"),
-        ({"target_modules": ["q_proj", "embed_tokens"]}, "unknown_module", "model.embed_tokens"),
-        ({"init_lora_weights": "pissa"}, "unsupported_field", "init_lora_weights"),
-        ({"init_lora_weights": "olora"}, "unsupported_field", "init_lora_weights"),
-        ({"alora_invocation_tokens": [3]}, "unsupported_field", "alora_invocation_tokens"),
-        ({"layer_replication": [(0, 2), (1, 3)]}, "unsupported_field", "layer_replication"),
-        ({"r": 300}, "rank_too_large", "r"),
-    ],
-)
-def test_what_peft_saves_and_is_not_honoured(settings, code, named, tmp_path):
+@pytest.mark.parametrize("case", UNSUPPORTED, ids=lambda case: case.what)
+def test_what_peft_saves_and_is_not_honoured(case, tmp_path):
     with pytest.raises(RegistryError) as caught:
-        saved("llama", tmp_path, **settings)
-    assert (caught.value.code, caught.value.param) == (code, named)
-
-
-@pytest.mark.parametrize("settings", [{}, {"use_rslora": True}])
-def test_a_converted_pissa_is_plain_lora(settings, tmp_path):
-    model, base = bases("llama")
-    config = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights="pissa", **settings)
-    adapter = random_adapter(model, config, seed=0)
-    untrained = random_adapter(model, config, seed=1)
-    untrained.peft_config["default"].init_lora_weights = True
-    untrained.save_pretrained(tmp_path / "init")
-    adapter.save_pretrained(tmp_path / "plain", path_initial_model_for_weight_conversion=str(tmp_path / "init"))
-    assert judge(tmp_path / "plain", base).rank == 8
+        saved(case, tmp_path)
+    assert (caught.value.code, caught.value.param) == case.refused
 
 
 def test_an_untrained_adapter_changes_nothing(tmp_path):
     folder = save(get_peft_model(tiny_base("llama"), LoraConfig(target_modules=["q_proj"])), tmp_path)
     with pytest.raises(RegistryError) as caught:
-        judge(folder, bases("llama")[1])
+        inspect(folder, bases("llama")[1])
     assert caught.value.code == "no_effect"
 
 
 def test_an_adapter_of_another_base(tmp_path):
     folder = tmp_path / "gpt2"
-    saved("gpt2", folder)
+    saved(Saved("another base", {}, "gpt2"), folder)
     with pytest.raises(RegistryError) as caught:
-        judge(folder, bases("llama")[1])
+        inspect(folder, bases("llama")[1])
     assert caught.value.code == "unknown_module"
-    _, other = saved("llama", tmp_path / "llama")
+    _, other = saved(Saved("another base", {}), tmp_path / "llama")
     with pytest.raises(RegistryError) as caught:
-        judge(tmp_path / "llama", bases("gemma")[1])
+        inspect(tmp_path / "llama", bases("gemma")[1])
     assert caught.value.code == "shape_mismatch"
     assert other.modules[0].module in str(caught.value)
