@@ -28,13 +28,22 @@ class Verb(NamedTuple):
 
 TABLE: dict[str, Verb] = {
     "up": Verb("service.commands.up:up", "Serve a base and its adapters on this machine.", raw=True),
-    "push": Verb("service.commands.push:push", "Upload a PEFT folder as an adapter's next version."),
+    "push": Verb("service.commands.push:push", "Upload a PEFT folder, or one of the Hub, as the next version."),
     "list": Verb("service.commands.list:list_adapters", "List the adapters and what is live."),
     "show": Verb("service.commands.show:show", "Show an adapter's versions and aliases, or one version."),
     "promote": Verb("service.commands.promote:promote", "Point an alias at a version."),
+    "protect": Verb("service.commands.protect:protect", "Let an alias move with the scope alias:write only."),
+    "unprotect": Verb("service.commands.protect:unprotect", "Let a protected alias move freely again."),
+    "evaluate": Verb("service.commands.evaluate:evaluate", "Record how an evaluation of a version ended."),
     "rollback": Verb("service.commands.rollback:rollback", "Point an alias back at the version before."),
     "feedback": Verb("service.commands.feedback:app", "Export what people said of the answers."),
     "delete": Verb("service.commands.delete:delete", "Delete a version, or an adapter with all its versions."),
+    "share": Verb("service.commands.share:share", "Let another tenant use an adapter."),
+    "unshare": Verb("service.commands.share:unshare", "Take a share back."),
+    "keys": Verb("service.commands.keys:app", "Make, list, rotate and revoke API keys."),
+    "tenants": Verb("service.commands.tenants:app", "List the tenants and what they use, and set their bounds."),
+    "audit": Verb("service.commands.audit:audit", "List who changed what, or verify that the record is whole."),
+    "gc": Verb("service.commands.gc:gc", "Free what retention and deletion left behind."),
     "pull": Verb("service.commands.pull:pull", "Give back a version's PEFT folder."),
     "chat": Verb("service.commands.chat:chat", "Talk to the base and its adapters, and judge their answers."),
     "status": Verb("service.commands.status:status", "Show whether the service is well, and what it holds."),
@@ -80,7 +89,8 @@ def _run(app: typer.Typer, arguments: list[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except (RegistryError, QuickchangeError) as error:
-        print(f"quickchange: {error.message}", file=sys.stderr)
+        hint = " (set QUICKCHANGE_API_KEY, or give --key-file)" if error.code == "invalid_key" else ""
+        print(f"quickchange: {error.message}{hint}", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"quickchange: {error}", file=sys.stderr)

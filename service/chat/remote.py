@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from adapters_registry.wire import is_loopback
+from adapters_registry.wire import bearer, is_loopback
 from service.chat.conversation import Turn
 from service.chat.sse import data_of
 from service.errors import QuickchangeError, ReplicaFailed, RouteNotFound, from_failure
@@ -51,8 +51,11 @@ class Service:
     ``unreachable`` puts into words.
     """
 
-    def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=not is_loopback(url))
+    def __init__(self, url: str, key: str | None = None) -> None:
+        """``key`` is the text of an API key; a service without keys wants none."""
+        self._http = httpx.AsyncClient(
+            base_url=url, timeout=TIMEOUT, trust_env=not is_loopback(url), headers=bearer(key)
+        )
 
     async def __aenter__(self) -> Self:
         return self

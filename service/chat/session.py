@@ -30,6 +30,8 @@ class Options:
     """Request fields, sent as they are."""
     swap: Callable[[], bool] | None
     """Whether the next two answers change places, their names hidden until they are judged; None shows the names."""
+    key: str | None = field(default=None, repr=False)
+    """The API key; a service without keys wants none."""
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class Session:
         """
         with asyncio.Runner() as runner:
             self._runner = runner
-            self._service = Service(self._url)
+            self._service = Service(self._url, self._options.key)
             try:
                 self._open()
                 return self._loop()

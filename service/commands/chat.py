@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands.target import UrlOption, service_url
+from service.commands.target import KeyFileOption, UrlOption, api_key, service_url
 
 
 def chat(
@@ -22,6 +22,7 @@ def chat(
         int | None, typer.Option(help="Most tokens of an answer; else what the context holds.")
     ] = None,
     open: Annotated[bool, typer.Option("--open", help="Comparisons show who says what, in the order given.")] = False,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Talk to the base and its adapters; /help lists what else can be typed.
 
@@ -37,6 +38,6 @@ def chat(
 
     asked = {"temperature": temperature, "max_tokens": max_tokens}
     sampling = {name: value for name, value in asked.items() if value is not None}
-    options = Options(sampling, None if open else lambda: secrets.randbelow(2) == 1)
+    options = Options(sampling, None if open else lambda: secrets.randbelow(2) == 1, api_key(key_file))
     screen = Terminal() if sys.stdin.isatty() and sys.stdout.isatty() else Plain()
     raise typer.Exit(Session(service_url(url), model, system, options, screen).run())

@@ -9,7 +9,7 @@ import typer
 
 from adapters_registry.errors import VersionNotFound
 from service.commands.output import print_json, say
-from service.commands.target import JsonOption, RegistryOption, open_registry, parse_target
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry, parse_target
 
 
 def delete(
@@ -17,6 +17,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Delete a version, or an adapter with all its versions. A version that an alias points at stays.
 
@@ -25,7 +26,7 @@ def delete(
     target = parse_target(name)
     version = target.version
     _confirm(f"Delete {target}{'' if version else ' with all its versions and aliases'}?", yes)
-    with open_registry(registry) as client:
+    with open_registry(registry, key_file) as client:
         if version is None:
             client.delete_adapter(target.tenant, target.name)
         else:

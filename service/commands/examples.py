@@ -20,6 +20,8 @@ from adapters_registry.client import RegistryClient
 from adapters_registry.errors import AdapterNotFound, BaseNotFound, RegistryError
 from adapters_registry.folder import CONFIG
 from adapters_registry.manifest import NAME_PATTERN
+from adapters_registry.wire import bearer
+from service.commands.target import api_key
 from service.names import PRODUCTION
 
 LIMIT_S = 30.0
@@ -88,7 +90,11 @@ def offer(
     nothing new is begun.
     """
     answering = []
-    with RegistryClient(service.registry) as registry, httpx.Client(timeout=LIMIT_S, trust_env=False) as http:
+    key = api_key()
+    with (
+        RegistryClient(service.registry, key=key) as registry,
+        httpx.Client(timeout=LIMIT_S, trust_env=False, headers=bearer(key)) as http,
+    ):
         for example in examples:
             if stop.is_set():
                 break

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from adapters_registry.access import DEFAULT_TENANT
 from service.commands.output import print_json, print_table, say, size
-from service.commands.target import DEFAULT_TENANT, JsonOption, configured
+from service.commands.target import JsonOption, configured
 from service.feedback.export import export as export_rows
 from service.feedback.manifest import Manifest, Selection
 from service.feedback.rows import Format

@@ -8,19 +8,20 @@ import typer
 
 from adapters_registry.records import AdapterRecord
 from service.commands.output import moment, print_json, print_table, say
-from service.commands.target import JsonOption, RegistryOption, open_registry
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry
 
 
 def list_adapters(
     tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """List the adapters and what is live.
 
     quickchange list --tenant acme
     """
-    with open_registry(registry) as client:
+    with open_registry(registry, key_file) as client:
         records = list(client.adapters(tenant))
     if json:
         print_json({"adapters": [record.model_dump(mode="json") for record in records]})

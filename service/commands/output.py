@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+from rich.tree import Tree
 
 
 def print_json(value: BaseModel | dict[str, Any]) -> None:
@@ -26,6 +27,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     for row in rows:
         table.add_row(*row)
     _console().print(table)
+
+
+def print_tree(tree: Tree) -> None:
+    _console().print(tree)
 
 
 def say(line: str) -> None:

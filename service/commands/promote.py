@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.commands.output import print_json, say, short
-from service.commands.target import JsonOption, RegistryOption, open_registry, parse_target
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry, parse_target
 
 
 def promote(
@@ -15,6 +15,7 @@ def promote(
     alias: Annotated[str, typer.Option(help="The alias to move.")] = "production",
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Point an alias at a version. Running requests finish on theirs.
 
@@ -24,7 +25,7 @@ def promote(
     version = target.version
     if version is None:
         raise typer.BadParameter(f"{name!r} names no version: use {name}@VERSION.")
-    with open_registry(registry) as client:
+    with open_registry(registry, key_file) as client:
         moved = client.promote(target.tenant, target.name, version, alias)
     if json:
         print_json(moved)

@@ -9,7 +9,14 @@ import typer
 
 from service.commands.output import print_json, say, short, size
 from service.commands.progress import showing
-from service.commands.target import JsonOption, RegistryOption, find_version, open_registry, parse_target
+from service.commands.target import (
+    JsonOption,
+    KeyFileOption,
+    RegistryOption,
+    find_version,
+    open_registry,
+    parse_target,
+)
 
 LIVE = "production"
 
@@ -19,13 +26,14 @@ def pull(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Give back a version's PEFT folder, byte for byte as it was pushed.
 
     quickchange pull acme/support@3 ./support-3
     """
     target = parse_target(name)
-    with open_registry(registry) as client, showing("download", quiet=json) as progress:
+    with open_registry(registry, key_file) as client, showing("download", quiet=json) as progress:
         record = client.adapter(target.tenant, target.name)
         detail = find_version(client, record, target.selector or LIVE)
         client.pull(detail.manifest, directory, progress=progress)

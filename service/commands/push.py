@@ -1,4 +1,4 @@
-"""``quickchange push``: a PEFT folder becomes an adapter's next version."""
+"""``quickchange push``: a PEFT folder, of this machine or of the Hub, becomes an adapter's next version."""
 
 from __future__ import annotations
 
@@ -6,28 +6,72 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import JsonValue
 
-from adapters_registry.client import Pushed
+from adapters_registry.client import Pushed, RegistryClient
+from service.commands.hub import fetch_adapter, is_hub_id
 from service.commands.output import print_json, say, short
 from service.commands.progress import showing
-from service.commands.target import JsonOption, RegistryOption, open_registry, parse_target
+from service.commands.target import (
+    JsonOption,
+    KeyFileOption,
+    MetricOption,
+    RegistryOption,
+    configured,
+    find_version,
+    open_registry,
+    parse_digest,
+    parse_metrics,
+    parse_target,
+)
+from service.names import PRODUCTION
 
 
 def push(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that PEFT's save_pretrained wrote.")],
+    source: Annotated[
+        str, typer.Argument(metavar="DIR|HUB_ID", help="A folder that PEFT's save_pretrained wrote, or OWNER/NAME.")
+    ],
     name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME", help="The tenant is 'default' if left out.")],
     promote: Annotated[bool, typer.Option("--promote", help="Make it live at once (alias production).")] = False,
     base: Annotated[str | None, typer.Option(help="The base's digest or name; else the one last served.")] = None,
+    parent: Annotated[
+        str | None,
+        typer.Option(metavar="[TENANT/]NAME[@VERSION|@ALIAS]", help="The version that training began from."),
+    ] = None,
+    data_digest: Annotated[
+        str | None, typer.Option(parser=parse_digest, metavar="SHA256", help="Of the data that it was trained on.")
+    ] = None,
+    training_config_digest: Annotated[
+        str | None, typer.Option(parser=parse_digest, metavar="SHA256", help="Of how it was trained.")
+    ] = None,
+    metric: MetricOption = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Upload a PEFT folder as an adapter's next version. The first version is live at once.
 
+    An upload that broke off goes on where it stopped when the same is pushed again.
+
     quickchange push ./my-adapter acme/support --promote
+
+    quickchange push ./tuned acme/support --parent acme/support@3 --metric accuracy=0.93
     """
     target = parse_target(name, selector=False)
-    with open_registry(registry) as client, showing("upload", quiet=json) as progress:
-        pushed = client.push(directory, target.tenant, target.name, base=base, promote=promote, progress=progress)
+    told = {"data_digest": data_digest, "training_config_digest": training_config_digest}
+    lineage: dict[str, JsonValue] = {field: digest for field, digest in told.items() if digest is not None}
+    if metrics := parse_metrics(metric):
+        lineage["metrics"] = dict(metrics)
+    directory = Path(source)
+    if is_hub_id(source):
+        directory = fetch_adapter(source, configured().cache_dir)
+        lineage["source"] = f"hub:{source}@{directory.name}"
+    with open_registry(registry, key_file) as client, showing("upload", quiet=json) as progress:
+        if parent is not None:
+            lineage["parent"] = _digest(client, parent)
+        pushed = client.push(
+            directory, target.tenant, target.name, base=base, promote=promote, lineage=lineage, progress=progress
+        )
     if json:
         print_json(
             {
@@ -38,6 +82,12 @@ def push(
         )
     else:
         _tell(pushed)
+
+
+def _digest(client: RegistryClient, version: str) -> str:
+    target = parse_target(version)
+    record = client.adapter(target.tenant, target.name)
+    return find_version(client, record, target.selector or PRODUCTION).record.digest
 
 
 def _tell(pushed: Pushed) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.commands.output import print_json, say, short
-from service.commands.target import JsonOption, RegistryOption, open_registry, parse_target
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry, parse_target
 
 
 def rollback(
@@ -15,13 +15,14 @@ def rollback(
     alias: Annotated[str, typer.Option(help="The alias to move back.")] = "production",
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Point an alias back at the version before; once more goes one further back.
 
     quickchange rollback acme/support
     """
     target = parse_target(name, selector=False)
-    with open_registry(registry) as client:
+    with open_registry(registry, key_file) as client:
         moved = client.rollback(target.tenant, target.name, alias)
     if json:
         print_json(moved)

@@ -1,4 +1,4 @@
-"""``quickchange show``: one adapter's versions and aliases, or one version."""
+"""``quickchange show``: one adapter's versions and aliases, one version, or what came of what."""
 
 from __future__ import annotations
 
@@ -6,30 +6,63 @@ from typing import Annotated
 
 import typer
 
+from adapters_registry.errors import VersionNotFound
 from adapters_registry.records import AdapterRecord, VersionDetail
-from service.commands.output import moment, print_json, print_table, say, short, size
-from service.commands.target import JsonOption, RegistryOption, find_version, open_registry, parse_target
+from service.commands.lineage import tree
+from service.commands.output import moment, print_json, print_table, print_tree, say, short, size
+from service.commands.target import (
+    JsonOption,
+    KeyFileOption,
+    RegistryOption,
+    find_version,
+    open_registry,
+    parse_target,
+)
+from service.names import PRODUCTION
 
 
 def show(
     name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME[@VERSION|@ALIAS]")],
+    lineage: Annotated[
+        bool, typer.Option("--lineage", help="What it was trained from, and what from it; else of the live version.")
+    ] = False,
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Show an adapter's versions and aliases, or one version.
 
     quickchange show acme/support@production
+
+    quickchange show acme/support --lineage
     """
     target = parse_target(name)
-    with open_registry(registry) as client:
+    with open_registry(registry, key_file) as client:
         record = client.adapter(target.tenant, target.name)
-        detail = find_version(client, record, target.selector) if target.selector else None
-    if json:
+        selector = target.selector or (_live(record) if lineage else None)
+        detail = find_version(client, record, selector) if selector else None
+        family = client.lineage(detail.record.digest) if detail and lineage else None
+    if family and detail and not json:
+        print_tree(tree(family, detail.record.digest))
+        if not family.complete:
+            say("there are more than these")
+    elif family:
+        print_json(family)
+    elif json:
         print_json(detail or record)
     elif detail is not None:
         _tell(detail)
     else:
         _tabulate(record)
+
+
+def _live(record: AdapterRecord) -> str:
+    """The live version's digest, else the newest's."""
+    newest = [version.digest for version in record.versions[-1:]]
+    digests = [alias.digest for alias in record.aliases if alias.alias == PRODUCTION] + newest
+    if not digests:
+        raise VersionNotFound(f"{record.tenant}/{record.name} has no version.")
+    return digests[0]
 
 
 def _tabulate(record: AdapterRecord) -> None:
@@ -68,3 +101,5 @@ def _tell(detail: VersionDetail) -> None:
         say(f"  {label:<7} {value}")
     for file in manifest.files:
         say(f"  file    {file.path}  {short(file.digest)}  {size(file.size)}")
+    for evaluation in detail.evaluations:
+        say(f"  {'passed' if evaluation.passed else 'failed'}  {evaluation.name}  {moment(evaluation.at)}")

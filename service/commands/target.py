@@ -1,12 +1,17 @@
-"""What the commands have in common: which adapter, which registry, which service."""
+"""What the commands have in common: which adapter, which registry, which service, by which key."""
 
 from __future__ import annotations
 
+import math
+import os
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from adapters_registry.access import DEFAULT_TENANT, parse_key
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import VersionNotFound
 from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
@@ -23,10 +28,15 @@ UrlOption = Annotated[
     str | None,
     typer.Option("--url", metavar="URL", help="The service's address; else this machine, QUICKCHANGE_PORT."),
 ]
+KEY_VARIABLE = "QUICKCHANGE_API_KEY"
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option("--key-file", metavar="FILE", help=f"The file that holds the API key; else {KEY_VARIABLE}."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
-
-DEFAULT_TENANT = "default"
-"""Whose a name without a tenant is."""
+MetricOption = Annotated[
+    list[str] | None, typer.Option("--metric", metavar="NAME=NUMBER", help="A figure of it; may be repeated.")
+]
 
 _NAME = re.compile(NAME_PATTERN.strip("^$"))
 _DIGEST = re.compile(DIGEST_PATTERN.strip("^$"))
@@ -65,11 +75,42 @@ def parse_target(text: str, *, selector: bool = True) -> Target:
     return Target(tenant, name, chosen if at else None)
 
 
-def open_registry(url: str | None) -> RegistryClient:
+def open_registry(url: str | None, key_file: Path | None = None) -> RegistryClient:
     """A client of ``url``, or of the registry that the settings name."""
     if url is None:
         url = configured().registry
-    return RegistryClient(_address(url, "--registry"))
+    return RegistryClient(_address(url, "--registry"), key=api_key(key_file))
+
+
+def api_key(key_file: Path | None = None) -> str | None:
+    """What the caller shows; None where there is none. Never an argument: every user of the machine sees those."""
+    text = (os.environ.get(KEY_VARIABLE, "") if key_file is None else key_file.read_text()).strip()
+    if not text and key_file is None:
+        return None
+    if parse_key(text) is None:
+        raise typer.BadParameter(f"{key_file or KEY_VARIABLE} holds no API key: it must read qc_ID_SECRET, whole.")
+    return text
+
+
+def parse_digest(text: str) -> str:
+    """``text`` itself; a usage error if it is no digest."""
+    if not _DIGEST.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is no digest: use sha256: and 64 hexadecimal digits.")
+    return text
+
+
+def parse_metrics(given: Iterable[str] | None) -> dict[str, float]:
+    """``NAME=NUMBER`` each."""
+    metrics = {}
+    for text in given or ():
+        name, _, value = text.partition("=")
+        try:
+            metrics[name] = float(value)
+        except ValueError:
+            metrics[name] = math.nan
+        if not name or not math.isfinite(metrics[name]):
+            raise typer.BadParameter(f"{text!r}: use NAME=NUMBER, such as accuracy=0.93.", param_hint="--metric")
+    return metrics
 
 
 def find_version(client: RegistryClient, record: AdapterRecord, selector: str) -> VersionDetail:

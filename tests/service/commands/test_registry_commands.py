@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
@@ -13,12 +12,7 @@ from adapters_registry.client import RegistryClient
 from adapters_registry.folder import WEIGHTS
 from service import cli
 from tests.adapters_registry import artifacts
-
-
-def document(answer: tuple[int, str, str]) -> Any:
-    code, out, err = answer
-    assert (code, err) == (0, "")
-    return json.loads(out)
+from tests.service.commands.conftest import document
 
 
 def test_from_push_to_delete(run, folder):
@@ -34,6 +28,8 @@ def test_from_push_to_delete(run, folder):
         "version": 1,
         "digest": first["record"]["digest"],
         "generation": 1,
+        "protected": False,
+        "requires": None,
     }
     assert document(run("rollback", "acme/support", "--json"))["version"] == 3
     shown = document(run("show", "acme/support", "--json"))

@@ -1,0 +1,37 @@
+"""``quickchange gc``: old versions go by each tenant's retention, then bytes that nothing names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from service.commands.output import print_json, say, size
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    grace_s: Annotated[
+        float | None,
+        typer.Option(min=0, help="Bytes that were in use more lately stay; else the registry's setting."),
+    ] = None,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Retire versions by their tenant's retention, then free the bytes that no version and no upload needs.
+
+    quickchange gc --dry-run
+    """
+    with open_registry(registry, key_file) as client:
+        found = client.collect(dry_run, grace_s)
+    if json:
+        print_json(found)
+        return
+    would = "would be " if dry_run else ""
+    for version in found.retired:
+        say(f"{version} {would}retired")
+    say(f"{found.blobs} files of {size(found.bytes)} {would}freed")
+    if found.kept_by_lease:
+        say(f"{found.kept_by_lease} kept for uploads that are not committed yet")

@@ -1,0 +1,142 @@
+"""``quickchange keys``: make, list, rotate and revoke API keys. A key is told once, when it is made."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from adapters_registry.access import Scope
+from adapters_registry.records import KeyRecord, NewKey, Quotas
+from service.commands.output import moment, print_json, print_table, say
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry
+
+app = typer.Typer(no_args_is_help=True, help="Make, list, rotate and revoke API keys.")
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The 12 characters between qc_ and the next _.")]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    scope: Annotated[
+        list[Scope], typer.Option(metavar="SCOPE", help=f"What it may do, may be repeated: {', '.join(Scope)}.")
+    ],
+    tenant: Annotated[str | None, typer.Option(help="The tenant that it acts for.")] = None,
+    all_tenants: Annotated[bool, typer.Option("--all-tenants", help="It acts for every tenant.")] = False,
+    expires: Annotated[datetime | None, typer.Option(help="When it stops to work (UTC); else never.")] = None,
+    requests_per_min: Annotated[int | None, typer.Option(min=1, help="Most requests a minute.")] = None,
+    tokens_per_min: Annotated[int | None, typer.Option(min=1, help="Most tokens a minute, prompts included.")] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Most requests in flight.")] = None,
+    resident_bytes: Annotated[int | None, typer.Option(min=1, help="Most bytes of adapters in use at once.")] = None,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Make a key. It goes to stdout this once: only its hash is kept.
+
+    quickchange keys create operator --all-tenants --scope admin > operator.key
+
+    quickchange keys create app --tenant acme --scope infer --requests-per-min 600 > app.key
+    """
+    if (tenant is None) != all_tenants:
+        raise typer.BadParameter("say for whom it acts: either --tenant TENANT or --all-tenants.")
+    quotas = Quotas(
+        requests_per_min=requests_per_min,
+        tokens_per_min=tokens_per_min,
+        concurrent=concurrent,
+        resident_bytes=resident_bytes,
+    )
+    until = expires and expires.replace(tzinfo=UTC)
+    with open_registry(registry, key_file) as client:
+        made = client.create_key(name, scope, tenant=tenant, quotas=quotas, expires_at=until)
+    _tell(made, json, f"key {made.record.id} ({made.record.name}) was made.")
+
+
+@app.command(name="list")
+def list_keys(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """List the keys, without their secrets.
+
+    quickchange keys list --tenant acme
+    """
+    with open_registry(registry, key_file) as client:
+        records = client.keys(tenant)
+    if json:
+        print_json({"keys": [record.model_dump(mode="json") for record in records]})
+    elif records:
+        print_table(("ID", "NAME", "TENANT", "SCOPES", "QUOTAS", "MADE", "STATE"), map(_row, records))
+    else:
+        say("no keys: everybody on this machine may do everything, and nobody else reaches it")
+
+
+@app.command()
+def rotate(
+    id: IdArgument,
+    overlap_s: Annotated[float, typer.Option(min=0, help="How long the old one works beside the new one.")] = 86_400,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Make a key that may do the same, and let the old one end after an overlap.
+
+    quickchange keys rotate abcdefghijkl --overlap-s 3600 > new.key
+    """
+    with open_registry(registry, key_file) as client:
+        made = client.rotate_key(id, overlap_s)
+    _tell(made, json, f"key {made.record.id} takes the place of {id}, which works for another {overlap_s:g} s.")
+
+
+@app.command()
+def revoke(
+    id: IdArgument,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """End a key now. Gateways that reach the registry know within 10 s.
+
+    quickchange keys revoke abcdefghijkl
+    """
+    with open_registry(registry, key_file) as client:
+        client.revoke_key(id)
+    if json:
+        print_json({"revoked": id})
+    else:
+        say(f"revoked {id}")
+
+
+def _tell(made: NewKey, json: bool, line: str) -> None:
+    """The key alone on stdout, so that it can be sent to a file; all about it on stderr."""
+    if json:
+        print_json(made)
+    else:
+        print(made.key)
+    print(f"{line} Keep it safe: it is shown this once.", file=sys.stderr)
+
+
+def _row(record: KeyRecord) -> tuple[str, ...]:
+    quotas = [f"{name}={value}" for name, value in record.quotas.model_dump().items() if value is not None]
+    return (
+        record.id,
+        record.name,
+        record.tenant or "*",
+        " ".join(record.scopes),
+        " ".join(quotas) or "-",
+        moment(record.created_at),
+        _state(record, datetime.now(UTC)),
+    )
+
+
+def _state(record: KeyRecord, now: datetime) -> str:
+    if record.revoked_at is not None:
+        return f"revoked {moment(record.revoked_at)}"
+    if record.expires_at is None:
+        return "works"
+    return f"{'expired' if record.expires_at <= now else 'works until'} {moment(record.expires_at)}"

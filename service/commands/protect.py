@@ -1,0 +1,59 @@
+"""``quickchange protect`` and ``unprotect``: an alias that moves only with the scope ``alias:write``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from service.commands.output import print_json, say
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry, parse_target
+from service.names import PRODUCTION
+
+AliasArgument = Annotated[
+    str, typer.Argument(metavar="[TENANT/]NAME[@ALIAS]", help=f"The alias is {PRODUCTION} if left out.")
+]
+
+
+def protect(
+    name: AliasArgument,
+    requires: Annotated[
+        str | None, typer.Option(metavar="EVALUATION", help="What a version must have passed before it moves there.")
+    ] = None,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Protect an alias: it then moves only with the scope alias:write.
+
+    quickchange protect acme/support@production --requires smoke
+    """
+    _set(name, True, requires, json, registry, key_file)
+
+
+def unprotect(
+    name: AliasArgument,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Let an alias move with adapter:write again.
+
+    quickchange unprotect acme/support@production
+    """
+    _set(name, False, None, json, registry, key_file)
+
+
+def _set(
+    name: str, protected: bool, requires: str | None, json: bool, registry: RegistryOption, key_file: KeyFileOption
+) -> None:
+    target = parse_target(name)
+    alias = target.selector or PRODUCTION
+    with open_registry(registry, key_file) as client:
+        record = client.protect_alias(target.tenant, target.name, alias, protected, requires)
+    if json:
+        print_json(record)
+        return
+    needs = f" and needs a passed {record.requires!r}" if record.requires else ""
+    rule = f"is protected: it moves only with alias:write{needs}" if record.protected else "is not protected"
+    say(f"{target.tenant}/{target.name}@{alias} {rule}")

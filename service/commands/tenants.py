@@ -1,0 +1,105 @@
+"""``quickchange tenants``: what each tenant holds, and its bounds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from adapters_registry.errors import TenantNotFound
+from adapters_registry.records import TenantBounds, TenantRecord
+from service.commands.output import moment, print_json, print_table, say, size
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry
+
+app = typer.Typer(no_args_is_help=True, help="List the tenants and what they use, and set their bounds.")
+
+DEFAULT = "default"
+Bound = Annotated[str | None, typer.Option(metavar="N|default", help="Stays as it is unless given.")]
+
+
+@app.command(name="list")
+def list_tenants(json: JsonOption = False, registry: RegistryOption = None, key_file: KeyFileOption = None) -> None:
+    """List the tenants, what they use and what they may.
+
+    quickchange tenants list
+    """
+    with open_registry(registry, key_file) as client:
+        records = client.tenants()
+    if json:
+        print_json({"tenants": [record.model_dump(mode="json") for record in records]})
+    elif records:
+        _tabulate(*records)
+    else:
+        say("no tenants yet; the first push or `quickchange tenants set` makes one")
+
+
+@app.command(name="set")
+def set_tenant(
+    name: Annotated[str, typer.Argument(metavar="TENANT", help="Made if there is none.")],
+    max_bytes: Bound = None,
+    max_versions: Bound = None,
+    keep_versions: Bound = None,
+    keep_days: Bound = None,
+    json: JsonOption = False,
+    registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
+) -> None:
+    """Set a tenant's bounds: bytes and versions that it may hold, and what `quickchange gc` leaves of old versions.
+
+    A version goes when neither --keep-versions (an adapter's newest) nor --keep-days (younger ones) keeps it.
+
+    quickchange tenants set acme --max-bytes 10000000000 --keep-versions 20
+    """
+    given = {
+        "max_bytes": max_bytes,
+        "max_versions": max_versions,
+        "keep_versions": keep_versions,
+        "keep_days": keep_days,
+    }
+    changes = {field: _number(field, text) for field, text in given.items() if text is not None}
+    with open_registry(registry, key_file) as client:
+        try:
+            known = client.tenant(name).model_dump(include=set(given))
+        except TenantNotFound:
+            known = {}
+        record = client.put_tenant(name, TenantBounds(**(known | changes)))
+    if json:
+        print_json(record)
+    else:
+        _tabulate(record)
+
+
+def _number(field: str, text: str) -> int | None:
+    if text == DEFAULT:
+        return None
+    if not text.isdecimal():
+        option = f"--{field.replace('_', '-')}"
+        raise typer.BadParameter(f"{text!r} is neither a number nor '{DEFAULT}'.", param_hint=option)
+    return int(text)
+
+
+def _tabulate(*records: TenantRecord) -> None:
+    print_table(
+        ("TENANT", "USES", "OF", "VERSIONS", "OF", "KEEPS", "SINCE"),
+        (
+            (
+                record.name,
+                size(record.used_bytes),
+                DEFAULT if record.max_bytes is None else size(record.max_bytes),
+                str(record.used_versions),
+                DEFAULT if record.max_versions is None else str(record.max_versions),
+                _keeps(record),
+                moment(record.created_at),
+            )
+            for record in records
+        ),
+    )
+
+
+def _keeps(record: TenantRecord) -> str:
+    kept = [
+        f"{value} {what}"
+        for value, what in ((record.keep_versions, "newest"), (record.keep_days, "days"))
+        if value is not None
+    ]
+    return " and ".join(kept) or "all"
