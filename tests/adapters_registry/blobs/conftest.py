@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from obstore.store import S3Store
 from adapters_registry.blobs import BlobStore, DirectoryBlobs
 from adapters_registry.blobs.bucket import BucketBlobs
 from tests.adapters_registry.artifacts import sha256
-from tests.adapters_registry.servers import BUCKET, S3Server, s3_server
+from tests.adapters_registry.servers import BUCKET, S3Server
 
 Stage = Callable[[bytes], Path]
 _numbers = itertools.count()
@@ -57,18 +57,12 @@ class InBucket:
 Place = InDirectory | InBucket
 
 
-@pytest.fixture(scope="session")
-def running() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
-
-
 @pytest.fixture
-def s3(running: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+def s3(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """The server, where this process's variables say."""
-    for name, value in running.environment.items():
+    for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    return running
+    return s3
 
 
 @pytest.fixture(params=["directory", "bucket"])
