@@ -22,7 +22,7 @@ def graph(rows: Rows, digest: str, tenant: str | None) -> Lineage:
     start = rows.versions.nodes("digest", [digest], tenant)
     complete = _add(found, start)
     for by in ("digest", "parent"):
-        seen, generation = {digest}, start
+        seen, generation = set[str](), start
         while generation and complete:
             wanted = _next(generation, by) - seen
             seen |= wanted

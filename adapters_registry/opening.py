@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from adapters_registry.blobs import BlobStore, DirectoryBlobs, Staging, storage_error
+from adapters_registry.check import check
 from adapters_registry.database import OwnerLock, open_sqlite
 from adapters_registry.metadata import Metadata
 from adapters_registry.others import following
@@ -31,7 +33,7 @@ def open_registry(
     <directory>/registry.lock   held while a process owns the directory
                 registry.db     rows (SQLite), unless ``database_url`` says where else
                 blobs/          bytes, unless ``blobs_url`` says where else
-                staging/        uploads under way
+                staging/        uploads under way, and what of a bucket is being checked (without a name)
 
     A PostgreSQL database may be shared by several processes, each with a directory of its own, if they share the
     bytes too: ``committed`` is then called for commits of the others as well, within about a quarter of a second.
@@ -43,12 +45,12 @@ def open_registry(
         raise storage_error(error) from error
     try:
         blobs = _open_blobs(directory, blobs_url)
-        staging = Staging(directory / "staging", limits)
+        staging = Staging(place := directory / "staging", limits)
         metadata = Metadata(_open_database(directory, database_url))
         try:
             shared = nullcontext() if database_url is None else following(lambda: _seq(metadata), committed)
             with shared:
-                yield Registry(metadata, blobs, staging, limits, committed)
+                yield Registry(metadata, blobs, staging, limits, committed, partial(check, spool=place))
         finally:
             metadata.close()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -213,4 +214,7 @@ def _numbers(value: JsonValue) -> dict[str, float]:
     """What of the metrics that a push told is numbers."""
     if not isinstance(value, dict):
         return {}
-    return {key: float(told) for key, told in value.items() if isinstance(told, int | float)}
+    numbers = {
+        key: told for key, told in value.items() if isinstance(told, int | float) and not isinstance(told, bool)
+    }
+    return {key: float(told) for key, told in numbers.items() if abs(told) <= sys.float_info.max}

@@ -6,7 +6,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,9 @@ import pytest
 import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
+from pydantic import JsonValue
 
+from adapters_registry.access import ANONYMOUS, Principal
 from adapters_registry.api.app import create_app
 from adapters_registry.blobs import BlobStore, DirectoryBlobs, Staging
 from adapters_registry.blobs.bucket import BucketBlobs
@@ -130,13 +132,21 @@ def registry(engine: sa.Engine, blobs: BlobStore, staging: Staging, feed: Feed) 
 def push(registry: Registry, tmp_path: Path) -> Callable[..., Published]:
     """Publish a folder, or an adapter whose values are all ``fill``."""
 
-    def publish(name: str = "acme/support", fill: float = 0.5, promote: bool = False, path: Path | None = None):
+    def publish(
+        name: str = "acme/support",
+        fill: float = 0.5,
+        promote: bool = False,
+        path: Path | None = None,
+        lineage: Mapping[str, JsonValue] | None = None,
+        by: Principal = ANONYMOUS,
+    ) -> Published:
         weights = artifacts.pack(artifacts.tensors(fill))
         tenant, _, adapter = name.partition("/")
         source = path or artifacts.folder(tmp_path / f"adapter-{fill}", weights=weights)
         for file in artifacts.files(source):
             store(registry, tenant, (source / file.path).read_bytes())
-        return registry.publish(tenant, adapter, artifacts.files(source), Origin(promote=promote))
+        origin = Origin(promote=promote, lineage=lineage or {})
+        return registry.publish(tenant, adapter, artifacts.files(source), origin, by)
 
     return publish
 
