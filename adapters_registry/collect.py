@@ -7,8 +7,8 @@ row with them. No lock is held while bytes are deleted. Bytes without a row (an 
 a condemned one.
 
 A collector that ends in between leaves condemned rows. After ``ABANDONED_S`` an upload may take such a blob as it is,
-and another collector condemns it anew; so a collector begins no delete later than ``_BEGIN_S`` after condemning, and
-the slowest delete of a store has the time to end.
+and another collector condemns it anew; so a collector begins no delete later than ``_BEGIN_S`` after condemning. The
+slowest delete of a store (two minutes) then still ends in time, also if the processes' clocks differ by a minute.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from tests.adapters_registry import artifacts
 from tests.adapters_registry.conftest import store
 
 ACME = ("acme", "support")
+MANY = 50
 
 
 def state(registry) -> str:
@@ -66,13 +67,13 @@ def test_the_same_files_for_two_tenants_are_two_adapters(registry, push):
     assert registry.version(ours.record.digest).tenant == "globex"
 
 
-def test_two_pushes_of_the_same_at_once_make_one_version(registry, push, tmp_path):
+def test_equal_pushes_at_once_make_one_version(registry, push, tmp_path):
     path = artifacts.folder(tmp_path / "a")
     for file in artifacts.files(path):
         store(registry, "acme", (path / file.path).read_bytes())
     files = artifacts.files(path)
-    with ThreadPoolExecutor(8) as pool:
-        results = list(pool.map(lambda _: registry.publish(*ACME, files, Origin()), range(8)))
+    with ThreadPoolExecutor(MANY) as pool:
+        results = list(pool.map(lambda _: registry.publish(*ACME, files, Origin()), range(MANY)))
     assert [result.created for result in results].count(True) == 1
     assert state(registry) == "acme/support: 1 | production=1/1"
 
@@ -148,7 +149,7 @@ def test_an_alias_moves_by_compare_and_set(registry, push):
     assert state(registry) == "acme/support: 1 2 | canary=1/1 production=2/2"
 
 
-def test_of_two_movers_at_once_one_wins(registry, push):
+def test_of_equal_moves_at_once_one_wins(registry, push):
     for fill in (0.1, 0.2, 0.3):
         push(fill=fill)
 
@@ -159,8 +160,8 @@ def test_of_two_movers_at_once_one_wins(registry, push):
             return False
         return True
 
-    with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(move, [2, 3] * 4))
+    with ThreadPoolExecutor(MANY) as pool:
+        won = list(pool.map(move, [2, 3] * (MANY // 2)))
     assert won.count(True) == 1
     assert registry.resolve(*ACME).generation == 2
 
