@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import sqlalchemy as sa
 
 from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, VersionRecord
-from adapters_registry.rows.values import AdapterRow, inserted_id, now, parts, version_record
+from adapters_registry.rows.values import RECORD, AdapterRow, inserted_id, now, parts, version_record
 from adapters_registry.tables import adapters, aliases, shares, tenants, utc, versions
 
 
@@ -117,7 +117,8 @@ class AdapterRows:
         )
 
     def _versions(self, ids: Sequence[int] | None) -> dict[int, list[VersionRecord]]:
-        live = sa.select(versions).where(versions.c.deleted_at.is_(None)).order_by(versions.c.number)
+        live = sa.select(versions.c.adapter_id, *RECORD).where(versions.c.deleted_at.is_(None))
+        live = live.order_by(versions.c.number)
         if ids is not None:
             live = live.where(versions.c.adapter_id.in_(ids))
         found: dict[int, list[VersionRecord]] = defaultdict(list)

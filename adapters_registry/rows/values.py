@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from pydantic import JsonValue
 
 from adapters_registry.records import VersionRecord
-from adapters_registry.tables import utc
+from adapters_registry.tables import utc, versions
 
 PER_QUERY = 500
 """Databases bound the parameters of one statement."""
@@ -75,6 +75,10 @@ class Change(NamedTuple):
     alias: str | None = None
     version_id: int | None = None
     detail: Mapping[str, JsonValue] | None = None
+
+
+RECORD = tuple(versions.c[name] for name in ("number", "digest", "base", "kind", "rank", "size_bytes", "created_at"))
+"""What ``version_record`` reads: without the manifest, which is long."""
 
 
 def version_record(row: Any) -> VersionRecord:

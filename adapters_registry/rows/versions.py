@@ -15,7 +15,7 @@ from adapters_registry.findings import Inspection, Norms
 from adapters_registry.manifest import DIGEST_PATTERN, Manifest
 from adapters_registry.records import Evaluation, LineageNode, VersionDetail
 from adapters_registry.rows.adapters import visible
-from adapters_registry.rows.values import Candidate, VersionRow, inserted_id, now, parts, version_record
+from adapters_registry.rows.values import RECORD, Candidate, VersionRow, inserted_id, now, parts, version_record
 from adapters_registry.tables import adapters, aliases, evaluations, tenants, utc, version_files, versions
 
 
@@ -179,7 +179,7 @@ class VersionRows:
         return found
 
     def _rows(self, *which: sa.ColumnElement[bool]) -> list[VersionRow]:
-        query = sa.select(versions).where(*which).order_by(versions.c.number)
+        query = sa.select(versions.c.id, versions.c.deleted_at, *RECORD).where(*which).order_by(versions.c.number)
         found = self._db.execute(query)
         return [VersionRow(row.id, version_record(row), row.deleted_at is not None) for row in found]
 
