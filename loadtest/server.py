@@ -54,7 +54,7 @@ def running_service(
     data_dir: Path, *options: str, environment: dict[str, str] | None = None
 ) -> Iterator[RunningService]:
     """``quickchange up`` on free ports, stopped with SIGTERM at the end."""
-    port, registry_port, mark = _free_port(), _free_port(), uuid.uuid4().hex
+    port, registry_port, mark = free_port(), free_port(), uuid.uuid4().hex
     command = [sys.executable, "-m", "service", "up", "--port", str(port), "--registry-port", str(registry_port)]
     log = data_dir.with_suffix(".log")
     with log.open("wb") as output:
@@ -96,7 +96,7 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         time.sleep(0.5)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Below the range from which the system and Ray's agents (52365) take theirs: still free when we come to it."""
     for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as probe:
