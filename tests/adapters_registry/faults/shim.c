@@ -75,11 +75,12 @@ static void record(const char *call, const char *path, const char *other, long a
     if (real(record_fd, head, length) != length || real(record_fd, data, size) != (ssize_t)size) abort();
 }
 
-/* Whether the call is to fail; sets errno. A torn one returns 1 without: the caller writes half, then ends it all. */
-static int struck(void)
+/* Whether the call is to fail; sets errno. A torn one returns 1 without: the caller writes half, then ends it all.
+   What frees space goes well on a full disk too. */
+static int struck(int frees)
 {
     long number = __atomic_add_fetch(&told->count, 1, __ATOMIC_SEQ_CST);
-    if (number < told->first || number > told->last) return 0;
+    if (number < told->first || number > told->last || (frees && told->action == ENOSPC)) return 0;
     if (told->action == KILL) kill(getpid(), SIGKILL);
     if (told->action == TEAR) return 1;
     if (told->action > 0) {
@@ -109,7 +110,7 @@ ssize_t write(int fd, const void *data, size_t size)
     if (!real) real = next("write");
     if (path_of(fd, path, sizeof path)) {
         off_t at = lseek(fd, 0, SEEK_CUR);
-        if (struck()) return told->action == TEAR ? torn(fd, data, size, at) : -1;
+        if (struck(0)) return told->action == TEAR ? torn(fd, data, size, at) : -1;
         if (recording()) record("write", path, "", at, data, size);
     }
     return real(fd, data, size);
@@ -121,7 +122,7 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at)
     char path[4096];
     if (!real) real = next("pwrite64");
     if (path_of(fd, path, sizeof path)) {
-        if (struck()) return told->action == TEAR ? torn(fd, data, size, at) : -1;
+        if (struck(0)) return told->action == TEAR ? torn(fd, data, size, at) : -1;
         if (recording()) record("write", path, "", at, data, size);
     }
     return real(fd, data, size, at);
@@ -140,7 +141,7 @@ ssize_t pwrite(int fd, const void *data, size_t size, off_t at)
         char path[4096];                                                                                              \
         if (!real) real = next(#name);                                                                                \
         if (path_of(fd, path, sizeof path)) {                                                                         \
-            if (struck()) return told->action == TEAR ? kill(getpid(), SIGKILL) : -1;                                 \
+            if (struck(length == 0)) return told->action == TEAR ? kill(getpid(), SIGKILL) : -1;                      \
             if (recording()) record(length < 0 ? "sync" : "truncate", path, "", length, "", 0);                       \
         }                                                                                                             \
         return real arguments;                                                                                        \
@@ -159,7 +160,7 @@ ON_DESCRIPTOR(ftruncate64, (int fd, off64_t length), (fd, length), (long)length)
         int status;                                                                                                   \
         if (!real) real = next(#name);                                                                                \
         if (!concerns(path)) return real arguments;                                                                   \
-        if (struck()) return told->action == TEAR ? kill(getpid(), SIGKILL) : -1;                                     \
+        if (struck(label[0] == 'u')) return told->action == TEAR ? kill(getpid(), SIGKILL) : -1;                      \
         status = real arguments;                                                                                      \
         if (recording()) record(status ? "nothing" : label, path, other, 0, "", 0);                                   \
         return status;                                                                                                \
@@ -187,7 +188,7 @@ ON_NAME(utimensat, (int at, const char *path, const struct timespec times[2], in
         }                                                                                                             \
         if (!real) real = next(#name);                                                                                \
         if (!(flags & O_CREAT) || !concerns(path) || access(path, F_OK) == 0) return real(path, flags, mode);         \
-        if (struck()) return told->action == TEAR ? kill(getpid(), SIGKILL) : -1;                                     \
+        if (struck(0)) return told->action == TEAR ? kill(getpid(), SIGKILL) : -1;                                     \
         fd = real(path, flags, mode);                                                                                 \
         if (recording()) record(fd < 0 ? "nothing" : "create", path, "", 0, "", 0);                                   \
         return fd;                                                                                                    \

@@ -11,7 +11,7 @@ from adapters_registry.blobs import Staging
 from tests.adapters_registry import artifacts
 from tests.adapters_registry.faults.script import CONFIG, LIMITS, OPERATIONS, WEIGHTS, State, Store, opened, state
 
-_OURS = re.compile(
+OURS = re.compile(
     r"registry\.(lock|db|db-journal)|blobs/sha256/([0-9a-f]{2})/\2[0-9a-f]{62}|staging/[a-z]+/[0-9a-f]{64}\.[0-9a-f]{16}"
 )
 GOES_ON = 4
@@ -60,7 +60,7 @@ def _check_names(directory: Path) -> None:
     """No file that nobody knows."""
     for path in directory.rglob("*"):
         name = str(path.relative_to(directory))
-        assert path.is_dir() or _OURS.fullmatch(name), name
+        assert path.is_dir() or OURS.fullmatch(name), name
 
 
 def _check_blobs(store: Store) -> None:
