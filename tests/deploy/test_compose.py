@@ -42,6 +42,10 @@ def test_the_service_knows_the_registry() -> None:
     port = RegistrySettings.model_fields["port"].default
     assert own["QUICKCHANGE_REGISTRY_URL"] == f"http://127.0.0.1:{port}"
     assert {name.removeprefix("QUICKCHANGE_").lower() for name in own} <= set(Settings.model_fields)
+    its = SERVICES["registry"]["environment"]
+    assert {name.removeprefix("QUICKCHANGE_REGISTRY_").lower() for name in its} <= set(RegistrySettings.model_fields)
+    assert its["QUICKCHANGE_REGISTRY_SERVICE_KEY"] == own["QUICKCHANGE_REGISTRY_KEY"]
+    assert own["QUICKCHANGE_REGISTRY_KEY"].startswith("${QUICKCHANGE_SERVICE_KEY:?")  # none is written down
 
 
 def test_build_context_holds_the_image_definition() -> None:

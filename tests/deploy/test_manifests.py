@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from adapters_registry.__main__ import CREATE_KEY
+from adapters_registry.access import new_key
 from adapters_registry.settings import RegistrySettings
 from service.settings import Settings
 from tests.deploy.manifests import OVERLAYS, Manifest, groups, of_kind, pods, ray_service, render, settings
@@ -32,6 +34,9 @@ def test_the_settings_are_settings(manifests: list[Manifest], monkeypatch: pytes
     assert read.replicas == int(own["QUICKCHANGE_REPLICAS"])
     assert read.engine.threads == int(own["QUICKCHANGE_ENGINE__THREADS"])
     assert read.registry == f"http://{_registry(manifests)['metadata']['name']}"
+    assert read.keys.gateways == groups(manifests)["gateway"]["replicas"]
+    # Whom a gateway lets in depends on who can reach it: it does not start where the two differ.
+    assert read.host == yaml.safe_load(ray_service(manifests)["spec"]["serveConfigV2"])["http_options"]["host"]
 
 
 def test_one_engine_an_engine_pod_and_one_cpu_a_thread(manifests: list[Manifest]) -> None:
@@ -67,7 +72,7 @@ def test_ports(manifests: list[Manifest]) -> None:
 
 def test_services_meet_pods_that_have_the_port(manifests: list[Manifest]) -> None:
     for service in of_kind(manifests, "Service"):
-        assert service["spec"].get("type", "ClusterIP") == "ClusterIP"  # no keys yet: nothing leads in from outside
+        assert service["spec"].get("type", "ClusterIP") == "ClusterIP"  # no TLS: nothing leads in from outside
         chosen = pods(manifests)[service["spec"]["selector"][PARTS]]
         assert service["spec"]["selector"].items() <= chosen.labels.items()
         for port in service["spec"]["ports"]:
@@ -93,6 +98,44 @@ def test_every_pod_reads_the_generated_settings(manifests: list[Manifest]) -> No
 def test_no_secret_is_written_down(manifests: list[Manifest]) -> None:
     assert not of_kind(manifests, "Secret")
     assert not [name for name in settings(manifests) if re.search("TOKEN|SECRET|PASSWORD|KEY$", name)]
+    own = [entry for pod in pods(manifests).values() for entry in pod.container.get("env", [])]
+    assert all("valueFrom" in entry for entry in own if re.search("TOKEN|SECRET|PASSWORD|KEY$", entry["name"]))
+
+
+def test_all_show_the_registry_the_one_key_that_it_takes(
+    manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = {
+        component: entry
+        for component, pod in pods(manifests).items()
+        for entry in pod.container["env"]
+        if entry["name"].endswith("_KEY")
+    }
+    assert set(shown) == {"head", "gateway", "engine", "registry"}
+    secrets = {entry["valueFrom"]["secretKeyRef"]["name"] for entry in shown.values()}
+    assert secrets == {"quickchange-service-key"}
+    assert f"secret generic {secrets.pop()}" in (DEPLOY / "README.md").read_text()
+    text = str(new_key())
+    for entry in shown.values():
+        monkeypatch.setenv(entry["name"], text)
+    assert Settings().registry_bearer == text
+    registry = RegistrySettings(_cli_parse_args=[]).service_key
+    assert registry is not None
+    assert registry.get_secret_value() == text
+
+
+def test_the_first_key_is_made_where_the_registry_keeps_its_own(manifests: list[Manifest]) -> None:
+    job = yaml.safe_load((DEPLOY / "k8s" / "first-key.yaml").read_text())
+    pod, registry = job["spec"]["template"]["spec"], pods(manifests)["registry"]
+    (container,) = pod["containers"]
+    assert container["command"][:-1] == registry.container["command"]
+    assert container["command"][-1] == CREATE_KEY
+    volumes = [{v["name"]: v for v in spec["volumes"]}["data"] for spec in (pod, registry.spec)]
+    mounts = [{m["name"]: m for m in c["volumeMounts"]}["data"] for c in (container, registry.container)]
+    assert volumes[0] == volumes[1]
+    assert mounts[0] == mounts[1]
+    assert pod["securityContext"] == registry.spec["securityContext"]
+    assert container["securityContext"] == registry.container["securityContext"]
 
 
 def test_pods_are_confined(manifests: list[Manifest]) -> None:

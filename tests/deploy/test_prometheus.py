@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +17,18 @@ CONFIGS = sorted(path.name for path in (DEPLOY / "monitoring").glob("prometheus*
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_prometheus_reads_it(name: str) -> None:
+def test_prometheus_reads_it(name: str, tmp_path: Path) -> None:
     promtool = tool("promtool", "Debian package prometheus")
-    run(promtool, "check", "config", str(DEPLOY / "monitoring" / name))
+    for file in (name, "alerts.yml"):
+        shutil.copy(DEPLOY / "monitoring" / file, tmp_path)
+    (tmp_path / "quickchange.key").write_text("qc_a_key")
+    run(promtool, "check", "config", str(tmp_path / name))
+
+
+def test_in_a_cluster_it_shows_a_key() -> None:
+    """There nobody is let in without one."""
+    (job,) = _jobs("prometheus-kubernetes.yml")
+    assert job["authorization"] == {"credentials_file": "quickchange.key"}
 
 
 def test_one_machine() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import kubernetes_validate
 import pytest
+import yaml
 
 from tests.deploy.manifests import OVERLAYS, Manifest, pods, ray_service, render
 from tests.deploy.tools import DEPLOY
@@ -34,6 +35,11 @@ def test_pods(overlay: str, version: str) -> None:
     for pod in templates.values():
         metadata = {"name": pod.component, "labels": pod.labels}
         _check({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod.spec}, version)
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_the_job_of_the_first_key(version: str) -> None:
+    _check(yaml.safe_load((DEPLOY / "k8s" / "first-key.yaml").read_text()), version)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
