@@ -9,9 +9,25 @@ from typing import TypeVar
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from adapters_registry.errors import RegistryError, RegistryUnavailable, from_code
+from adapters_registry.errors import (
+    InsufficientScope,
+    InvalidKey,
+    Overloaded,
+    RegistryError,
+    RegistryUnavailable,
+    StorageFailed,
+    from_code,
+)
 
 M = TypeVar("M", bound=BaseModel)
+
+_OF_HEAD: dict[int, type[RegistryError]] = {
+    401: InvalidKey,
+    403: InsufficientScope,
+    429: Overloaded,
+    503: StorageFailed,
+}
+"""What a status means where no body can say it."""
 
 
 def is_loopback(url: str) -> bool:
@@ -34,6 +50,8 @@ def parse(model: type[M], answer: httpx.Response) -> M:
 def check(answer: httpx.Response) -> None:
     if answer.is_success:
         return
+    if answer.request.method == "HEAD" and (kind := _OF_HEAD.get(answer.status_code)):
+        raise kind(f"{answer.url} was refused ({answer.status_code} {answer.reason_phrase}).")
     try:
         error = answer.json()["error"]
         code, message, param = str(error["code"]), str(error["message"]), error.get("param")
