@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -20,32 +19,11 @@ from adapters_registry.kinds import ArtifactFile, check_files
 from adapters_registry.manifest import File
 from tests.adapters_registry.hostile.case import LIMITS, MIB, Case, base
 from tests.adapters_registry.hostile.corpus import CORPUS
+from tests.adapters_registry.hostile.memory import Memory
 
 GROWTH_BYTES = 32 * MIB
 """Far below the largest artifact, and below all of them together."""
 REMEDY = re.compile(r"\b(save|push|train|send|raise|run|name|shorten|convert)\b", re.IGNORECASE)
-
-
-class Memory(threading.Thread):
-    """The largest resident set of this process, looked at every few milliseconds."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.start_bytes = self.peak_bytes = resident_bytes()
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        while not self._done.wait(0.005):
-            self.peak_bytes = max(self.peak_bytes, resident_bytes())
-
-    def stop(self) -> None:
-        self._done.set()
-        self.join()
-
-
-def resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * 4096
 
 
 def submit(written: list[tuple[str, Path]]) -> Inspection:
@@ -79,7 +57,6 @@ def refusals(memory: Memory, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     """Of each case, two at once as the registry does."""
     directory = tmp_path_factory.mktemp("hostile")
     written = [list(case.write(directory / str(number))) for number, case in enumerate(CORPUS)]
-    memory.start_bytes = memory.peak_bytes = resident_bytes()
     memory.start()
     with ThreadPoolExecutor(max_workers=2) as pool:
         found = list(pool.map(refusal, written))
@@ -100,10 +77,9 @@ def test_refused_by_code_and_name(case: Case, refusals: dict[str, RegistryError 
 def test_nothing_of_them_is_kept(
     refusals: dict[str, RegistryError | None], memory: Memory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    growth = memory.peak_bytes - memory.start_bytes
     with capsys.disabled():
-        print(f"\n{len(refusals)} bad artifacts: at most {growth / MIB:.1f} MiB more resident")
-    assert growth < GROWTH_BYTES
+        print(f"\n{len(refusals)} bad artifacts: at most {memory.growth_bytes / MIB:.1f} MiB more resident")
+    assert memory.growth_bytes < GROWTH_BYTES
 
 
 def test_the_corpus_is_large_and_its_names_are_its_own() -> None:
