@@ -32,6 +32,8 @@ REFUSED = "The API key is missing or not valid: send a current one as `Authoriza
 """The one message for a key that is missing, malformed, unknown, wrong, expired or revoked."""
 MOST_KEYS = 10_000
 """That are not revoked: serving planes hold all of them."""
+MOST_OF_TENANT = 1000
+"""Of those, so that no tenant's admin takes what is left from the others."""
 MOST_OVERLAP_S = 30 * 86_400.0
 SERVICE = "service"
 """The actor that has the key of the settings, which has no row."""
@@ -165,8 +167,9 @@ class Keys:
             return rows.keys.exist()
 
     def _add(self, rows: Rows, wish: _Wish, by: Principal) -> NewKey:
-        if rows.keys.count() >= MOST_KEYS:
-            raise InvalidValue(f"There are {MOST_KEYS} keys: revoke some that nobody uses any more.")
+        tenant_id = None if wish.tenant is None else rows.tenant_id(wish.tenant, create=True)
+        if rows.keys.count() >= MOST_KEYS or (tenant_id and rows.keys.count(tenant_id) >= MOST_OF_TENANT):
+            raise InvalidValue("There are as many keys as may be: revoke some that nobody uses any more.")
         text = new_key()
         grant = KeyGrant(
             id=text.id,
@@ -178,7 +181,7 @@ class Keys:
             expires_at=wish.expires_at,
             secret_hash=text.secret_hash,
         )
-        rows.keys.add(grant, None if wish.tenant is None else rows.tenant_id(wish.tenant, create=True))
+        rows.keys.add(grant, tenant_id)
         rows.record(Change("key.create", text.id, detail=_said(grant)), actor=by.id)
         return NewKey(record=_record(grant), key=str(text))
 

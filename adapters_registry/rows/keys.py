@@ -38,9 +38,11 @@ class KeyRows:
         """All that are not revoked. Expired ones are among them: a serving plane without any key asks for none."""
         return tuple(map(_grant, self._db.execute(_select().where(keys.c.revoked_at.is_(None)))))
 
-    def count(self) -> int:
-        """How many are not revoked."""
+    def count(self, tenant_id: int | None = None) -> int:
+        """How many are not revoked; None counts those of every tenant and of none."""
         query = sa.select(sa.func.count()).select_from(keys).where(keys.c.revoked_at.is_(None))
+        if tenant_id is not None:
+            query = query.where(keys.c.tenant_id == tenant_id)
         return int(self._db.execute(query).scalar_one())
 
     def was_rotated(self, id: str) -> bool:

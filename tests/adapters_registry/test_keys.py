@@ -184,6 +184,20 @@ def test_the_last_operator_stays(keys, hands):
         keys.revoke(second.record.id)
 
 
+def test_how_many_there_may_be(keys, monkeypatch):
+    keys.create(None, "operator", [Scope.ADMIN])
+    monkeypatch.setattr("adapters_registry.keys.MOST_OF_TENANT", 2)
+    first, _ = (keys.create("acme", "a", [Scope.INFER]) for _ in range(2))
+    with pytest.raises(InvalidValue, match="as many keys"):
+        keys.create("acme", "a", [Scope.INFER])
+    keys.create("globex", "a", [Scope.INFER])
+    keys.revoke(first.record.id)
+    keys.create("acme", "a", [Scope.INFER])
+    monkeypatch.setattr("adapters_registry.keys.MOST_KEYS", 4)
+    with pytest.raises(InvalidValue, match="as many keys"):
+        keys.create("initech", "a", [Scope.INFER])
+
+
 def test_unknown_ids(keys):
     for verb in (keys.get, keys.revoke, lambda id: keys.rotate(id, 0)):
         with pytest.raises(KeyNotFound):
