@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import psutil
 import pytest
 
-from adapters_registry.blobs import DirectoryBlobs
+from adapters_registry.blobs import BlobStore, DirectoryBlobs
+from adapters_registry.blobs.bucket import BucketBlobs
 from adapters_registry.check import check
 from adapters_registry.errors import CheckFailed, CheckUnavailable, DigestMismatch, RegistryError, StorageFailed
 from adapters_registry.findings import Inspection
@@ -33,12 +32,21 @@ MIB = 1 << 20
 STAND_INS = "tests.adapters_registry.hostile.children"
 
 
+def opened() -> set[tuple[int, str]]:
+    """Descriptors of this process, but for connections, which a client of a bucket keeps."""
+    found = set()
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with suppress(FileNotFoundError):  # the one that listed them
+            found.add((descriptor, os.readlink(f"/proc/self/fd/{descriptor}")))
+    return {(descriptor, target) for descriptor, target in found if not target.startswith("socket:")}
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
     """Neither descriptors nor processes."""
-    descriptors, processes = set(os.listdir("/proc/self/fd")), set(psutil.Process().children())
+    descriptors, processes = opened(), set(psutil.Process().children())
     yield
-    assert set(os.listdir("/proc/self/fd")) <= descriptors
+    assert opened() <= descriptors
     assert set(psutil.Process().children()) <= processes
 
 
@@ -161,46 +169,40 @@ def test_killed_from_outside_while_it_works(tmp_path):
     assert caught.value.retry_after_s
 
 
-class Remote(io.RawIOBase):
-    """A blob that is no file of this machine, as of a bucket."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = io.BytesIO(data)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        return self._data.readinto(buffer)
+def stored(blobs: BlobStore, folder: Path, tmp_path: Path) -> list[ArtifactFile]:
+    """The folder's files in the store."""
+    kept = []
+    for file in artifacts.files(folder):
+        staged = tmp_path / "staged"
+        staged.write_bytes((folder / file.path).read_bytes())
+        blobs.put(staged, file.digest, file.size)
+        kept.append(ArtifactFile(file, partial(blobs.open, file.digest)))
+    return kept
 
 
-def remote(folder: Path, change: Callable[[bytes], bytes] = bytes) -> list[ArtifactFile]:
-    def opened(path: str) -> BinaryIO:
-        data = (folder / path).read_bytes()
-        return io.BufferedReader(Remote(change(data) if path == WEIGHTS else data))
-
-    return [ArtifactFile(file, partial(opened, file.path)) for file in artifacts.files(folder)]
+@pytest.fixture
+def bucket(bucket_url: str) -> BucketBlobs:
+    return BucketBlobs(bucket_url)
 
 
-def test_blobs_that_are_no_files_here_are_copied_and_not_kept(folder, tmp_path):
+def test_blobs_of_a_bucket_are_copied_and_not_kept(bucket, folder, tmp_path):
     spool = tmp_path / "spool"
     spool.mkdir()
-    assert check(artifacts.base(), remote(folder), Limits(rank=8), spool=spool) == run(folder)
+    assert check(artifacts.base(), stored(bucket, folder, tmp_path), Limits(rank=8), spool=spool) == run(folder)
     assert not list(spool.iterdir())
 
 
-@pytest.mark.parametrize(
-    "change", [lambda data: data[:-1] + b"\x01", lambda data: data[:-4], lambda data: data + b"\0"]
-)
-def test_copied_bytes_must_be_those_of_the_digest(folder, change):
+def test_copied_bytes_must_be_those_of_the_digest(bucket, folder, tmp_path):
+    weights, config = sorted(stored(bucket, folder, tmp_path), key=lambda entry: entry.file.path != WEIGHTS)
+    damaged = [config, ArtifactFile(weights.file, config.open)]
     with pytest.raises(DigestMismatch, match="upload it again") as caught:
-        check(artifacts.base(), remote(folder, change), Limits(rank=8))
+        check(artifacts.base(), damaged, Limits(rank=8))
     assert caught.value.param == WEIGHTS
 
 
-def test_nowhere_to_copy_to(folder, tmp_path):
+def test_nowhere_to_copy_to(bucket, folder, tmp_path):
     with pytest.raises(StorageFailed):
-        check(artifacts.base(), remote(folder), Limits(rank=8), spool=tmp_path / "absent")
+        check(artifacts.base(), stored(bucket, folder, tmp_path), Limits(rank=8), spool=tmp_path / "absent")
 
 
 @contextmanager
@@ -218,18 +220,12 @@ def descriptors(spare: int) -> Iterator[None]:
 
 
 def test_too_few_descriptors_to_start_a_child_is_not_the_artifacts_fault(folder, tmp_path):
-    blobs = DirectoryBlobs(tmp_path / "blobs")
-    stored = []
-    for file in artifacts.files(folder):
-        target = tmp_path / "staged"
-        target.write_bytes((folder / file.path).read_bytes())
-        blobs.put(target, file.digest, file.size)
-        stored.append(ArtifactFile(file, partial(blobs.open, file.digest)))
+    artifact = stored(DirectoryBlobs(tmp_path / "blobs"), folder, tmp_path)
     seen: list[tuple[str, bool]] = []
     for spare in range(1, 40):
         try:
             with descriptors(spare):
-                check(artifacts.base(), stored, Limits(rank=8))
+                check(artifacts.base(), artifact, Limits(rank=8))
             break
         except RegistryError as error:
             seen.append((error.code, error.retry_after_s is not None))
