@@ -60,6 +60,8 @@ class Up:
     registry_port: int = field(default_factory=free_port)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     """In the environment of every process that comes of it."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """More of its environment: keys, which no command line may show."""
 
     @property
     def url(self) -> str:
@@ -81,7 +83,7 @@ class Up:
                 self.command(*options),
                 stdout=log,
                 stderr=log,
-                env={**os.environ, MARK: self.mark},
+                env={**os.environ, **self.variables, MARK: self.mark},
                 process_group=0,
             )
         eventually(self._is_ready, START_S)
@@ -94,7 +96,7 @@ class Up:
     def quickchange(self, *arguments: str) -> str:
         """Another verb of the command line, against this registry; its stdout."""
         command = [sys.executable, "-m", "service", *arguments, "--registry", self.registry]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **self.variables})
         assert done.returncode == 0, done.stderr
         return done.stdout
 
