@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import httpx
@@ -13,13 +14,23 @@ import typer
 from pydantic import BaseModel
 
 from adapters_registry.client import RegistryClient
-from adapters_registry.errors import RegistryError
+from adapters_registry.errors import RegistryError, RegistryUnavailable
 from service.chat.remote import Model, Service, unreachable
 from service.commands.output import print_json, print_table, say, size
-from service.commands.target import JsonOption, RegistryOption, UrlOption, open_registry, service_url
+from service.commands.target import (
+    JsonOption,
+    KeyFileOption,
+    RegistryOption,
+    UrlOption,
+    api_key,
+    open_registry,
+    service_url,
+)
 from service.errors import QuickchangeError
 
 T = TypeVar("T")
+UNREACHABLE = "unreachable"
+"""The code of a problem with what does not answer at all."""
 NONE = "-"
 """Shown for what did not answer."""
 
@@ -74,6 +85,7 @@ class Problem(BaseModel):
     """Why a part is not known."""
 
     part: Literal["service", "replicas", "models", "registry"]
+    code: str
     message: str
 
 
@@ -103,14 +115,16 @@ def status(
     url: UrlOption = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
+    key_file: KeyFileOption = None,
 ) -> None:
     """Show whether the service is well, what its replicas hold, and whether the registry answers.
 
-    The exit code is 1 if the service is not ready.
+    Where there are API keys it takes one with infer, scrape and adapter:read. The exit code is 1 if the service is
+    not ready.
 
     quickchange status --json
     """
-    found = _look(service_url(url), registry)
+    found = _look(service_url(url), registry, key_file)
     if json:
         print_json(found)
     else:
@@ -118,10 +132,10 @@ def status(
     raise typer.Exit(0 if found.ready else 1)
 
 
-def _look(url: str, registry_url: str | None) -> Status:
-    with open_registry(registry_url) as client:
+def _look(url: str, registry_url: str | None, key_file: Path | None) -> Status:
+    with open_registry(registry_url, key_file) as client:
         registry, registry_url = _registry(client), client.url
-    service = asyncio.run(_service(url))
+    service = asyncio.run(_service(url, api_key(key_file)))
     base = None if isinstance(service.models, Problem) else next((m.id for m in service.models if not m.parent), None)
     parts = (service.ready, service.replicas, service.models, registry)
     return Status(
@@ -136,8 +150,8 @@ def _look(url: str, registry_url: str | None) -> Status:
     )
 
 
-async def _service(url: str) -> _Service:
-    async with Service(url) as service:
+async def _service(url: str, key: str | None) -> _Service:
+    async with Service(url, key) as service:
         return _Service(
             await _or_problem("service", service.get("/ready", Ready)),
             await _or_problem("models", service.models()),
@@ -153,9 +167,9 @@ async def _or_problem(part: Literal["service", "models", "replicas"], asked: Awa
     try:
         return await asked
     except QuickchangeError as error:
-        return Problem(part=part, message=error.message)
+        return Problem(part=part, code=error.code, message=error.message)
     except httpx.TransportError as error:
-        return Problem(part=part, message=unreachable(error))
+        return Problem(part=part, code=UNREACHABLE, message=unreachable(error))
 
 
 def _registry(client: RegistryClient) -> Registry | Problem:
@@ -163,7 +177,8 @@ def _registry(client: RegistryClient) -> Registry | Problem:
         adapters = list(client.adapters())
         base = next((base.name for base in client.bases() if base.latest), None)
     except RegistryError as error:
-        return Problem(part="registry", message=error.message)
+        code = UNREACHABLE if isinstance(error, RegistryUnavailable) else error.code
+        return Problem(part="registry", code=code, message=error.message)
     return Registry(adapters=len(adapters), versions=sum(len(a.versions) for a in adapters), base=base)
 
 
@@ -176,7 +191,7 @@ def _tell(found: Status) -> None:
             (
                 "registry",
                 found.registry_url,
-                "reachable" if registry else "not reachable",
+                _reachable(found),
                 f"{registry.adapters} adapters, {registry.versions} versions, base {registry.base or NONE}"
                 if registry
                 else NONE,
@@ -198,6 +213,12 @@ def _tell(found: Status) -> None:
     # What ails the whole service ails its parts: told once.
     for message, parts in _by_message(found.problems).items():
         say(f"{', '.join(parts)}: {message}")
+
+
+def _reachable(found: Status) -> str:
+    if any((problem.part, problem.code) == ("registry", UNREACHABLE) for problem in found.problems):
+        return "not reachable"
+    return "reachable" if found.registry else "refuses"
 
 
 def _by_message(problems: list[Problem]) -> dict[str, list[str]]:

@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
+from adapters_registry.access import Scope
+from adapters_registry.client import RegistryClient
 from tests.adapters_registry.conftest import serving
-from tests.service.api.world import BASE_NAME, World, says, world
+from tests.service.api.world import BASE_NAME, World, key, says, world
 
 NOBODY = "http://127.0.0.1:1"
 RESIDENCY: dict[str, Any] = {
@@ -167,6 +169,29 @@ def test_nobody_there(run, url):
     found = json.loads(run("status", "--url", NOBODY, "--json")[1])
     assert (found["ready"], found["replicas"], found["models"]) == (False, None, None)
     assert [problem["part"] for problem in found["problems"]] == ["service", "replicas", "models"]
+
+
+def test_with_keys_it_shows_its_own(run, url, tmp_path, monkeypatch):
+    with RegistryClient(url) as nobody:
+        operator = nobody.create_key("operator", [Scope.ADMIN]).key
+    everything = key(None, Scope.ADMIN)
+    keyed = world(tmp_path, says("hello"), keys=(everything,))
+    with serving(keyed.app) as service:
+        code, out, _ = run("status", "--url", service)
+        assert code == 0  # it is well; more is not told without a key
+        assert rows(out)[2] == ["registry", url, "refuses", "-"]
+        problems = json.loads(run("status", "--url", service, "--json")[1])["problems"]
+        assert {problem["part"]: problem["code"] for problem in problems} == dict.fromkeys(
+            ("replicas", "models", "registry"), "invalid_key"
+        )
+        file = tmp_path / "operator.key"
+        file.write_text(f"{everything.text}\n")
+        found = json.loads(run("status", "--url", service, "--json", "--key-file", str(file))[1])
+        assert [problem["part"] for problem in found["problems"]] == ["registry"]  # which has other keys here
+        monkeypatch.setenv("QUICKCHANGE_API_KEY", operator)
+        found = json.loads(run("status", "--url", service, "--json")[1])
+        assert found["registry"] == {"adapters": 0, "versions": 0, "base": "tiny"}
+        assert {problem["part"] for problem in found["problems"]} == {"replicas", "models"}
 
 
 def test_addresses_that_are_none(run):
