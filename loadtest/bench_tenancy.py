@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import math
 import random
 import sys
 import tempfile
@@ -224,10 +225,10 @@ def ks_distance(a: Samples, b: Samples) -> float:
 
 def ks_probability(distance: float, n: int, m: int) -> float:
     """Kolmogorov's limit: 2 Σ (-1)^(k-1) exp(-2 k² λ²), λ = D √(nm/(n+m))."""
-    scaled = distance * (n * m / (n + m)) ** 0.5
+    scaled = distance * math.sqrt(n * m / (n + m))
     if scaled < 0.2:  # the series does not settle there, and its value is 1 within 1e-12
         return 1.0
-    terms = [(-1) ** (k - 1) * float(np.exp(-2 * k * k * scaled * scaled)) for k in range(1, 101)]
+    terms = [(1 if k % 2 else -1) * math.exp(-2 * k * k * scaled * scaled) for k in range(1, 101)]
     return min(1.0, max(0.0, 2 * sum(terms)))
 
 
@@ -244,7 +245,7 @@ def show(found: Sequence[Comparison]) -> None:
             f"{one.ks:.3f}",
             f"{one.ks_p:.2g}",
         )
-    Console(file=sys.stderr).print(table)
+    Console(file=sys.stderr, width=140).print(table)
 
 
 def _as_json(one: Comparison) -> dict[str, object]:
