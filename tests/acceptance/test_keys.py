@@ -19,6 +19,7 @@ from adapters_registry.client import RegistryClient
 from adapters_registry.errors import AdapterNotFound, InsufficientScope, InvalidKey, TenantNotFound
 from adapters_registry.records import NewKey, Quotas
 from service.settings import BUNDLED_BASE
+from tests.acceptance.conftest import EXAMPLES
 from tests.acceptance.up import MARK, Up, eventually
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
@@ -203,7 +204,8 @@ def test_keys_go_on_without_the_registry_across_a_restart(plane: Plane) -> None:
     holds()
     plane.up.interrupt()
     eventually(lambda: plane.up.process.poll() is not None and not plane.up.processes("service up"), 20)
-    plane.up.start("--registry-url", plane.up.registry)
+    plane.up.start("--registry-url", plane.up.registry, "--examples", str(EXAMPLES))
+    assert "examples left out: the service has API keys" in plane.up.log.read_text()
     holds()
     plane.up.interrupt()
     eventually(lambda: plane.up.process.poll() is not None and plane.up.gone(), 20)
