@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from adapters_registry.folder import CONFIG, WEIGHTS
@@ -127,6 +128,42 @@ def test_status(up: Up, pushed: list[Path]) -> None:
     told = up.quickchange("status", "--url", up.url)
     assert f"{WILD}@1" in told
     assert replica["replica"] in told
+
+
+def test_verbs_of_operators(up: Up, pushed: list[Path]) -> None:
+    assert f"{WILD}@1" in up.quickchange("show", WILD, "--lineage")
+    assert "are whole; the last digest is sha256:" in up.quickchange("audit", "--verify")
+    assert json.loads(up.quickchange("gc", "--dry-run", "--json"))["retired"] == []
+    assert "clitest" in up.quickchange("tenants", "list")
+
+
+def test_what_other_machines_reach_is_rays_and_wants_its_token(up: Up) -> None:
+    """What docs/operations.md says of ports."""
+    found = {
+        (connection.laddr.ip, connection.laddr.port): " ".join(process.cmdline())
+        for process in up.processes()
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    beyond = {port: command for (ip, port), command in found.items() if not ip.startswith("127.")}
+    assert not {up.port, up.registry_port} & set(beyond)
+    assert {("127.0.0.1", up.port), ("127.0.0.1", up.registry_port)} <= set(found)
+    # Over HTTP only figures about Ray are to be had.
+    for port in beyond:
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=5, trust_env=False)
+        except httpx.TransportError:
+            continue  # gRPC
+        assert answer.text.startswith("# HELP "), beyond[port]
+    control_store = next(port for port, command in beyond.items() if "gcs_server" in command)
+    code = f"import ray; ray.init(address='127.0.0.1:{control_store}')"
+    stranger = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    for token in ({}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env=stranger | token, timeout=120
+        )
+        assert done.returncode != 0
+        assert "token" in done.stderr.lower()
 
 
 def test_a_service_that_is_not_there(up: Up) -> None:
