@@ -43,6 +43,8 @@ def _put(upload: Upload, blobs: BlobStore, finished: Finished) -> bool:
         try:
             finished(target.tenant, target.digest, upload.size)
         except BlobNotFound:
-            continue
+            if target.path.exists():
+                continue
+            break  # the store took the staged file, and the collector took that
         return new
     raise StorageFailed(f"{target.digest} was deleted while it was stored: repeat the request.", retry_after_s=1)
