@@ -157,7 +157,7 @@ def measure(to: http.client.HTTPConnection, ways: Sequence[Refusal], rounds: int
             body = json.dumps({"model": way.model, "prompt": "Hello", "max_tokens": 1})
             began = time.perf_counter_ns()
             status = _ask(to, "POST", PATH, way.key, body)
-            way.us.append((time.perf_counter_ns() - began) / 1000)
+            way.us.append(round((time.perf_counter_ns() - began) / 1000, 1))
             if status != way.status:
                 raise ServiceNotReached(f"{way.name}: {status} where {way.status} was expected")
 
