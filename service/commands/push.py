@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,9 @@ import typer
 from pydantic import JsonValue
 
 from adapters_registry.client import Pushed, RegistryClient
+from adapters_registry.folder import WEIGHTS, check_folder, describe
 from service.commands.hub import fetch_adapter, is_hub_id
-from service.commands.output import print_json, say, short
+from service.commands.output import print_json, say, short, size
 from service.commands.progress import showing
 from service.commands.target import (
     JsonOption,
@@ -69,6 +71,8 @@ def push(
     with open_registry(registry, key_file) as client, showing("upload", quiet=json) as progress:
         if parent is not None:
             lineage["parent"] = _digest(client, parent)
+        if not json:
+            _tell_resuming(client, directory, target.tenant)
         pushed = client.push(
             directory, target.tenant, target.name, base=base, promote=promote, lineage=lineage, progress=progress
         )
@@ -82,6 +86,14 @@ def push(
         )
     else:
         _tell(pushed)
+
+
+def _tell_resuming(client: RegistryClient, directory: Path, tenant: str) -> None:
+    check_folder(directory)
+    weights = describe(directory / WEIGHTS)
+    state = client.upload_state(weights.digest, tenant)
+    if state is not None and not state.complete:
+        print(f"upload: going on after {size(state.size)} of {size(weights.size)}", file=sys.stderr)
 
 
 def _digest(client: RegistryClient, version: str) -> str:

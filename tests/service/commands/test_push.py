@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -96,6 +97,19 @@ def test_refusals(run, folder, options, code, told):
     found, out, err = run("push", folder(0.2), "acme/support", *options)
     assert (found, out) == (code, "")
     assert told in err
+
+
+def test_an_upload_that_broke_off_goes_on(run, url, folder):
+    path = folder(0.1)
+    weights = (path / WEIGHTS).read_bytes()
+    upload = f"{url}/v1/uploads/{hashlib.sha256(weights).hexdigest()}?tenant=acme"
+    told = {"upload-complete": "?0"}
+    assert httpx.put(upload, content=weights[:100], headers=told, trust_env=False).status_code == 202
+    code, out, err = run("push", path, "acme/support")
+    assert code == 0
+    assert out.startswith("acme/support@1  ")
+    assert err == f"upload: going on after 100 B of {len(weights)} B\n"
+    assert run("push", path, "acme/support")[2] == ""
 
 
 @pytest.fixture
