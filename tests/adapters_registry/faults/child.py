@@ -16,10 +16,16 @@ from tests.adapters_registry.faults.script import OPERATIONS, opened
 
 def live(directory: Path) -> None:
     with opened(directory) as store:
-        os.write(1, b"0\n")
+        _acknowledge(0, directory)
         for number, operation in enumerate(OPERATIONS, 1):
             operation.call(store)
-            os.write(1, b"%d\n" % number)
+            _acknowledge(number, directory)
+
+
+def _acknowledge(number: int, directory: Path) -> None:
+    """And leave a mark between the calls that are written down."""
+    os.write(1, b"%d\n" % number)
+    os.utime(directory)
 
 
 def main() -> None:
