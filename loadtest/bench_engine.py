@@ -4,6 +4,7 @@ Each round measures every mix of adapters at one batch size in turn, and takes t
 so that drift of the machine meets all alike; shares of the base's throughput are taken round by round.
 
     python -m loadtest.bench_engine --out loadtest/results/engine.json --plot loadtest/results/engine.png
+    python -m loadtest.bench_engine --device cuda --backend torch --random-weights --out engine-cuda.json
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from loadtest.adapters import projection_shapes, random_factors
+from loadtest.adapters import PROJECTIONS, random_factors
+from loadtest.bench_gemm import HIDDEN, KV, LAYERS, MLP, VOCABULARY
 from loadtest.floor import WEIGHT_BYTES, Prober
+from loadtest.floor_cuda import DeviceProber
 from loadtest.machine import provenance
 from service.base import load_model, prepare_base
 from service.engine.adapter import BoundAdapter
@@ -59,19 +65,45 @@ class Decode:
         return [statistics.median(b) / statistics.median(m) for b, m in zip(base.steps, self.steps, strict=True)]
 
 
+class Taken(Protocol):
+    """What a probe found."""
+
+    @property
+    def bandwidth(self) -> float:
+        """Bytes a second."""
+
+    def step_s(self, rows: int, context_bytes: float, adapter_bytes: int) -> float:
+        """The floor of a step."""
+
+
+class Floor(Protocol):
+    """The probe of the machine that computes: its cores, or its device."""
+
+    @property
+    def taken(self) -> Taken: ...
+
+    def take(self, rows: Iterable[int]) -> None:
+        """One burst of each at every row count."""
+
+
 class Bench:
     """One engine and the adapters it can be asked for."""
 
-    def __init__(self, checkpoint: Path, options: EngineOptions) -> None:
-        self.rss = {"before the base": _rss()}
-        settings = Settings()
-        model = load_model(checkpoint, "bfloat16", settings.device)
+    def __init__(self, model: PreTrainedModel, options: EngineOptions, before: int) -> None:
+        """``before``: resident bytes before there was a model."""
+        self.rss = {"before the base": before}
+        self._shapes = {
+            name: (module.in_features, module.out_features)
+            for name, module in model.named_modules()
+            if name.rpartition(".")[2] in PROJECTIONS
+        }
+        # As ``canonicalise`` would give them: see ``torch_backend``. The native backend casts them itself.
+        self._dtype = model.dtype if model.device.type == "cuda" else torch.float32
         self.engine = load_engine(model, options, name="base")
         del model
         gc.collect()
         self.rss["engine ready"] = _rss()
         self.adapters: list[BoundAdapter] = []
-        self._shapes = projection_shapes(checkpoint)
         self._requests = 0
         self._running: list[str] = []
         self.load_adapters()
@@ -135,6 +167,7 @@ class Bench:
         tensors = {}
         for module, shape in self._shapes.items():
             a, b = random_factors(shape, RANK, draw)
+            a, b = a.to(self._dtype), b.to(self._dtype)
             tensors[f"{module}/a_t"], tensors[f"{module}/b_t"] = a.t().contiguous(), b.t().contiguous()
         return self.engine.bind(f"sha256:{seed:064x}", "lora", tensors)
 
@@ -158,23 +191,30 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--unused-pairs", type=int, default=15, help="pairs with and without loaded, unused adapters")
     parser.add_argument("--backend", choices=("auto", "native", "torch"), default="auto")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--random-weights", action="store_true", help="the base's shapes only: where its weights are not at hand"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     parser.add_argument("--plot", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    checkpoint = prepare_base(Settings(), _say).path
     options = EngineOptions(
         backend=asked.backend, threads=asked.threads, running=128, prefix_cache=False, kv_cache_bytes=1024 * MIB
     )
-    bench, prober = Bench(checkpoint, options), Prober(asked.threads)
+    before = _rss()
+    bench = Bench(_random_model(asked.device) if asked.random_weights else _base(asked.device), options, before)
+    prober = _prober(asked.device, asked.threads)
     decodes = measure_decode(bench, prober, asked.batches, asked.adapters, asked.rounds)
     adapter_bytes = bench.adapters[0].nbytes
     prefills = {tokens: [bench.prefill(tokens) for _ in range(asked.rounds + 1)][1:] for tokens in asked.prompts}
     rows = [_row(decode, decodes, adapter_bytes, prober) for decode in decodes]
     document = provenance() | {
         "backend": bench.engine.snapshot().backend,
+        "device": torch.cuda.get_device_name() if asked.device == "cuda" else "cpu",
         "threads": asked.threads,
+        "weights": "random" if asked.random_weights else "the base's",
         "work": {"rank": RANK, "prompt_tokens": PROMPT, "decode_steps": STEPS, "dtype": "bfloat16"},
         "weight_bytes": WEIGHT_BYTES,
         "adapter_bytes": adapter_bytes,
@@ -183,7 +223,7 @@ def main() -> None:
         "prefill_s": {str(tokens): took for tokens, took in prefills.items()},
         "unused_adapters_ratio": measure_unused(bench, asked.unused_pairs),
         "rss_bytes": bench.rss,
-        "probe_s": asdict(prober.taken),
+        "probe_s": asdict(prober.taken),  # type: ignore[call-overload]
     }
     print_tables(document)
     if asked.out:
@@ -194,7 +234,28 @@ def main() -> None:
         draw(document, asked.plot)
 
 
-def measure_decode(bench: Bench, prober: Prober, batches: list[int], mixes: list[int], rounds: int) -> list[Decode]:
+def _base(device: str) -> PreTrainedModel:
+    return load_model(prepare_base(Settings(), _say).path, "bfloat16", device)
+
+
+def _random_model(device: str) -> PreTrainedModel:
+    """SmolLM2-135M's configuration; the time of a step does not depend on what the weights are."""
+    config = LlamaConfig(
+        vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=MLP, num_hidden_layers=LAYERS,
+        num_attention_heads=9, num_key_value_heads=3, head_dim=KV // 3, max_position_embeddings=8192,
+        tie_word_embeddings=True, rms_norm_eps=1e-5, rope_parameters={"rope_theta": 1e5, "rope_type": "default"},
+        bos_token_id=1, eos_token_id=2, pad_token_id=2,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16, attn_implementation="eager")
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _prober(device: str, threads: int) -> Floor:
+    return DeviceProber() if device == "cuda" else Prober(threads)
+
+
+def measure_decode(bench: Bench, prober: Floor, batches: list[int], mixes: list[int], rounds: int) -> list[Decode]:
     """Every batch size under every mix that it has rows for, ``rounds`` times in turn."""
     decodes = []
     for batch in batches:
@@ -226,7 +287,7 @@ def measure_unused(bench: Bench, pairs: int, batch: int = 8) -> list[float]:
     return ratios
 
 
-def _row(decode: Decode, decodes: list[Decode], adapter: int, prober: Prober) -> dict[str, object]:
+def _row(decode: Decode, decodes: list[Decode], adapter: int, prober: Floor) -> dict[str, object]:
     base = next(other for other in decodes if (other.batch, other.adapters) == (decode.batch, decodes[0].adapters))
     context_bytes = decode.batch * (PROMPT + 1 + STEPS / 2) * KV_BYTES_A_TOKEN
     adapter_bytes = decode.adapters * adapter

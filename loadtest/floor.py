@@ -44,8 +44,7 @@ class Probe:
 
     def step_s(self, rows: int, context_bytes: float, adapter_bytes: int) -> float:
         """The floor of a step of ``rows`` that reads so many bytes of keys and values and of adapters."""
-        everything = WEIGHT_BYTES + context_bytes + adapter_bytes
-        return max(everything / self.bandwidth, self.linears_s(rows) + adapter_bytes / self.bandwidth)
+        return floor_s(self.bandwidth, self.linears_s(rows), context_bytes, adapter_bytes)
 
 
 class Prober:
@@ -73,6 +72,12 @@ class Prober:
 
     def _pause(self) -> None:
         time.sleep(0.05)  # idle OpenMP threads spin a while and would take our cores
+
+
+def floor_s(bandwidth: float, linears_s: float, context_bytes: float, adapter_bytes: int) -> float:
+    """Reading everything, or computing the linears and reading the adapters: whichever is longer."""
+    everything = WEIGHT_BYTES + context_bytes + adapter_bytes
+    return max(everything / bandwidth, linears_s + adapter_bytes / bandwidth)
 
 
 def _median(bursts: list[list[float]]) -> float:

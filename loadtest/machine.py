@@ -7,7 +7,8 @@ import platform
 import shlex
 import subprocess
 import sys
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -21,7 +22,7 @@ def provenance() -> dict[str, object]:
         "command": _command(),
         "commit": _commit(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": _versions(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / (1 << 30)),
@@ -34,11 +35,21 @@ def _command() -> str:
     return shlex.join([*program, *sys.argv[1:]])
 
 
+def _versions() -> dict[str, str]:
+    """Of those that are there: the engine's benchmark needs neither Ray nor an installed copy of ours."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def _commit() -> str:
+    """What git says, or where there is no repository, in an image for example, the variable SOURCE_COMMIT."""
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
     )
-    return asked.stdout.strip() or "unknown"
+    return asked.stdout.strip() or os.environ.get("SOURCE_COMMIT", "unknown")
 
 
 def _processor() -> str:

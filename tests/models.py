@@ -106,8 +106,11 @@ def save(model: PeftModel, directory: Path) -> Path:
 
 @torch.inference_mode()
 def oracle(model: PreTrainedModel | PeftModel, prompt: list[int]) -> tuple[Tensor, float]:
-    """PEFT's own logits [tokens, vocabulary] (eager, unmerged) and how far its own ways of computing differ."""
-    ids = torch.tensor([prompt])
+    """PEFT's own logits [tokens, vocabulary] (eager, unmerged) and how far its own ways of computing differ.
+
+    Its ways are eager, sdpa and merged, and on a device also in batches of several sizes.
+    """
+    ids = torch.tensor([prompt], device=model.device)
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     inner.set_attn_implementation("eager")
     eager = model(input_ids=ids, use_cache=False).logits[0]
@@ -116,6 +119,9 @@ def oracle(model: PreTrainedModel | PeftModel, prompt: list[int]) -> tuple[Tenso
         model.merge_adapter()
         others.append(model(input_ids=ids, use_cache=False).logits[0])
         model.unmerge_adapter()
+    if model.device.type == "cuda":
+        # For short rows sdpa is eager there, bit by bit; products of another number of rows are other kernels.
+        others += [model(input_ids=ids.expand(n, -1), use_cache=False).logits[0] for n in (2, 8, 32)]
     inner.set_attn_implementation("sdpa")
     others.append(model(input_ids=ids, use_cache=False).logits[0])
     spread = max(float((other - eager).abs().max()) for other in others)

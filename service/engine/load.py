@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+import torch
 from transformers import PreTrainedModel
 
 from service.engine.backends import Backend, native_backend, torch_backend
@@ -41,6 +42,8 @@ def load_engine(
     """
     began = time.perf_counter()
     device = next(model.parameters()).device
+    if model.dtype == torch.float32:
+        torch.set_float32_matmul_precision("highest")  # some CUDA images switch TF32 on by their environment
     prompts = trial_prompts(model.config.vocab_size)
     own = own_logits(model, prompts, device)
     backend, reason = _choose(model, options, name, cache_dir or default_cache(), level)

@@ -54,13 +54,16 @@ class ModelRunner:
         batch = build_batch(plan, self.block_tokens, self.device)
         if rows is not None:
             batch = replace(batch, sample_rows=torch.tensor(rows, dtype=torch.int64, device=self.device))
-        self.state.segments = batch.segments
-        with forward_pass(batch, self.cache):
-            out = self.model(
-                input_ids=batch.tokens,
-                position_ids=batch.positions,
-                use_cache=False,
-                logits_to_keep=batch.sample_rows,
-            )
+        try:
+            self.state.segments = batch.segments
+            with forward_pass(batch, self.cache):
+                out = self.model(
+                    input_ids=batch.tokens,
+                    position_ids=batch.positions,
+                    use_cache=False,
+                    logits_to_keep=batch.sample_rows,
+                )
+        finally:
+            self.state.segments = ()  # an idle engine must not keep the last step's adapters in memory
         logits: Tensor = out.logits[0]
         return logits
