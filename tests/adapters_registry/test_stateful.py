@@ -113,8 +113,14 @@ class Machine(RuleBasedStateMachine):
                 caller = Caller(tenant, Scope.ALIAS_WRITE in scopes)
                 self.clients.append((caller, RegistryClient(self.world.url, key=new.key), new.record.id))
         self.follow(self.world.service._send("GET", "/v1/snapshot"))
+        for tenant, (number, adapter), version in itertools.product((0, 1), enumerate(ADAPTERS), (0, 1)):
+            self.publish((2 * tenant, tenant), adapter, 2 * number + version, promote=False, uploaded=True)
 
     def teardown(self) -> None:
+        """What was shared with all would be seen by tenants of later lives."""
+        for tenant in self.tenants:
+            for record in list(self.world.operator.adapters(tenant)):
+                self.world.operator.delete_adapter(record.tenant, record.name)
         for _, client, _ in self.clients:
             client.__exit__()
 
@@ -129,6 +135,10 @@ class Machine(RuleBasedStateMachine):
     def name(self, tenant: int, adapter: str) -> Name:
         return self.tenants[tenant], adapter
 
+    def picked(self, name: Name, pick: int) -> int:
+        there = self.model.adapters.get(name)
+        return 1 + pick % len(there.versions) if there is not None and pick < 7 else 99
+
     def artifact(self, number: int) -> Artifact:
         digests = self.world.folders[number]
         return Artifact(str(number), {digest: self.world.paths[digest].stat().st_size for digest in digests})
@@ -139,9 +149,11 @@ class Machine(RuleBasedStateMachine):
     tenant = st.integers(0, 1)
     adapter = st.sampled_from(ADAPTERS)
     alias = st.sampled_from(ALIASES)
-    number = st.sampled_from([1, 1, 2, 2, 3, 4, 5])
+    pick = st.integers(0, 7)
+    """Of an adapter's versions, deleted ones too; 7 is one that never was."""
     which = st.integers(0, 4)
     evaluation = st.sampled_from(EVALUATIONS)
+    mostly = st.sampled_from([True, True, True, True, False])
 
     # Bytes and versions
 
@@ -159,7 +171,7 @@ class Machine(RuleBasedStateMachine):
                 lambda digest=digest, size=size: self.model.upload(caller, digest, size),
             )
 
-    @rule(at=at, adapter=adapter, which=which, promote=st.booleans(), uploaded=st.booleans())
+    @rule(at=at, adapter=adapter, which=which, promote=st.booleans(), uploaded=mostly)
     def publish(self, at: tuple[int, int], adapter: str, which: int, promote: bool, uploaded: bool) -> None:
         if uploaded:
             self.upload(at[0], which, broken=False)
@@ -176,20 +188,22 @@ class Machine(RuleBasedStateMachine):
 
         self.compare("publish", real, lambda: self.model.publish(caller, name, self.artifact(which), promote))
 
-    @rule(at=at, adapter=adapter, number=number)
-    def delete_version(self, at: tuple[int, int], adapter: str, number: int) -> None:
+    @rule(at=at, adapter=adapter, pick=pick)
+    def delete_version(self, at: tuple[int, int], adapter: str, pick: int) -> None:
         caller, client, _ = self.clients[at[0]]
         name = self.name(at[1], adapter)
+        number = self.picked(name, pick)
         self.compare(
             "delete_version",
             lambda: client.delete_version(*name, number),
             lambda: self.model.delete_version(caller, name, number),
         )
 
-    @rule(at=at, adapter=adapter, number=number, evaluation=evaluation, passed=st.booleans())
-    def evaluate(self, at: tuple[int, int], adapter: str, number: int, evaluation: str, passed: bool) -> None:
+    @rule(at=at, adapter=adapter, pick=pick, evaluation=evaluation, passed=st.booleans())
+    def evaluate(self, at: tuple[int, int], adapter: str, pick: int, evaluation: str, passed: bool) -> None:
         caller, client, _ = self.clients[at[0]]
         name = self.name(at[1], adapter)
+        number = self.picked(name, pick)
         self.compare(
             "evaluate",
             lambda: client.evaluate(*name, number, evaluation, passed) and None,
@@ -214,12 +228,13 @@ class Machine(RuleBasedStateMachine):
     # Aliases
 
     @rule(
-        at=at, adapter=adapter, alias=alias, number=number,
+        at=at, adapter=adapter, alias=alias, pick=pick,
         guess=st.sampled_from(["right", "right", "right", "none", "wrong"]),
     )  # fmt: skip
-    def move(self, at: tuple[int, int], adapter: str, alias: str, number: int, guess: str) -> None:
+    def move(self, at: tuple[int, int], adapter: str, alias: str, pick: int, guess: str) -> None:
         caller, client, _ = self.clients[at[0]]
         name = self.name(at[1], adapter)
+        number = self.picked(name, pick)
         there = self.model.adapters.get(name)
         pointer = there.aliases.get(alias) if there else None
         right = pointer.generation if pointer and pointer.version is not None else 0
@@ -272,8 +287,10 @@ class Machine(RuleBasedStateMachine):
 
     # Adapters, tenants, keys
 
-    @rule(at=at, adapter=adapter)
-    def delete_adapter(self, at: tuple[int, int], adapter: str) -> None:
+    @rule(at=at, adapter=adapter, spared=mostly)
+    def delete_adapter(self, at: tuple[int, int], adapter: str, spared: bool) -> None:
+        if spared:
+            return
         caller, client, _ = self.clients[at[0]]
         name = self.name(at[1], adapter)
         self.compare(
@@ -290,7 +307,7 @@ class Machine(RuleBasedStateMachine):
             "share", lambda: verb(*name, grantee) and None, lambda: self.model.share(caller, name, grantee, shared)
         )
 
-    @rule(tenant=tenant, versions=st.none() | st.integers(0, 4), some=st.none() | st.integers(0, 3000))
+    @rule(tenant=tenant, versions=st.sampled_from([None, 2, 5, None]), some=st.sampled_from([None, 900, 3000, None]))
     def bound(self, tenant: int, versions: int | None, some: int | None) -> None:
         name = self.tenants[tenant]
         self.world.operator.put_tenant(name, TenantBounds(max_versions=versions, max_bytes=some))

@@ -121,7 +121,7 @@ def test_bytes_collected_before_their_row_was_written_are_put_again(upload, stag
 
 
 def test_a_store_that_loses_bytes_for_ever_is_a_failure(upload, staging, blobs, tmp_path):
-    with pytest.raises(StorageFailed):
+    with pytest.raises(StorageFailed, match="deleted while it was stored"):
         keep(upload, staging, blobs, Rows(*[BlobNotFound("gone")] * 9))
     assert staging.bytes in (0, 1 << 20)  # a bucket leaves the staged file, to be continued
 

@@ -13,6 +13,7 @@ from tests.adapters_registry.faults.script import OPERATIONS
 from tests.adapters_registry.faults.shim import KILL, TEAR
 from tests.adapters_registry.faults.verdict import check
 
+pytestmark = pytest.mark.acceptance
 SAMPLE = 20
 """Kills in the default run, spread evenly over the life."""
 

@@ -11,6 +11,7 @@ import pytest
 from tests.adapters_registry.faults.power import Disk
 from tests.adapters_registry.faults.verdict import check
 
+pytestmark = pytest.mark.acceptance
 SAMPLE = 12
 
 
