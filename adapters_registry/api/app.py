@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -17,6 +19,9 @@ from adapters_registry.keys import Keys
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 
+_ANSWERING = 16
+"""Threads for what takes no long time."""
+
 
 def create_app(
     registry: Registry, feed: Feed, limits: Limits, *, anonymous: bool = True, service_key: KeyText | None = None
@@ -29,6 +34,9 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         check_doors(app.routes)
+        # A slow store holds a thread for each upload: enough others must be left to answer.
+        threads = limits.uploads + limits.validations + _ANSWERING
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "verbs"))
         feed.bind()
         yield
         feed.close()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,7 +16,9 @@ import pytest
 
 from adapters_registry.api.app import create_app
 from adapters_registry.api.parts import PARTIAL_TYPE
+from adapters_registry.blobs import DirectoryBlobs
 from adapters_registry.records import TenantBounds
+from adapters_registry.registry import Registry
 from tests.adapters_registry.api.test_routes import code, tree
 from tests.adapters_registry.api.world import TENANT_SCOPES, World, bearer
 from tests.adapters_registry.artifacts import sha256
@@ -119,6 +123,37 @@ async def test_fifty_equal_uploads_at_once(registry, feed, tmp_path):
     assert {answer.json()["size"] for answer in answers} == {len(DATA)}
     assert registry.blobs.open(DIGEST).read() == DATA
     assert tree(tmp_path / "staging") == []
+
+
+class SlowBlobs(DirectoryBlobs):
+    """Keeps nothing before it may."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.may = threading.Event()
+        self.waiting = 0
+
+    def put(self, staged: Path, digest: str, size: int) -> bool:
+        self.waiting += 1
+        self.may.wait()
+        return super().put(staged, digest, size)
+
+
+async def test_a_slow_store_leaves_threads_to_answer(registry, feed, tmp_path):
+    limits = LIMITS.model_copy(update={"uploads": 12})
+    slow = SlowBlobs(tmp_path / "slow")
+    app = create_app(Registry(registry.metadata, slow, registry.staging, limits), feed, limits)
+    with serving(app) as url:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as web:
+            held = [asyncio.create_task(web.put(AT, content=DATA)) for _ in range(limits.uploads)]
+            try:
+                while slow.waiting < limits.uploads:
+                    await asyncio.sleep(0.01)
+                assert (await web.get("/health")).status_code == 200
+                assert not any(task.done() for task in held)
+            finally:
+                slow.may.set()
+            assert {answer.status_code for answer in await asyncio.gather(*held)} <= {200, 201}
 
 
 def test_over_the_size(web, tmp_path):
