@@ -14,6 +14,7 @@
 #include <limits>
 
 #include "form.h"
+#include "gemm_tile.h"
 
 namespace qc {
 
@@ -82,27 +83,73 @@ struct Queries {
   float* scores[kQueries];                        // [tiles · 16], later the weights in place of them
 };
 
-template <class Form, int Rows, int Tiles>
+// Whose keys and values are read after these: the memory is asked for them meanwhile, a line of each at a time.
+template <class Form>
+struct Following {
+  Context<Form> context;
+  int64_t tiles;  // 0: nobody's
+};
+
+// Loops over sums call themselves with the next index: see gemm_tile.h.
+
+template <class Form, int Row = 0, int At = 0, int Rows, int Vectors>
+QC_INLINE void add_products(Floats (&sums)[Rows][Vectors], const Words (&shared)[Vectors], Words own) {
+  sums[Row][At] = Form::dot(sums[Row][At], own, shared[At]);
+  if constexpr (At + 1 < Vectors) add_products<Form, Row, At + 1>(sums, shared, own);
+}
+
+// sums[row] += the word at `words[row]` + `offset`, times each of the vectors that all rows share.
+template <class Form, int Row = 0, int Rows, int Vectors, class Pointer>
+QC_INLINE void add_all(Floats (&sums)[Rows][Vectors], const Words (&shared)[Vectors], const Pointer* words,
+                       int64_t offset) {
+  add_products<Form, Row>(sums, shared, word_at(reinterpret_cast<const typename Form::Element*>(words[Row]) + offset));
+  if constexpr (Row + 1 < Rows) add_all<Form, Row + 1>(sums, shared, words, offset);
+}
+
+template <int Row = 0, int At = 0, int Rows, int Vectors>
+QC_INLINE void clear_all(Floats (&sums)[Rows][Vectors]) {
+  sums[Row][At] = Floats::zero();
+  if constexpr (At + 1 < Vectors) {
+    clear_all<Row, At + 1>(sums);
+  } else if constexpr (Row + 1 < Rows) {
+    clear_all<Row + 1>(sums);
+  }
+}
+
+template <class Form, int At = 0, int Tiles>
+QC_INLINE void load_keys(Words (&key)[Tiles], const typename Form::Element* const (&keys)[Tiles], int64_t offset) {
+  key[At] = Words::load(keys[At] + offset);
+  if constexpr (At + 1 < Tiles) load_keys<Form, At + 1>(key, keys, offset);
+}
+
+template <int Lines>
+QC_INLINE void ask_lines(const char* from) {
+  _mm_prefetch(from, _MM_HINT_T1);
+  if constexpr (Lines > 1) ask_lines<Lines - 1>(from + 64);
+}
+
+template <class Form, int Rows, int Tiles, bool Asks>
 inline void score(const Context<Form>& context, const Queries<Form>& rows, int64_t tile, Floats scale,
-                  Floats* highest) {
+                  Floats* highest, const Following<Form>& following) {
   constexpr int64_t per = Form::per_word;
   Floats sums[Rows][Tiles];
   const typename Form::Element* keys[Tiles];
-#pragma GCC unroll 8
   for (int t = 0; t < Tiles; ++t) keys[t] = context.keys(tile + t);
-#pragma GCC unroll 8
-  for (int row = 0; row < Rows; ++row)
-#pragma GCC unroll 8
-    for (int t = 0; t < Tiles; ++t) sums[row][t] = Floats::zero();
-  for (int64_t at = 0; at < context.blocks.dim; at += per) {
-    Words key[Tiles];
-#pragma GCC unroll 8
-    for (int t = 0; t < Tiles; ++t) key[t] = Words::load(keys[t] + at * kWide);
-#pragma GCC unroll 8
-    for (int row = 0; row < Rows; ++row) {
-      const Words query = word_at(rows.query[row] + at);
-#pragma GCC unroll 8
-      for (int t = 0; t < Tiles; ++t) sums[row][t] = Form::dot(sums[row][t], query, key[t]);
+  clear_all(sums);
+  const int64_t dim = context.blocks.dim;
+  for (int part = 0; part < Tiles; ++part) {  // a part of the dimensions for each tile that is asked for
+    const char* ask = nullptr;
+    if constexpr (Asks) {
+      ask = reinterpret_cast<const char*>(following.context.keys(std::min(tile + part, following.tiles - 1)));
+    }
+    for (int64_t at = dim * part / Tiles; at < dim * (part + 1) / Tiles; at += per) {
+      Words key[Tiles];
+      load_keys<Form>(key, keys, at * kWide);
+      add_all<Form>(sums, key, rows.query, at);
+      if constexpr (Asks) {
+        ask_lines<2 * Tiles>(ask);
+        ask += 2 * Tiles * 64;
+      }
     }
   }
   const int64_t width = context.blocks.width();
@@ -149,12 +196,7 @@ inline void mix(const Context<Form>& context, const Queries<Form>& rows, int64_t
     Words value[Vectors];
 #pragma GCC unroll 8
     for (int v = 0; v < Vectors; ++v) value[v] = keep(Words::load(values + v * kWide * per));
-#pragma GCC unroll 8
-    for (int row = 0; row < Rows; ++row) {
-      const Words weight = word_at(reinterpret_cast<const typename Form::Element*>(rows.scores[row]) + weight_at);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) sums[row][v] = Form::dot(sums[row][v], weight, value[v]);
-    }
+    add_all<Form>(sums, value, rows.scores, weight_at);
   };
   for (int64_t tile = 0; tile < tiles; ++tile) {
     const typename Form::Element* values = context.values(tile) + column * per;
@@ -174,16 +216,17 @@ inline void mix(const Context<Form>& context, const Queries<Form>& rows, int64_t
   }
 }
 
-template <class Form, int Rows>
-inline void attend_rows(const Context<Form>& context, const Queries<Form>& rows, float scale) {
+template <class Form, int Rows, bool Asks>
+inline void attend_rows(const Context<Form>& context, const Queries<Form>& rows, float scale,
+                        const Following<Form>& following) {
   const int64_t width = context.blocks.width(), seen = rows.seen[Rows - 1], tiles = (seen + width - 1) / width;
   Floats highest[Rows];
 #pragma GCC unroll 8
   for (int row = 0; row < Rows; ++row) highest[row] = Floats::all(-std::numeric_limits<float>::infinity());
   const Floats factor = Floats::all(scale);
   int64_t tile = 0;
-  for (; tile + 4 <= tiles; tile += 4) score<Form, Rows, 4>(context, rows, tile, factor, highest);
-  for (; tile < tiles; ++tile) score<Form, Rows, 1>(context, rows, tile, factor, highest);
+  for (; tile + 4 <= tiles; tile += 4) score<Form, Rows, 4, Asks>(context, rows, tile, factor, highest, following);
+  for (; tile < tiles; ++tile) score<Form, Rows, 1, Asks>(context, rows, tile, factor, highest, following);
   float sums[Rows];
 #pragma GCC unroll 8
   for (int row = 0; row < Rows; ++row) {
@@ -197,9 +240,13 @@ inline void attend_rows(const Context<Form>& context, const Queries<Form>& rows,
 }
 
 template <class Form, int Rows = kQueries>
-inline void attend_to(int rows, const Context<Form>& context, const Queries<Form>& queries, float scale) {
-  if (rows == Rows) return attend_rows<Form, Rows>(context, queries, scale);
-  if constexpr (Rows > 1) attend_to<Form, Rows - 1>(rows, context, queries, scale);
+inline void attend_to(int rows, const Context<Form>& context, const Queries<Form>& queries, float scale,
+                      const Following<Form>& following) {
+  if (rows == Rows) {
+    if (following.tiles > 0) return attend_rows<Form, Rows, true>(context, queries, scale, following);
+    return attend_rows<Form, Rows, false>(context, queries, scale, following);
+  }
+  if constexpr (Rows > 1) attend_to<Form, Rows - 1>(rows, context, queries, scale, following);
 }
 
 // Floats of scratch that rows with `seen` tokens need.
@@ -213,7 +260,7 @@ inline int64_t score_floats(int64_t seen, int64_t block_tokens) {
 template <class Form>
 inline void attend(const Context<Form>& context, const typename Form::Element* query, int64_t ldq, int64_t tokens,
                    int64_t position, int64_t group, float scale, float* scratch, typename Form::Element* out,
-                   int64_t ldo) {
+                   int64_t ldo, Following<Form> following) {
   const int64_t dim = context.blocks.dim, rows = tokens * group;
   const int64_t stride = score_floats(position + tokens, context.blocks.block_tokens) / kQueries;
   for (int64_t begin = 0; begin < rows; begin += kQueries) {
@@ -226,7 +273,8 @@ inline void attend(const Context<Form>& context, const typename Form::Element* q
       queries.seen[at] = position + token + 1;
       queries.scores[at] = scratch + at * stride;
     }
-    attend_to<Form>(count, context, queries, scale);
+    attend_to<Form>(count, context, queries, scale, following);
+    following.tiles = 0;  // asked for once
   }
 }
 

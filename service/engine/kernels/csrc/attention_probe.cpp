@@ -26,7 +26,7 @@ void run(float* data, int64_t block_tokens, int64_t kv_heads, int64_t group, int
     }
     const int64_t column = head * group * dim;
     qc::attend<Form>(context, q.data() + column, heads * dim, tokens, position, group, 1.0f / 8, scratch.data(),
-                     result.data() + column, heads * dim);
+                     result.data() + column, heads * dim, qc::Following<Form>{context, 0});
   }
   for (size_t at = 0; at < q.size(); ++at) {
     if constexpr (Form::per_word == 1) {

@@ -101,9 +101,20 @@ inline int64_t block_rows(int64_t k) {
 // A tile alone on its panel leaves it to the processor to see that memory is read from front to back. Several tiles,
 // which find the panel in the cache but for the first, share the next one among them.
 inline Ahead ahead_of(const char* panel, bool last, int64_t bytes, int64_t tile, int64_t tiles, int64_t step_bytes) {
-  if (tiles == 1 || last) return {panel, 0, 0};
-  return {panel + bytes + bytes * tile / tiles, step_bytes / tiles, tiles == 2 ? 64 : 0};
+  if (tiles == 1 || last) return {panel, 0, 0, panel, 0};
+  return {panel + bytes + bytes * tile / tiles, step_bytes / tiles, tiles == 2 ? 64 : 0, panel, 0};
 }
+
+// What a product does besides: nothing. `piece(steps)` is what a tile of so many steps asks the memory for, and
+// `after_unit()` is called between units.
+struct Nothing {
+  struct Piece {
+    const char* from;
+    int64_t stride;
+  };
+  Piece piece(int64_t) { return {nullptr, 0}; }
+  void after_unit() {}
+};
 
 // Units of a product: one panel for one block of rows. Which rank computes a unit changes nothing in the result.
 inline int64_t linear_units(const Packed& w, int64_t rows) {
@@ -111,9 +122,9 @@ inline int64_t linear_units(const Packed& w, int64_t rows) {
   return (rows + block - 1) / block * panels_of(w.n);
 }
 
-template <class Step, class Turns, class Epilogue>
+template <class Step, class Turns, class Epilogue, class Besides>
 inline void linear_as(const Packed& w, const typename Step::Element* x, int64_t ldx, int64_t rows, Turns turns,
-                      const Epilogue& epilogue) {
+                      const Epilogue& epilogue, Besides& besides) {
   using Element = typename Step::Element;
   const int64_t panels = panels_of(w.n), elements = panel_elements<Step>(w.k), block = block_rows<Element>(w.k);
   const Element* data = static_cast<const Element*>(w.data);
@@ -123,34 +134,47 @@ inline void linear_as(const Packed& w, const typename Step::Element* x, int64_t 
     const char* at_panel = reinterpret_cast<const char*>(data + panel * elements);
     for (int64_t at = 0; at < tiles; ++at) {
       const int64_t row = begin + count * at / tiles, stop = begin + count * (at + 1) / tiles;
-      const Ahead ahead = ahead_of(at_panel, panel + 1 == panels, elements * sizeof(Element), at, tiles,
-                                   kPanel * Step::depth * sizeof(Element));
+      Ahead ahead = ahead_of(at_panel, panel + 1 == panels, elements * sizeof(Element), at, tiles,
+                             kPanel * Step::depth * sizeof(Element));
+      if (const auto piece = besides.piece(w.k / Step::depth); piece.from != nullptr) {
+        ahead.other = piece.from;
+        ahead.other_stride = piece.stride;
+      }
       tile_of<Step, kTileRows>(static_cast<int>(stop - row), w, data + panel * elements, panel * kPanel, x, ldx, row,
                                ahead, epilogue);
     }
+    besides.after_unit();
   }
 }
 
 // `epilogue` over the units of y [rows, n] that `turns` gives this rank. `x` [rows, k] is of the weight's own type
 // (bfloat16 as its bits), its rows `ldx` elements apart. No barrier: units are different places of y.
-template <class Turns, class Epilogue>
-inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, Turns turns, const Epilogue& epilogue) {
+template <class Turns, class Epilogue, class Besides>
+inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, Turns turns, const Epilogue& epilogue,
+                   Besides& besides) {
   if (w.type == Type::bf16) {
-    linear_as<StepBf16>(w, static_cast<const uint16_t*>(x), ldx, rows, turns, epilogue);
+    linear_as<StepBf16>(w, static_cast<const uint16_t*>(x), ldx, rows, turns, epilogue, besides);
   } else {
-    linear_as<StepF32>(w, static_cast<const float*>(x), ldx, rows, turns, epilogue);
+    linear_as<StepF32>(w, static_cast<const float*>(x), ldx, rows, turns, epilogue, besides);
   }
 }
 
 // y [rows, ldy] becomes x W^T + bias, or that is added to it.
+template <class Turns, class Besides>
+inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, float* y, int64_t ldy, Turns turns,
+                   bool accumulate, Besides& besides) {
+  if (accumulate) {
+    linear(w, x, ldx, rows, turns, Add{y, ldy}, besides);
+  } else {
+    linear(w, x, ldx, rows, turns, Write{y, ldy}, besides);
+  }
+}
+
 template <class Turns>
 inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, float* y, int64_t ldy, Turns turns,
                    bool accumulate = false) {
-  if (accumulate) {
-    linear(w, x, ldx, rows, turns, Add{y, ldy});
-  } else {
-    linear(w, x, ldx, rows, turns, Write{y, ldy});
-  }
+  Nothing nothing;
+  linear(w, x, ldx, rows, y, ldy, turns, accumulate, nothing);
 }
 
 // Of what it meets the greatest value; of equal ones the lowest column, in whatever order they come.
@@ -187,7 +211,8 @@ inline void linear_argmax(const Packed& w, const void* x, int64_t ldx, int64_t r
                           int32_t* where, float* best_value, int32_t* best_column) {
   std::fill(lanes, lanes + rows * kLanes, -std::numeric_limits<float>::infinity());
   std::fill(where, where + rows * kLanes, -1);
-  linear(w, x, ldx, rows, turns, KeepGreatest{lanes, where});
+  Nothing nothing;
+  linear(w, x, ldx, rows, turns, KeepGreatest{lanes, where}, nothing);
   for (int64_t row = 0; row < rows; ++row) {
     Greatest found;
     for (int lane = 0; lane < kLanes; ++lane) found.meet(lanes[row * kLanes + lane], where[row * kLanes + lane]);

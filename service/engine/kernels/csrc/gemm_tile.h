@@ -20,10 +20,13 @@ namespace qc {
 template <int Rows>
 using Sums = Vec[Rows][kTileVecs];
 
-// What a tile asks the memory for while it computes: at each step the lines at `from` and `second` behind it.
+// What a tile asks the memory for while it computes, at each step: the lines at `from` and `second` behind it, and
+// the one at `other`, of something else that is read soon.
 struct Ahead {
   const char* from;
   int64_t stride, second;
+  const char* other;
+  int64_t other_stride;
 };
 
 // How each type takes a step: `Word` is what lies in x at one step, in all lanes.
@@ -139,7 +142,9 @@ QC_INLINE void multiply(Sums<Rows>& sums, const typename Step::Element* panel, c
     for (int64_t step = begin; step < stop; ++step, panel += kPanel * Step::depth, x += Step::depth) {
       _mm_prefetch(ahead.from, _MM_HINT_T1);
       _mm_prefetch(ahead.from + ahead.second, _MM_HINT_T1);
+      _mm_prefetch(ahead.other, _MM_HINT_T1);
       ahead.from += ahead.stride;
+      ahead.other += ahead.other_stride;
       load_weights<Step>(panel, weights);
       step_rows<Step, false>(sums, weights, x, ldx);
     }

@@ -6,6 +6,7 @@
 // The residual stream and the products' results are float32; what goes into a product is of the weights' type.
 // Ranks share columns where a phase works on columns and rows where it needs whole rows.
 #pragma once
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -17,6 +18,7 @@
 #include "activation.h"
 #include "adapter.h"
 #include "attention.h"
+#include "between.h"
 #include "deal.h"
 #include "gemm.h"
 #include "model.h"
@@ -59,6 +61,7 @@ class Stepper {
       : m_(model),
         team_(team),
         counters_(static_cast<size_t>(model.layers)),
+        laters_(static_cast<size_t>(team.ranks())),
         runs_(static_cast<size_t>((model.layers * kSites + 2) * team.ranks())) {}
 
   void run(const Step& step) {
@@ -185,28 +188,54 @@ class Stepper {
     }
   }
 
-  // The rank's columns of x W^T and its ranks of the adapters' x A^T.
+  // The rank's columns of x W^T and, between them, its ranks of the adapters' x A^T.
   void product(const Weight& weight, int layer, Site site, const Element* x, int64_t ldx, float* y, int64_t ldy,
                bool accumulate, int rank) {
-    linear(packed_of(weight), x, ldx, rows_, y, ldy, turns(layer * kSites + site, rank), accumulate);
-    const int64_t row = row_elements<Form>(weight.k);
-    for (size_t at = 0; at < segments_.size(); ++at) {
-      const Segment& segment = segments_[at];
-      const AdapterSite& here = segment.sites[layer * kSites + site];
-      const Span mine = fours(here, at, rank);
-      if (at + 1 < segments_.size()) {
-        const AdapterSite& next = segments_[at + 1].sites[layer * kSites + site];
-        ask(static_cast<const Element*>(next.a) + fours(next, at + 1, rank).begin * 4 * row);
-      }
-      shrink<Form>(here, x, ldx, weight.k, segment.begin, segment.stop, mine.begin * 4,
-                   std::min<int64_t>(mine.end * 4, here.ranks), low_, ldlow_);
-    }
+    const int number = layer * kSites + site;
+    const Packed packed = packed_of(weight);
+    if (segments_.empty()) return linear(packed, x, ldx, rows_, y, ldy, turns(number, rank), accumulate);
+    std::vector<Reading>& later = laters_[static_cast<size_t>(rank)];
+    later.clear();
+    read_later(number, rank, later);
+    const Shrinking<Form> todo{segments_, number, x, ldx, weight.k, low_, ldlow_};
+    Between<Form> between(todo, rank, team_.ranks(), linear_units(packed, rows_), later);
+    linear(packed, x, ldx, rows_, y, ldy, turns(number, rank), accumulate, between);
+    between.finish();
   }
 
-  // By fours, so that a rank's weights are whole vectors of work; who begins changes with the segment.
-  Span fours(const AdapterSite& site, size_t segment, int rank) const {
-    const int turn = static_cast<int>((segment + static_cast<size_t>(rank)) % static_cast<size_t>(team_.ranks()));
-    return share((site.ranks + 3) / 4, turn, team_.ranks());
+  // What the rank reads of B in the phase behind product `number`, in order, as much as a cache holds beside the rest.
+  void read_later(int number, int rank, std::vector<Reading>& runs) {
+    const int ranks = team_.ranks();
+    int64_t left = kLaterBytes;
+    const auto columns_of = [&](const Segment& segment, Span columns) {
+      const AdapterSite& site = segment.sites[number];
+      for (int at = 0; at < site.parts && left > 0; ++at) {
+        const AdapterPart& part = site.part[at];
+        const int64_t from = std::max<int64_t>(columns.begin, part.out_at);
+        const int64_t bytes = (std::min<int64_t>(columns.end, part.out_at + part.out) - from) * part.rank_words * 4;
+        if (part.b == nullptr || bytes <= 0) continue;
+        runs.push_back({static_cast<const uint32_t*>(part.b) + (from - part.out_at) * part.rank_words, bytes});
+        left -= bytes;
+      }
+    };
+    const int64_t dim = m_.dim;
+    const Span rows = share(rows_, rank, ranks), vectors = share(m_.inner / kWide, rank, ranks);
+    for (const Segment& segment : segments_) {
+      if (left <= 0) return;
+      switch (number % kSites) {
+        case kQkv:
+          for (const auto& [heads, first] : shares_of_heads(rank)) {
+            columns_of(segment, {(first + heads.begin) * dim, (first + heads.end) * dim});
+          }
+          break;
+        case kGateUp:
+          columns_of(segment, {vectors.begin * kWide, vectors.end * kWide});
+          columns_of(segment, {m_.inner + vectors.begin * kWide, m_.inner + vectors.end * kWide});
+          break;
+        default:
+          if (segment.begin < rows.end && rows.begin < segment.stop) columns_of(segment, {0, m_.hidden});
+      }
+    }
   }
 
   // What the adapters add to `columns` of `rows`.
@@ -226,22 +255,33 @@ class Stepper {
     }
   }
 
+  // A rank's heads of one kind, of which the first is head `first` of the fused product.
+  struct HeadShare {
+    Span heads;
+    int64_t first;
+  };
+
+  // Its queries, keys and values. Keys cost more than values: who has fewer of the ones gets more of the others.
+  std::array<HeadShare, 3> shares_of_heads(int rank) const {
+    const int ranks = team_.ranks();
+    return {HeadShare{share(m_.heads, rank, ranks), 0},
+            HeadShare{share(m_.kv_heads, ranks - 1 - rank, ranks), m_.heads},
+            HeadShare{share(m_.kv_heads, rank, ranks), m_.heads + m_.kv_heads}};
+  }
+
   // Queries, keys and values of the rank's heads: adapters, positions, rounding; keys and values go to their blocks.
   void heads(int layer, int rank) {
-    const int ranks = team_.ranks();
-    // Keys cost more than values: who has fewer of the ones gets more of the others.
-    const Span queries = share(m_.heads, rank, ranks), keys = share(m_.kv_heads, ranks - 1 - rank, ranks),
-               values = share(m_.kv_heads, rank, ranks);
+    const auto [queries, keys, values] = shares_of_heads(rank);
     const Blocks<Form> blocks = layer_blocks(layer);
     for (int64_t begin = 0; begin < rows_; begin += kRowBlock) {
       const Span rows{begin, std::min(begin + kRowBlock, rows_)};
-      finish_heads(layer, rows, queries, 0, true, [&](int64_t row, int64_t head, const Element* rounded) {
+      finish_heads(layer, rows, queries.heads, queries.first, true, [&](int64_t row, int64_t head, const Element* rounded) {
         std::copy(rounded, rounded + m_.dim, q_ + row * ldq_ + head * m_.dim);
       });
-      finish_heads(layer, rows, keys, m_.heads, true, [&](int64_t row, int64_t head, const Element* rounded) {
+      finish_heads(layer, rows, keys.heads, keys.first, true, [&](int64_t row, int64_t head, const Element* rounded) {
         remember_key(context(blocks, row, head), position(row), rounded);
       });
-      finish_heads(layer, rows, values, m_.heads + m_.kv_heads, false,
+      finish_heads(layer, rows, values.heads, values.first, false,
                    [&](int64_t row, int64_t head, const Element* rounded) {
                      remember_value(context(blocks, row, head), position(row), rounded);
                    });
@@ -278,20 +318,35 @@ class Stepper {
 
   void attention(int layer, int rank) {
     const Blocks<Form> blocks = layer_blocks(layer);
-    const int64_t group = m_.heads / m_.kv_heads, total = static_cast<int64_t>(units_.size()) * m_.kv_heads;
-    float* scratch = scratch_ + rank * scratch_floats_;
-    for (;;) {
-      const int64_t begin = counters_[static_cast<size_t>(layer)].fetch_add(grain_, std::memory_order_relaxed);
-      if (begin >= total) return;
-      for (int64_t at = begin; at < std::min(begin + grain_, total); ++at) {
-        const Unit& unit = units_[static_cast<size_t>(at / m_.kv_heads)];
-        const int64_t kv_head = at % m_.kv_heads, row = unit.chunk->row + unit.first;
-        const Context<Form> context{blocks, s_.blocks + unit.chunk->blocks_at, kv_head};
-        const int64_t column = kv_head * group * m_.dim;
-        attend<Form>(context, q_ + row * ldq_ + column, ldq_, unit.tokens, unit.chunk->position + unit.first, group,
-                     m_.scale, scratch, attended_ + row * ldq_ + column, ldq_);
-      }
+    const int64_t total = static_cast<int64_t>(units_.size()) * m_.kv_heads;
+    auto& counter = counters_[static_cast<size_t>(layer)];
+    const auto take = [&] { return counter.fetch_add(grain_, std::memory_order_relaxed); };
+    // One share is taken ahead, so that what the next unit reads is known while the last one of a share computes.
+    for (int64_t begin = take(), next; begin < total; begin = next) {
+      next = take();
+      const int64_t end = std::min(begin + grain_, total);
+      for (int64_t at = begin; at < end; ++at) attend_unit(blocks, at, at + 1 < end ? at + 1 : next, rank);
     }
+  }
+
+  // Unit `at` of one layer, while the memory is asked for what unit `then` reads.
+  void attend_unit(const Blocks<Form>& blocks, int64_t at, int64_t then, int rank) {
+    const Unit& unit = units_[static_cast<size_t>(at / m_.kv_heads)];
+    const int64_t group = m_.heads / m_.kv_heads, kv_head = at % m_.kv_heads, row = unit.chunk->row + unit.first;
+    const int64_t column = kv_head * group * m_.dim;
+    const bool last = then >= static_cast<int64_t>(units_.size()) * m_.kv_heads;
+    const int64_t next_at = last ? at : then;
+    const Unit& next = units_[static_cast<size_t>(next_at / m_.kv_heads)];
+    const int64_t seen = next.chunk->position + next.first + next.tokens;
+    const Following<Form> following{unit_context(blocks, next_at),
+                                    last ? 0 : (seen + blocks.width() - 1) / blocks.width()};
+    attend<Form>(unit_context(blocks, at), q_ + row * ldq_ + column, ldq_, unit.tokens,
+                 unit.chunk->position + unit.first, group, m_.scale, scratch_ + rank * scratch_floats_,
+                 attended_ + row * ldq_ + column, ldq_, following);
+  }
+
+  Context<Form> unit_context(const Blocks<Form>& blocks, int64_t at) const {
+    return {blocks, s_.blocks + units_[static_cast<size_t>(at / m_.kv_heads)].chunk->blocks_at, at % m_.kv_heads};
   }
 
   void activate(int layer, int rank) {
@@ -361,6 +416,7 @@ class Stepper {
   }
 
   static constexpr int64_t kRowBlock = 16;
+  static constexpr int64_t kLaterBytes = 400 * 1024;  // of a second-level cache of 1 MiB, which weights pass through too
   static constexpr int64_t kMostDim = 512;
 
   const Model& m_;
@@ -372,6 +428,7 @@ class Stepper {
   Element *x_ = nullptr, *q_ = nullptr, *attended_ = nullptr, *active_ = nullptr, *low_ = nullptr, *last_ = nullptr;
   int32_t *best_column_ = nullptr, *best_where_ = nullptr;
   std::vector<Segment> segments_;
+  std::vector<std::vector<Reading>> laters_;  // by rank
   std::vector<const Chunk*> chunk_of_;
   std::vector<int64_t> sample_of_;
   std::vector<Unit> units_;

@@ -1,0 +1,117 @@
+// The adapters' x A^T, between the units of the base's product.
+//
+// The base's part of many rows computes and leaves the memory idle; the adapters' part, a few rows each, waits for the
+// memory. So each adapter's turn comes after some unit of the base, and while that unit computes the memory is asked for
+// its A; in the second half of the units also for what the next phase reads of B.
+//
+// Measured on two Zen 5 cores, SmolLM2-135M, rank 16 on all projections: a step of 32 rows under 8 adapters 14.4 ms
+// instead of 16.0, under 32 adapters 21.5 instead of 22.5 (12.8 without adapters).
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "adapter.h"
+#include "deal.h"
+#include "gemm.h"
+
+namespace qc {
+
+// Memory that is read from front to back.
+struct Reading {
+  const void* from;
+  int64_t bytes;
+};
+
+// What all adapters do to one product's input: low = x A^T.
+template <class Form>
+struct Shrinking {
+  const std::vector<Segment>& segments;
+  int number;                      // layer · sites + site
+  const typename Form::Element* x;
+  int64_t ldx, in;
+  typename Form::Element* low;
+  int64_t ldlow;
+};
+
+// One rank's part of it; `Besides` of the base's product.
+template <class Form>
+class Between {
+  using Element = typename Form::Element;
+
+ public:
+  // `units` of the base's product are dealt to `ranks`.
+  Between(const Shrinking<Form>& todo, int rank, int ranks, int64_t units, const std::vector<Reading>& later)
+      : todo_(todo), rank_(rank), ranks_(ranks), units_(std::max<int64_t>(1, units / ranks)), later_(later) {}
+
+  // Lines for a tile of `steps`: at most one a step, neighbours.
+  Nothing::Piece piece(int64_t steps) {
+    if (at_ == end_ && !next_run()) return {nullptr, 0};
+    const int64_t bytes = std::min<int64_t>(end_ - at_, steps * kLine);
+    const Nothing::Piece found{at_, (bytes + steps - 1) / steps};
+    at_ += bytes;
+    return found;
+  }
+
+  void after_unit() { shrink_until(due(++unit_)); }
+
+  // What is left: a rank may have had fewer units than its share.
+  void finish() { shrink_until(todo_.segments.size()); }
+
+ private:
+  static constexpr int64_t kLine = 64;
+
+  // Adapters whose turn has come when so many of the rank's units are done.
+  size_t due(int64_t units) const {
+    const int64_t count = static_cast<int64_t>(todo_.segments.size());
+    return static_cast<size_t>(std::min(count, (count * units + units_ - 1) / units_));
+  }
+
+  // By fours, so that a rank's weights are whole vectors of work; who begins changes with the segment.
+  Span ranks_of(size_t segment) const {
+    const int turn = static_cast<int>((segment + static_cast<size_t>(rank_)) % static_cast<size_t>(ranks_));
+    const int64_t all = site(segment).ranks;
+    const Span fours = share((all + 3) / 4, turn, ranks_);
+    return {fours.begin * 4, std::min(fours.end * 4, all)};
+  }
+
+  const AdapterSite& site(size_t segment) const { return todo_.segments[segment].sites[todo_.number]; }
+
+  bool next_run() {
+    const int64_t row = row_elements<Form>(todo_.in);
+    while (asked_ < due(unit_ + 1)) {
+      const Span mine = ranks_of(asked_);
+      const Element* a = static_cast<const Element*>(site(asked_).a) + mine.begin * row;
+      ++asked_;
+      if (mine.begin < mine.end) return set(a, (mine.end - mine.begin) * row * static_cast<int64_t>(sizeof(Element)));
+    }
+    if (2 * unit_ < units_ || later_at_ == later_.size()) return false;
+    const Reading& next = later_[later_at_++];
+    return set(next.from, next.bytes);
+  }
+
+  bool set(const void* from, int64_t bytes) {
+    at_ = static_cast<const char*>(from);
+    end_ = at_ + bytes;
+    return true;
+  }
+
+  void shrink_until(size_t count) {
+    for (; done_ < count; ++done_) {
+      const Segment& segment = todo_.segments[done_];
+      const Span mine = ranks_of(done_);
+      shrink<Form>(site(done_), todo_.x, todo_.ldx, todo_.in, segment.begin, segment.stop, mine.begin, mine.end,
+                   todo_.low, todo_.ldlow);
+    }
+  }
+
+  const Shrinking<Form>& todo_;
+  const int rank_, ranks_;
+  const int64_t units_;
+  const std::vector<Reading>& later_;
+  const char *at_ = nullptr, *end_ = nullptr;
+  int64_t unit_ = 0;
+  size_t asked_ = 0, done_ = 0, later_at_ = 0;
+};
+
+}  // namespace qc
