@@ -156,7 +156,7 @@ async def test_what_gathers_is_told_at_the_next_beat(
 
 
 def test_few_streams_are_told_every_token() -> None:
-    assert [channel.pace_s(streams) for streams in (1, 4, 5, 32, 1000)] == [0.0, 0.0, 0.005, 0.032, 0.05]
+    assert [channel.pace_s(streams) for streams in (1, 4, 5, 32, 1000)] == [0.0, 0.0, 0.01, 0.064, 0.1]
 
 
 async def test_a_failure_of_the_call_is_the_error(transport: FakeTransport) -> None:
