@@ -12,8 +12,6 @@ Whatever is wrong with a key, the answer is the same and takes the same way: one
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,15 +19,14 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
-from adapters_registry.access import ANONYMOUS, KeyText, Principal, Scope, new_key, parse_key
+from adapters_registry.access import ANONYMOUS, KeyText, Principal, Scope, new_key
 from adapters_registry.errors import InvalidKey, InvalidValue, KeyNotFound, LastAdminKey
 from adapters_registry.metadata import Metadata
+from adapters_registry.recognition import NO_GRANT, REFUSED, is_over, recognise
 from adapters_registry.records import KeyGrant, KeyRecord, NewKey, Quotas
 from adapters_registry.rows import Change, Rows
 from adapters_registry.rows.keys import ROTATED
 
-REFUSED = "The API key is missing or not valid: send a current one as `Authorization: Bearer qc_...`."
-"""The one message for a key that is missing, malformed, unknown, wrong, expired or revoked."""
 MOST_KEYS = 10_000
 """That are not revoked: serving planes hold all of them."""
 MOST_OF_TENANT = 1000
@@ -37,18 +34,6 @@ MOST_OF_TENANT = 1000
 MOST_OVERLAP_S = 30 * 86_400.0
 SERVICE = "service"
 """The actor that has the key of the settings, which has no row."""
-
-_NO_KEY = new_key()
-"""Stands in for a text that is no key, so that it takes the way of an unknown one."""
-_NO_GRANT = KeyGrant(
-    id="",
-    tenant=None,
-    name="",
-    scopes=(),
-    created_at=datetime.min.replace(tzinfo=UTC),
-    secret_hash=hashlib.sha256(secrets.token_bytes(32)).hexdigest(),
-)
-"""Stands in for an unknown id: its secret was never known to anybody, and it has no scope."""
 
 
 class Keys:
@@ -74,14 +59,11 @@ class Keys:
 
     def authenticate(self, authorization: str | None) -> Principal:
         """Whose the ``Authorization`` header is; ``InvalidKey``."""
-        key = parse_key(_bearer(authorization)) or _NO_KEY
         with self._metadata.reading() as rows:
-            found = rows.keys.get(key.id)
+            found = recognise(authorization, lambda id: self._settled.get(id) or rows.keys.get(id), self._clock())
             self._exist = self._exist or rows.keys.exist()
-        grant = self._settled.get(key.id) or found or _NO_GRANT
-        good = key.matches(grant.secret_hash)
-        if good and not _is_over(grant, self._clock()):
-            return _principal(grant)
+        if isinstance(found, KeyGrant):
+            return found.principal
         if self._anonymous and not self._exist:
             return ANONYMOUS
         raise InvalidKey(REFUSED)
@@ -132,7 +114,7 @@ class Keys:
         now = self._clock()
         with self._changing() as rows:
             old = _known(rows, id)
-            if _is_over(old, now):
+            if is_over(old, now):
                 raise InvalidValue(f"Key {id} has ended: create a new one.", param="id")
             if rows.keys.was_rotated(id):
                 raise InvalidValue(f"Key {id} was rotated already: rotate the one that took its place.", param="id")
@@ -219,13 +201,9 @@ def _record(grant: KeyGrant) -> KeyRecord:
     return KeyRecord.model_validate(grant.model_dump(exclude={"secret_hash"}))
 
 
-def _principal(grant: KeyGrant) -> Principal:
-    return Principal(grant.id, grant.tenant, frozenset(grant.scopes))
-
-
 def _service_grant(key: KeyText) -> KeyGrant:
     """The key of the settings, which has no row."""
-    return _NO_GRANT.model_copy(
+    return NO_GRANT.model_copy(
         update={"id": SERVICE, "scopes": (Scope.SERVE,), "secret_hash": key.secret_hash},
     )
 
@@ -235,14 +213,5 @@ def _said(grant: KeyGrant) -> dict[str, JsonValue]:
     return {"tenant": grant.tenant, "name": grant.name, "scopes": list(map(str, grant.scopes))}
 
 
-def _is_over(grant: KeyGrant, now: datetime) -> bool:
-    return grant.revoked_at is not None or (grant.expires_at is not None and grant.expires_at <= now)
-
-
 def _is_operator(grant: KeyGrant, now: datetime) -> bool:
-    return grant.tenant is None and Scope.ADMIN in grant.scopes and not _is_over(grant, now)
-
-
-def _bearer(authorization: str | None) -> str:
-    scheme, _, credentials = (authorization or "").partition(" ")
-    return credentials.strip(" ") if scheme.lower() == "bearer" else ""
+    return grant.tenant is None and Scope.ADMIN in grant.scopes and not is_over(grant, now)

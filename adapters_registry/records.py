@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from adapters_registry.access import Scope
+from adapters_registry.access import Principal, Scope
 from adapters_registry.findings import Norms
 from adapters_registry.manifest import Digest, Manifest, Name
 
@@ -141,6 +141,11 @@ class KeyGrant(KeyRecord):
 
     secret_hash: str
     """SHA-256 of the secret, in hex."""
+
+    @property
+    def principal(self) -> Principal:
+        """Whoever shows the key."""
+        return Principal(self.id, self.tenant, frozenset(self.scopes))
 
 
 class NewKey(_Record):

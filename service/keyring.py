@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from adapters_registry.access import ANONYMOUS, DEFAULT_TENANT, KeyText, Principal, new_key, parse_key
+from adapters_registry.access import ANONYMOUS, DEFAULT_TENANT, Principal
+from adapters_registry.recognition import REFUSED, Stranger, recognise
 from adapters_registry.records import KeyGrant, Quotas
 from service.errors import InvalidKey, KeysStale, NotReady
 
-REFUSED = "The API key is missing or not valid: send a current one as `Authorization: Bearer qc_...`."
-"""The one message for a key that is missing, malformed, unknown, wrong, expired or revoked."""
 STALE_RETRY_S = 30.0
 
 
@@ -37,18 +34,6 @@ class Caller:
 
 NOBODY = Caller(ANONYMOUS, Quotas())
 """Everybody, while no key exists."""
-
-_NO_KEY = new_key()
-"""Stands in for a text that is no key, so that it takes the way of an unknown one."""
-_NO_GRANT = KeyGrant(
-    id="",
-    tenant=None,
-    name="",
-    scopes=(),
-    created_at=datetime.min.replace(tzinfo=UTC),
-    secret_hash=hashlib.sha256(secrets.token_bytes(32)).hexdigest(),
-)
-"""Stands in for an unknown id: its secret was never known to anybody, and it has no scope."""
 
 
 class Keyring:
@@ -88,31 +73,9 @@ class Keyring:
                 "the registry has not answered for too long to trust the keys known of it: try again once it does",
                 retry_after_s=STALE_RETRY_S,
             )
-        key = parse_key(_bearer(authorization)) or _NO_KEY
-        grant = self._grants.get(key.id, _NO_GRANT)
-        good = key.matches(grant.secret_hash)
-        if not good or _is_over(grant, now):
+        found = recognise(authorization, self._grants.get, now)
+        if isinstance(found, Stranger):
             error = InvalidKey(REFUSED)
-            error.why = _why(authorization, key, grant, good=good)
+            error.why = found.why
             raise error
-        return Caller(Principal(grant.id, grant.tenant, frozenset(grant.scopes)), grant.quotas)
-
-
-def _is_over(grant: KeyGrant, now: datetime) -> bool:
-    return grant.revoked_at is not None or (grant.expires_at is not None and grant.expires_at <= now)
-
-
-def _why(authorization: str | None, key: KeyText, grant: KeyGrant, *, good: bool) -> str:
-    """For metrics and log: the caller is told none of it. A revoked key is unknown here."""
-    if authorization is None:
-        return "missing"
-    if key is _NO_KEY:
-        return "malformed"
-    if grant is _NO_GRANT:
-        return "unknown"
-    return "expired" if good else "wrong"
-
-
-def _bearer(authorization: str | None) -> str:
-    scheme, _, credentials = (authorization or "").partition(" ")
-    return credentials.strip(" ") if scheme.lower() == "bearer" else ""
+        return Caller(found.principal, found.quotas)

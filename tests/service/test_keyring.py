@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from adapters_registry.access import Scope, new_key
+from adapters_registry.recognition import REFUSED
 from adapters_registry.records import KeyGrant
 from service.errors import InvalidKey, KeysStale, NotReady, QuickchangeError
-from service.keyring import NOBODY, REFUSED, Caller, Keyring
+from service.keyring import NOBODY, Caller, Keyring
 from tests.service.api.world import CREATED, Key, key
 
 NOW = CREATED + timedelta(days=1)
