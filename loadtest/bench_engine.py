@@ -15,8 +15,9 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -89,9 +90,9 @@ class Floor(Protocol):
 class Bench:
     """One engine and the adapters it can be asked for."""
 
-    def __init__(self, model: PreTrainedModel, options: EngineOptions, before: int) -> None:
-        """``before``: resident bytes before there was a model."""
-        self.rss = {"before the base": before}
+    def __init__(self, load: Callable[[], PreTrainedModel], options: EngineOptions) -> None:
+        self.rss = {"before the base": _rss()}
+        model = load()
         self._shapes = {
             name: (module.in_features, module.out_features)
             for name, module in model.named_modules()
@@ -102,12 +103,12 @@ class Bench:
         self.engine = load_engine(model, options, name="base")
         del model
         gc.collect()
-        self.rss["engine ready"] = _rss()
+        self._note("engine ready")
         self.adapters: list[BoundAdapter] = []
         self._requests = 0
         self._running: list[str] = []
         self.load_adapters()
-        self.rss[f"and {len(self.adapters)} adapters"] = _rss()
+        self._note(f"and {len(self.adapters)} adapters")
 
     def load_adapters(self) -> None:
         self.adapters = [self._bound(seed) for seed in range(max(MIXES))]
@@ -145,6 +146,11 @@ class Bench:
         while not self.engine.step():
             pass
         return time.perf_counter() - began
+
+    def _note(self, when: str) -> None:
+        self.rss[when] = _rss()
+        if torch.cuda.is_available():
+            self.device_bytes[when] = torch.cuda.memory_allocated()
 
     def _ready(self, batch: int, steps: int, adapters: int) -> None:
         """``batch`` sequences that decode, with ``steps`` to go at the least."""
@@ -203,8 +209,8 @@ def main() -> None:
     options = EngineOptions(
         backend=asked.backend, threads=asked.threads, running=128, prefix_cache=False, kv_cache_bytes=1024 * MIB
     )
-    before = _rss()
-    bench = Bench(_random_model(asked.device) if asked.random_weights else _base(asked.device), options, before)
+    load = _random_model if asked.random_weights else bundled_model
+    bench = Bench(partial(load, asked.device), options)
     prober = _prober(asked.device, asked.threads)
     decodes = measure_decode(bench, prober, asked.batches, asked.adapters, asked.rounds)
     adapter_bytes = bench.adapters[0].nbytes
@@ -223,6 +229,7 @@ def main() -> None:
         "prefill_s": {str(tokens): took for tokens, took in prefills.items()},
         "unused_adapters_ratio": measure_unused(bench, asked.unused_pairs),
         "rss_bytes": bench.rss,
+        "device_bytes": bench.device_bytes,
         "probe_s": asdict(prober.taken),  # type: ignore[call-overload]
     }
     print_tables(document)
@@ -234,7 +241,7 @@ def main() -> None:
         draw(document, asked.plot)
 
 
-def _base(device: str) -> PreTrainedModel:
+def bundled_model(device: str) -> PreTrainedModel:
     return load_model(prepare_base(Settings(), _say).path, "bfloat16", device)
 
 

@@ -87,8 +87,10 @@ def test_in_bfloat16_logits_are_as_near_to_float32_as_pefts(tmp_path: Path) -> N
         assert float((ours - exact).abs().max()) <= allowed
 
 
-def test_a_device_is_served_by_torch_unless_told_otherwise() -> None:
+def test_a_device_is_served_by_torch_and_without_attention_that_plans_for_each_shape() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
     assert load(tiny_base("llama")).snapshot().backend == "torch, torch.float32 linears"
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 # -- sampling -----------------------------------------------------------------------------------------------
