@@ -16,20 +16,20 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench_engine import Bench
+from loadtest.bench_engine import Bench, bundled_model
 from loadtest.bench_http import RANK, TURNS, WORK, Server, server_of_ours
 from loadtest.client import prompt
 from loadtest.machine import provenance
 from loadtest.sender import closed_loop
-from service.base import prepare_base
 from service.engine.adapter import BoundAdapter
-from service.settings import EngineOptions, Settings
+from service.settings import EngineOptions
 from service.values import GenerateRequest, SamplingParams
 
 MIXES = ((0, 1), (0, 32), (8, 32))
@@ -113,8 +113,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    checkpoint = prepare_base(Settings(), _say).path
-    alone = Alone(Bench(checkpoint, EngineOptions(threads=torch.get_num_threads())))
+    alone = Alone(Bench(partial(bundled_model, "cpu"), EngineOptions(threads=torch.get_num_threads())))
     mixes = [Pairs(*mix) for mix in MIXES]
     with server_of_ours(max(mix.adapters for mix in mixes)) as server:
         measure(alone, server, mixes, asked.pairs)
