@@ -171,7 +171,7 @@ class Machine(RuleBasedStateMachine):
                 lambda digest=digest, size=size: self.model.upload(caller, digest, size),
             )
 
-    @rule(at=at, adapter=adapter, which=which, promote=st.booleans(), uploaded=mostly)
+    @rule(at=at, adapter=adapter, which=which, promote=st.booleans(), uploaded=st.booleans())
     def publish(self, at: tuple[int, int], adapter: str, which: int, promote: bool, uploaded: bool) -> None:
         if uploaded:
             self.upload(at[0], which, broken=False)
@@ -241,6 +241,23 @@ class Machine(RuleBasedStateMachine):
         generation = {"right": right, "none": None, "wrong": right + 1}[guess]
         self.compare(
             "move",
+            lambda: client.move_alias(*name, alias, number, generation).generation,
+            lambda: self.model.move(caller, name, alias, number, generation),
+        )
+
+    @rule(at=at, adapter=adapter, alias=alias, pick=st.integers(0, 3))
+    def promote(self, at: tuple[int, int], adapter: str, alias: str, pick: int) -> None:
+        """To one that is there, from where the alias is."""
+        caller, client, _ = self.clients[at[0]]
+        name = self.name(at[1], adapter)
+        there = self.model.adapters[name]
+        if not there.alive() or not there.live:
+            return
+        number = there.alive()[pick % len(there.alive())].number
+        pointer = there.aliases.get(alias)
+        generation = pointer.generation if pointer and pointer.version is not None else 0
+        self.compare(
+            "promote",
             lambda: client.move_alias(*name, alias, number, generation).generation,
             lambda: self.model.move(caller, name, alias, number, generation),
         )
