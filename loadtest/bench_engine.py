@@ -92,6 +92,7 @@ class Bench:
 
     def __init__(self, load: Callable[[], PreTrainedModel], options: EngineOptions) -> None:
         self.rss = {"before the base": _rss()}
+        self.device_bytes: dict[str, int] = {}
         model = load()
         self._shapes = {
             name: (module.in_features, module.out_features)
@@ -339,7 +340,8 @@ def print_tables(document: dict[str, object]) -> None:
             told = [1e3 * second for second in row["phases_s"].values()]
             rest = row["step_ms"] - sum(told)
             phases.add_row(str(row["batch"]), str(row["adapters"]), *(f"{ms:.2f}" for ms in [*told, rest]))
-    console.print(phases)
+    if phases.row_count:
+        console.print(phases)
     for tokens, took in document["prefill_s"].items():  # type: ignore[attr-defined]
         middle = statistics.median(took)
         console.print(f"prompt of {tokens}: {1e3 * middle:.0f} ms, {int(tokens) / middle:.0f} tokens/s")
@@ -349,6 +351,8 @@ def print_tables(document: dict[str, object]) -> None:
         console.print(f"loaded, unused adapters keep {statistics.median(unused):.3f} ({low:.3f} to {high:.3f})")
     for when, size in document["rss_bytes"].items():  # type: ignore[attr-defined]
         console.print(f"resident memory, {when}: {size / MIB:.0f} MiB")
+    for when, size in document["device_bytes"].items():  # type: ignore[attr-defined]
+        console.print(f"device memory, {when}: {size / MIB:.0f} MiB")
 
 
 def _interval(values: list[float]) -> tuple[float, float]:
