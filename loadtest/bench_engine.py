@@ -220,6 +220,7 @@ def main() -> None:
     document = provenance() | {
         "backend": bench.engine.snapshot().backend,
         "device": torch.cuda.get_device_name() if asked.device == "cuda" else "cpu",
+        "cuda": torch.version.cuda if asked.device == "cuda" else None,
         "threads": asked.threads,
         "weights": "random" if asked.random_weights else "the base's",
         "work": {"rank": RANK, "prompt_tokens": PROMPT, "decode_steps": STEPS, "dtype": "bfloat16"},

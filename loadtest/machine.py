@@ -45,11 +45,14 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """What git says, or where there is no repository, in an image for example, the variable SOURCE_COMMIT."""
+    """The variable SOURCE_COMMIT, for a copy without its repository, else what git says."""
+    told = os.environ.get("SOURCE_COMMIT")
+    if told:
+        return told
     asked = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
     )
-    return asked.stdout.strip() or os.environ.get("SOURCE_COMMIT", "unknown")
+    return asked.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

@@ -11,6 +11,8 @@ from loadtest.bench_engine import Decode
 from loadtest.bench_http import _server, _wanted, columns
 from loadtest.errors import WrongUsage
 from loadtest.floor import WEIGHT_BYTES, Probe
+from loadtest.floor_cuda import DeviceProbe
+from loadtest.machine import provenance
 from loadtest.scenario import Work
 from loadtest.sender import closed_loop
 
@@ -23,6 +25,19 @@ def test_the_floor_is_reading_or_multiplying_whichever_is_longer() -> None:
     assert probe.step_s(1, WEIGHT_BYTES, WEIGHT_BYTES) == 3.0
     assert probe.step_s(32, WEIGHT_BYTES, 0) == 4.0
     assert probe.step_s(32, WEIGHT_BYTES, WEIGHT_BYTES) == 5.0
+
+
+def test_a_devices_floor_is_reckoned_the_same_way() -> None:
+    probe = DeviceProbe([[2.0, 1.0]], {1: [[9.0, 1.5, 1.5]]}, read_bytes=WEIGHT_BYTES)
+    assert probe.bandwidth == WEIGHT_BYTES
+    assert probe.step_s(1, 0, 0) == 1.5
+    assert probe.step_s(1, WEIGHT_BYTES, 0) == 2.0
+    assert probe.step_s(1, 0, WEIGHT_BYTES) == 2.5
+
+
+def test_a_copy_without_its_repository_is_told_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_COMMIT", "abc1234")
+    assert provenance()["commit"] == "abc1234"
 
 
 def test_shares_are_taken_round_by_round() -> None:
