@@ -123,7 +123,7 @@ class Catalog:
         self._reachable = False
         self._heard_at: float | None = None
         self._on_disk: int | None = None
-        self._touched_at = 0.0
+        self._touched_at = float("-inf")
         self._age_at_start_s = 0.0
         self._started_at = time.monotonic()
         self.keys = Keyring()
