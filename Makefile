@@ -25,11 +25,15 @@ lint: $(VENV)/.test
 slow: $(VENV)/.test
 	$(BIN)/python -m pytest -m "slow and not gpu"
 
-# The engine alone, over HTTP, and the one beside the other: several minutes on a quiet machine.
+# The engine alone, over HTTP, the one beside the other, feedback, a full registry, unknown beside foreign names: about
+# half an hour on a quiet machine.
 bench: $(VENV)/.test
 	$(BIN)/python -m loadtest.bench_engine --out loadtest/results/engine.json --plot loadtest/results/engine.png
 	$(BIN)/python -m loadtest.bench_http --out loadtest/results/http.json
 	$(BIN)/python -m loadtest.bench_share --out loadtest/results/share.json
+	$(BIN)/python -m loadtest.bench_feedback --out loadtest/results/feedback.json
+	$(BIN)/python -m loadtest.bench_registry --out loadtest/results/registry.json
+	$(BIN)/python -m loadtest.bench_tenancy --out loadtest/results/tenancy.json
 
 # Scenarios with limits against a service of its own, or ARGS='--url URL'; `python -m loadtest list` tells them.
 loadtest: $(VENV)/.test
