@@ -124,8 +124,10 @@ def _open_parts(settings: Settings) -> Parts:
     from service.base import describe_base, load_model, prepare_base
     from service.engine.load import load_engine
     from service.engine.loop import EngineLoop
+    from service.threads import share_the_lock
 
     configure_logs(settings.log_level)
+    share_the_lock()
     torch.set_num_threads(_threads(settings))
     base = prepare_base(settings, logger.info)
     model = load_model(base.path, dtype=settings.dtype, device=settings.device)

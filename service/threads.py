@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -20,6 +21,19 @@ T = TypeVar("T")
 
 BEHIND = 10
 """Niceness of threads whose work can wait: about a tenth of a core where the engine wants it whole."""
+
+
+SWITCH_S = 0.0005
+"""How long a thread may keep Python's lock while the engine waits for it between two steps."""
+
+
+def share_the_lock() -> None:
+    """From now on this process' threads pass Python's lock on soon.
+
+    By default one that computes in Python keeps it for 5 ms while another waits, which is about a step of the engine;
+    and each adapter that loads is such a thread.
+    """
+    sys.setswitchinterval(SWITCH_S)
 
 
 def stay_behind() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from service.threads import BEHIND, compute_serially, in_ending_thread, stay_behind
+from service.threads import BEHIND, SWITCH_S, compute_serially, in_ending_thread, share_the_lock, stay_behind
 
 
 def test_a_pools_threads_compute_alone_and_nobody_else_does() -> None:
@@ -30,6 +31,16 @@ def test_threads_that_stay_behind_are_nicer_than_the_process() -> None:
         assert pool.submit(torch.get_num_threads).result() == 1
     assert there == BEHIND > before
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_the_lock_is_passed_on_soon() -> None:
+    before = sys.getswitchinterval()
+    try:
+        share_the_lock()
+        assert sys.getswitchinterval() == pytest.approx(SWITCH_S)
+        assert SWITCH_S < before
+    finally:
+        sys.setswitchinterval(before)
 
 
 async def test_work_in_an_ending_thread_leaves_none_behind() -> None:
