@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ReplicaFailed
-from service.feed import MOST_MESSAGE, Endpoint, Feeds, decode, encode, follow
+from service.feed import MOST_ID, MOST_MESSAGE, SECRET, Endpoint, Feeds, decode, encode, follow
 from service.values import Event, FinishReason, TokenLogprob
 
 floats = st.floats(allow_nan=False)
@@ -132,7 +132,10 @@ async def test_what_is_no_message_ends_the_stream() -> None:
 
         def answer() -> None:
             connection, _ = listener.accept()
-            connection.sendall((MOST_MESSAGE + 1).to_bytes(4, "big"))
+            with connection:  # closed with something unread it would be reset, and what it said lost
+                connection.recv(SECRET + MOST_ID + 1)
+                connection.sendall((MOST_MESSAGE + 1).to_bytes(4, "big"))
+                connection.recv(1)
 
         threading.Thread(target=answer, daemon=True).start()
         with pytest.raises(ReplicaFailed, match="announced a message"):
