@@ -38,7 +38,8 @@ PACE_EACH_S = 0.002
 PACE_MOST_S = 0.1
 """How much longer events gather for each stream, and the longest that a reader is left without what is there.
 
-Telling one stream costs gateway and client together about a millisecond of a core that the engine computes on too."""
+Gateway and client share the engine's cores on a small machine; with half of these 32 readers of the base kept 0.79 of
+the engine's throughput, with these 0.85, in runs an hour and several other changes apart."""
 STOPPING = "The service is stopping."
 STOPPING_RETRY_S = 5.0
 DRAIN_S = 8.0

@@ -4,9 +4,12 @@
 // memory. So each adapter's turn comes after some unit of the base, and while that unit computes the memory is asked for
 // its A; in the second half of the units also for what the next phase reads of B.
 //
-// Measured on two Zen 5 cores, SmolLM2-135M, rank 16 on all projections: a step of 32 rows under 8 adapters 14.4 ms
-// instead of 16.0, under 32 adapters 21.5 instead of 22.5 (12.8 without adapters). What lost: asking for the keys and
-// values of the attention behind it too, while q, k, v are computed: 0.99 to 1.01 of the time without.
+// Measured on two cores with AVX-512 BF16, SmolLM2-135M, rank 16 on all projections, four runs alternating with the
+// kernels before: 32 rows under 8 adapters kept 0.86 to 0.91 of the speed of the base in the same process instead of
+// 0.81 to 0.83, under 32 adapters 0.60 to 0.64 instead of 0.58 to 0.60. Absolute times do not settle it: the machine
+// changed its pace after the first pair (8 adapters: 0.90 of the time before; then 1.00, 1.04, 1.10, the base 1.12 to
+// 1.16). Another machine gave 0.89 and 0.70 without any of this.
+// Asking for the keys and values of the attention behind it too was no gain: 0.99 to 1.02 of the time without.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -42,8 +45,8 @@ class Between {
 
  public:
   // `units` of the base's product are dealt to `ranks`.
-  Between(const Shrinking<Form>& todo, int rank, int ranks, int64_t units, const std::vector<Reading>& later)
-      : todo_(todo), rank_(rank), ranks_(ranks), units_(std::max<int64_t>(1, units / ranks)), later_(later) {}
+  Between(const Shrinking<Form>& work, int rank, int ranks, int64_t units, const std::vector<Reading>& later)
+      : work_(work), rank_(rank), ranks_(ranks), units_(std::max<int64_t>(1, units / ranks)), later_(later) {}
 
   // Lines for a tile of `steps`: at most one a step, neighbours.
   Nothing::Piece piece(int64_t steps) {
@@ -57,14 +60,14 @@ class Between {
   void after_unit() { shrink_until(due(++unit_)); }
 
   // What is left: a rank may have had fewer units than its share.
-  void finish() { shrink_until(todo_.segments.size()); }
+  void finish() { shrink_until(work_.segments.size()); }
 
  private:
   static constexpr int64_t kLine = 64;
 
   // Adapters whose turn has come when so many of the rank's units are done.
   size_t due(int64_t units) const {
-    const int64_t count = static_cast<int64_t>(todo_.segments.size());
+    const int64_t count = static_cast<int64_t>(work_.segments.size());
     return static_cast<size_t>(std::min(count, (count * units + units_ - 1) / units_));
   }
 
@@ -76,10 +79,10 @@ class Between {
     return {fours.begin * 4, std::min(fours.end * 4, all)};
   }
 
-  const AdapterSite& site(size_t segment) const { return todo_.segments[segment].sites[todo_.number]; }
+  const AdapterSite& site(size_t segment) const { return work_.segments[segment].sites[work_.number]; }
 
   bool next_run() {
-    const int64_t row = row_elements<Form>(todo_.in);
+    const int64_t row = row_elements<Form>(work_.in);
     while (asked_ < due(unit_ + 1)) {
       const Span mine = ranks_of(asked_);
       const Element* a = static_cast<const Element*>(site(asked_).a) + mine.begin * row;
@@ -99,14 +102,14 @@ class Between {
 
   void shrink_until(size_t count) {
     for (; done_ < count; ++done_) {
-      const Segment& segment = todo_.segments[done_];
+      const Segment& segment = work_.segments[done_];
       const Span mine = ranks_of(done_);
-      shrink<Form>(site(done_), todo_.x, todo_.ldx, todo_.in, segment.begin, segment.stop, mine.begin, mine.end,
-                   todo_.low, todo_.ldlow);
+      shrink<Form>(site(done_), work_.x, work_.ldx, work_.in, segment.begin, segment.stop, mine.begin, mine.end,
+                   work_.low, work_.ldlow);
     }
   }
 
-  const Shrinking<Form>& todo_;
+  const Shrinking<Form>& work_;
   const int rank_, ranks_;
   const int64_t units_;
   const std::vector<Reading>& later_;

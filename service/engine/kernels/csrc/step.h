@@ -197,8 +197,8 @@ class Stepper {
     std::vector<Reading>& later = laters_[static_cast<size_t>(rank)];
     later.clear();
     read_later(number, rank, later);
-    const Shrinking<Form> todo{segments_, number, x, ldx, weight.k, low_, ldlow_};
-    Between<Form> between(todo, rank, team_.ranks(), linear_units(packed, rows_), later);
+    const Shrinking<Form> work{segments_, number, x, ldx, weight.k, low_, ldlow_};
+    Between<Form> between(work, rank, team_.ranks(), linear_units(packed, rows_), later);
     linear(packed, x, ldx, rows_, y, ldy, turns(number, rank), accumulate, between);
     between.finish();
   }
