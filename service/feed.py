@@ -69,9 +69,11 @@ def _event(
     logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...],
     finish: str | None,
     cached_tokens: int,
+    stop_token: int | None,
 ) -> Event:
     told = tuple(TokenLogprob(*one) for one in logprobs)
-    return Event(request_id, choice, tokens, told, FinishReason(finish) if finish else None, cached_tokens)
+    reason = FinishReason(finish) if finish else None
+    return Event(request_id, choice, tokens, told, reason, cached_tokens, stop_token)
 
 
 class Outbox:

@@ -42,6 +42,10 @@ class SamplingParams:
     logprobs: int | None = None
     """None: none. k ≥ 0: the chosen token's and the k likeliest, of the model's own distribution."""
     ignore_eos: bool = False
+    min_tokens: int = 0
+    """No end-of-sequence or stop token is drawn before so many tokens, also with ``ignore_eos``."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Drawing one of these ends the choice with ``STOP``, also with ``ignore_eos``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class FinishReason(StrEnum):
     """Why a choice ended; every choice ends exactly once."""
 
     STOP = "stop"
-    """An end-of-sequence token (it is not among the event's tokens)."""
+    """An end-of-sequence token or one of the request's stop tokens (it is not among the event's tokens)."""
     LENGTH = "length"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -89,6 +93,8 @@ class Event(NamedTuple):
     finish: FinishReason | None = None
     cached_tokens: int = 0
     """Prompt tokens taken from the prefix cache; told with the first token."""
+    stop_token: int | None = None
+    """Which of the request's stop tokens ended the choice; None at an end-of-sequence token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,13 +112,23 @@ class Engine:
                 f"than the {min(self.context_tokens, pool_tokens)} that fit; shorten one of them",
                 param="max_tokens",
             )
-        outside = [token for token, _ in request.sampling.logit_bias if not 0 <= token < self.vocab_size]
-        if outside:
-            raise InvalidValue(f"logit_bias names token {outside[0]}, which the base has not", param="logit_bias")
+        self._check_tokens("logit_bias", [token for token, _ in request.sampling.logit_bias])
+        self._check_tokens("stop_token_ids", request.sampling.stop_token_ids)
+        if request.sampling.min_tokens > request.sampling.max_tokens:
+            raise InvalidValue(
+                f"min_tokens is {request.sampling.min_tokens}, more than the {request.sampling.max_tokens} "
+                "tokens to generate",
+                param="min_tokens",
+            )
         if not request.prompt or not all(0 <= token < self.vocab_size for token in request.prompt):
             raise InvalidValue("the prompt is empty or has a token id that the base has not", param="prompt")
         if self._scheduler.waiting + request.n > self.limits.waiting:
             raise Overloaded(f"{self._scheduler.waiting} sequences are waiting already", retry_after_s=1.0)
+
+    def _check_tokens(self, param: str, tokens: Sequence[int]) -> None:
+        outside = [token for token in tokens if not 0 <= token < self.vocab_size]
+        if outside:
+            raise InvalidValue(f"{param} names token {outside[0]}, which the base has not", param=param)
 
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
         """Check and queue the request; each choice ends with exactly one event whose ``finish`` is set."""
@@ -127,7 +137,7 @@ class Engine:
 
     def enqueue(self, request: GenerateRequest, adapter: BoundAdapter | None, submitted_at: float) -> None:
         """Queue the choices of a request that has been checked; ``submitted_at`` is on the monotonic clock."""
-        for sequence in sequences_of(request, adapter):
+        for sequence in sequences_of(request, adapter, self._scheduler.limits.eos):
             sequence.queued_at = submitted_at
             self._scheduler.add(sequence)
 

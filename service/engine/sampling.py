@@ -18,7 +18,7 @@ def sample(logits: Tensor, sequences: Seq[Sequence]) -> list[Sampled]:
     """One token a row of ``logits`` [rows, vocabulary] in any dtype."""
     logits = logits.float()
     logprobs = _logprobs(logits, sequences)
-    adjusted = _penalise(_bias(logits, sequences), sequences)
+    adjusted = _withhold(_penalise(_bias(logits, sequences), sequences), sequences)
     tokens = adjusted.argmax(-1)
     drawn = [row for row, s in enumerate(sequences) if s.sampling.temperature > 0]
     if drawn:
@@ -111,6 +111,15 @@ def _penalise(logits: Tensor, sequences: Seq[Sequence]) -> Tensor:
     factor = torch.tensor(factors, device=logits.device)
     new = torch.where(old > 0, old / factor, old * factor) - torch.tensor(subtract, device=logits.device)
     return logits.index_put(at, new)
+
+
+def _withhold(logits: Tensor, sequences: Seq[Sequence]) -> Tensor:
+    """End-of-sequence and stop tokens cannot be drawn before ``min_tokens``."""
+    entries = [(row, token) for row, s in enumerate(sequences) if s.withholding for token in s.withheld]
+    if not entries:
+        return logits
+    rows, tokens = zip(*entries, strict=True)
+    return logits.index_put(_at(rows, tokens, logits), logits.new_tensor(-torch.inf))
 
 
 def _at(rows: Seq[int], tokens: Seq[int], logits: Tensor) -> tuple[Tensor, Tensor]:

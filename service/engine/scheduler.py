@@ -240,9 +240,10 @@ class Scheduler:
     def _advance(self, sequence: Sequence, drawn: Sampled) -> Event:
         cached = sequence.cached_tokens if sequence.generated == 0 else 0
         self._served[sequence.tenant] += OUTPUT_COST
-        if drawn.token in self.limits.eos and not sequence.sampling.ignore_eos:
+        if drawn.token in sequence.ends:
             self._finish(sequence)
-            return Event(*sequence.id, finish=FinishReason.STOP, cached_tokens=cached)
+            stop = None if self._is_eos(sequence, drawn.token) else drawn.token
+            return Event(*sequence.id, finish=FinishReason.STOP, cached_tokens=cached, stop_token=stop)
         sequence.append(drawn.token)
         finish = None
         if sequence.generated >= sequence.sampling.max_tokens:
@@ -250,6 +251,9 @@ class Scheduler:
             finish = FinishReason.LENGTH
         logprobs = () if drawn.logprob is None else (drawn.logprob,)
         return Event(*sequence.id, (drawn.token,), logprobs, finish, cached)
+
+    def _is_eos(self, sequence: Sequence, token: int) -> bool:
+        return token in self.limits.eos and not sequence.sampling.ignore_eos
 
     def _finish(self, sequence: Sequence) -> None:
         self.running.remove(sequence)

@@ -45,6 +45,10 @@ class Sequence:
     """Blocks offered to the prefix cache so far."""
     cached_tokens: int = 0
     """Prompt tokens that the prefix cache gave at the first admission."""
+    ends: frozenset[int] = frozenset()
+    """Drawing one of these ends the sequence."""
+    withheld: tuple[int, ...] = ()
+    """Not drawn before ``min_tokens``: the base's end-of-sequence tokens, ignored or not, and the request's stops."""
     generated_counts: Counter[int] = field(default_factory=Counter)
     """Kept only for requests with a presence, frequency or repetition penalty."""
 
@@ -71,14 +75,25 @@ class Sequence:
         wants = self.sampling
         return wants.presence_penalty != 0 or wants.frequency_penalty != 0 or wants.repetition_penalty != 1
 
+    @property
+    def withholding(self) -> bool:
+        """Whether the next token may not be one of ``withheld``."""
+        return self.generated < self.sampling.min_tokens and bool(self.withheld)
+
     def append(self, token: int) -> None:
         self.tokens.append(token)
         if self.penalised:
             self.generated_counts[token] += 1
 
 
-def sequences_of(request: GenerateRequest, adapter: BoundAdapter | None) -> list[Sequence]:
-    """The request's ``n`` choices; without a seed each request draws one, choice i uses seed + i."""
+def sequences_of(
+    request: GenerateRequest, adapter: BoundAdapter | None, eos: frozenset[int] = frozenset()
+) -> list[Sequence]:
+    """The request's ``n`` choices; without a seed each request draws one, choice i uses seed + i.
+
+    ``eos``: the base's end-of-sequence tokens.
+    """
+    stops = frozenset(request.sampling.stop_token_ids)
     seed = request.sampling.seed if request.sampling.seed is not None else secrets.randbits(62)
     return [
         Sequence(
@@ -89,6 +104,8 @@ def sequences_of(request: GenerateRequest, adapter: BoundAdapter | None) -> list
             seed=seed + choice,
             tokens=list(request.prompt),
             prompt_tokens=len(request.prompt),
+            ends=stops if request.sampling.ignore_eos else eos | stops,
+            withheld=tuple(sorted(eos | stops)),
         )
         for choice in range(request.n)
     ]

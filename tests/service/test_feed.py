@@ -30,6 +30,7 @@ events = st.builds(
     st.lists(logprobs, max_size=3).map(tuple),
     st.none() | st.sampled_from(FinishReason),
     st.integers(0, 1 << 20),
+    st.none() | st.integers(0, 1 << 31),
 )
 
 

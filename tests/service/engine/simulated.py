@@ -95,9 +95,18 @@ def request(
     tenant: str = "default",
     n: int = 1,
     ignore_eos: bool = False,
+    stop: tuple[int, ...] = (),
+    min_tokens: int = 0,
 ) -> GenerateRequest:
     """A request of the simulated model."""
-    sampling = SamplingParams(max_tokens=max_tokens, temperature=0, seed=0, ignore_eos=ignore_eos)
+    sampling = SamplingParams(
+        max_tokens=max_tokens,
+        temperature=0,
+        seed=0,
+        ignore_eos=ignore_eos,
+        min_tokens=min_tokens,
+        stop_token_ids=stop,
+    )
     return GenerateRequest(name, tenant, None, tuple(prompt), sampling, deadline_s=60, n=n)
 
 

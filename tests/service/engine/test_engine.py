@@ -188,6 +188,9 @@ def test_too_much_waiting_is_refused_at_once():
         (request("r", [], 1), InvalidValue),
         (request("r", [97], 1), InvalidValue),
         (request("r", [-1], 1), InvalidValue),
+        (request("r", [1], 1, stop=(97,)), InvalidValue),
+        (request("r", [1], 1, stop=(-1,)), InvalidValue),
+        (request("r", [1], 3, min_tokens=4), InvalidValue),
     ],
 )
 def test_what_can_never_run_is_refused(wrong, error):
@@ -195,6 +198,28 @@ def test_what_can_never_run_is_refused(wrong, error):
     with pytest.raises(error):
         engine.submit(wrong, None)
     assert not engine.has_work()
+
+
+@pytest.mark.parametrize("ignore_eos", [False, True])
+def test_a_stop_token_ends_the_choice_and_is_named(ignore_eos):
+    tokens, _ = expected("default", "", [9, 8], 6)
+    assert len(tokens) == 6
+    stop = tokens[3]
+    engine, _ = simulated_engine(blocks=64)
+    engine.submit(request("r", [9, 8], 6, ignore_eos=ignore_eos, stop=(stop,)), None)
+    events = []
+    while engine.has_work():
+        events += engine.step()
+    assert [token for event in events for token in event.tokens] == tokens[: tokens.index(stop)]
+    assert (events[-1].finish, events[-1].stop_token) == (FinishReason.STOP, stop)
+
+
+def test_an_end_of_sequence_token_is_not_named_as_a_stop_token():
+    prompt = next([n] for n in range(1, 97) if expected("default", "", [n], 1) == ([], "stop"))
+    for wants, stop_token in [({}, None), ({"stop": (0,)}, None), ({"stop": (0,), "ignore_eos": True}, 0)]:
+        engine, _ = simulated_engine()
+        engine.submit(request("r", prompt, 3, **wants), None)
+        assert [(e.tokens, e.finish, e.stop_token) for e in engine.step()] == [((), FinishReason.STOP, stop_token)]
 
 
 def test_a_step_that_fails_ends_its_sequences_and_no_others():

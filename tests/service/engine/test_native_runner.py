@@ -107,10 +107,13 @@ def test_greedy_and_drawn_rows_of_one_step_get_what_the_reference_gives(way: Lev
         SamplingParams(temperature=0, logit_bias=((5, 30.0),), **common),
         SamplingParams(temperature=0, repetition_penalty=1.5, **common),
         SamplingParams(temperature=1.2, top_p=0.8, **common),
+        SamplingParams(temperature=0, min_tokens=4, stop_token_ids=tuple(range(VOCABULARY // 2)), **common),
     ]
     together = sampled(engine_of(torch.float32, way), wants)
     assert together == sampled(engine_of(torch.float32, None), wants)
     assert len(together["r2"]) == 16  # its log-probabilities are told
+    assert len(together["r7"]) >= 4
+    assert min(together["r7"][:4]) >= VOCABULARY // 2
 
 
 @pytest.mark.parametrize("way", NATIVE, ids=name_of)

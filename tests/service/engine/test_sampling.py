@@ -89,6 +89,23 @@ def test_logit_bias_can_force_and_ban():
     assert [s.token for s in sample(LOGITS.expand(2, -1), rows)] == [4, 1]
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_end_and_stop_tokens_are_withheld_before_min_tokens(temperature):
+    def answered(count: int, **wants: object) -> Sequence:
+        wanted = row(0, generated=(3,) * count, temperature=temperature, min_tokens=2, top_k=1, **wants)
+        wanted.withheld = (0, 1)
+        return wanted
+
+    rows = [
+        answered(0),
+        answered(1),
+        answered(2),
+        answered(1, ignore_eos=True),
+        answered(1, logit_bias=((1, 100.0),)),
+    ]
+    assert [s.token for s in sample(LOGITS.expand(len(rows), -1), rows)] == [2, 2, 0, 2, 2]
+
+
 def test_logprobs_are_the_models_own_whatever_the_sampling():
     wants = row(temperature=0, logprobs=2, logit_bias=((4, 100.0),))
     told = sample(LOGITS[None], [wants])[0].logprob

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.errors import IdempotencyConflict, InvalidValue, Overloaded, StorageFailed, StorageFull
 from service.feedback.commit import GroupCommit
-from service.feedback.events import Author
+from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import FeedbackLog, Receipt
 from service.feedback.segments import SegmentLog
 from tests.service.feedback.examples import (
@@ -39,6 +40,13 @@ def test_an_event_is_read_as_it_was_appended(tmp_path: Path) -> None:
     assert [stored.entry.event for stored in log.read()] == [first, second]
     assert [stored.entry.event for stored in log.read(offset)] == [first, second]
     log.close()
+
+
+def test_records_from_before_a_sampling_field_existed_read_as_its_default() -> None:
+    record = json.loads(response("r1").model_dump_json())
+    for added in ("min_tokens", "stop_token_ids"):
+        del record["sampling"][added]
+    assert ResponseRecord.model_validate_json(json.dumps(record)) == response("r1")
 
 
 def test_an_event_sent_twice_counts_once_also_after_a_restart(tmp_path: Path) -> None:
