@@ -29,7 +29,7 @@ _TRACE_CHARS = 4000
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Given(_Value):

@@ -11,7 +11,7 @@ from adapters_registry.manifest import Manifest
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class ModuleNorms(_Value):

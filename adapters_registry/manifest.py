@@ -1,12 +1,31 @@
-"""What a version and a base are: immutable values whose canonical JSON is their identity."""
+"""What a version and a base are: immutable values; a version's identity is the bytes of its manifest as stored.
+
+Readers ignore fields that they do not know: a newer writer's additions say more, never something else. What changes
+how known fields are to be applied raises ``format``, and a reader of an older one refuses to serve that version.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
@@ -15,18 +34,24 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """A tenant's, adapter's or alias' name: an id, never a path."""
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 
-ModuleType = Literal["linear", "conv1d", "head", "embedding", "norm"]
-"""linear and conv1d (GPT-2's transposed linear) are projections inside the decoder layers."""
+
+FORMAT = 1
+"""Of the manifests that this release writes, and the newest that it can apply."""
+_ALWAYS = frozenset({"format", "a", "b", "b_bias", "bias"})
+"""Optional fields that are written at their defaults too: the first release did. Later ones are left out there, so
+that the same files give the same version in every release."""
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class BaseModule(_Value):
     """One module of the base that has weights."""
 
-    type: ModuleType
+    type: str = Field(min_length=1, max_length=32)
+    """linear and conv1d (GPT-2's transposed linear) are projections inside the decoder layers; else head, embedding,
+    norm, or what only a newer service knows."""
     in_features: int = Field(ge=0)
     out_features: int = Field(ge=0)
     bias: bool
@@ -79,10 +104,14 @@ class AdaptedModule(_Value):
 
 
 class Manifest(_Value):
-    """An immutable adapter version; its digest is the sha256 of the canonical JSON."""
+    """An immutable adapter version.
 
-    format: Literal[1] = 1
-    kind: Literal["lora"]
+    One that was read keeps the bytes that it was read from, with what this release does not know of: its digest does
+    not depend on the fields of these classes.
+    """
+
+    format: int = Field(FORMAT, ge=1)
+    kind: str = Field(min_length=1, max_length=63)
     base: Digest
     rank: int = Field(ge=0)
     """The largest rank of any module."""
@@ -92,14 +121,23 @@ class Manifest(_Value):
     modules: tuple[AdaptedModule, ...]
     """Sorted by module."""
 
+    _canonical: bytes = PrivateAttr(b"")
+
+    @classmethod
+    def stored(cls, text: str) -> Self:
+        """The manifest that ``text`` is, whatever release wrote it."""
+        manifest = cls.model_validate_json(text)
+        manifest._canonical = text.encode()
+        return manifest
+
     def canonical_json(self) -> bytes:
-        """Sorted keys, no spaces, UTF-8: the bytes that the digest is of."""
-        return json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":")).encode()
+        """Sorted keys, no spaces, ASCII: the bytes that are stored and that the digest is of."""
+        return self._canonical
 
     @property
     def digest(self) -> str:
         """``sha256:`` and 64 hex digits."""
-        return "sha256:" + hashlib.sha256(self.canonical_json()).hexdigest()
+        return "sha256:" + hashlib.sha256(self._canonical).hexdigest()
 
     def file(self, path: str) -> File:
         """The file at ``path``; ``KeyError`` if there is none."""
@@ -107,3 +145,44 @@ class Manifest(_Value):
             if file.path == path:
                 return file
         raise KeyError(path)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another version, if anything is updated."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update:
+            copied._canonical = _canonical(_written(copied))
+        return copied
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        manifest = handler(data)
+        if manifest is not data:  # else it has its bytes already
+            manifest._canonical = _canonical(data if info.mode == "json" else _written(manifest))
+        return manifest
+
+    @model_serializer(mode="wrap")
+    def _send(self, _: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        """As read, so that whoever is sent it finds the same digest."""
+        return dict(json.loads(self._canonical))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Of the fields, not of whatever ``_send`` may give."""
+        model = schema.get("schema", schema)  # within ``_keep``
+        return handler({key: part for key, part in model.items() if key != "serialization"})
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _written(value: object) -> object:
+    """``value`` as this release writes it."""
+    if isinstance(value, BaseModel):
+        return {
+            name: _written(getattr(value, name))
+            for name, field in type(value).model_fields.items()
+            if name in _ALWAYS or field.is_required() or getattr(value, name) != field.get_default()
+        }
+    return [_written(one) for one in value] if isinstance(value, tuple) else value

@@ -1,10 +1,16 @@
-"""What the registry answers with: adapters, versions, aliases and changes, as frozen wire values."""
+"""What the registry answers with: adapters, versions, aliases and changes, as frozen wire values.
+
+Readers ignore what a newer registry adds to them, fields and scopes; request bodies are read strictly
+(``api/bodies.py``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from adapters_registry.access import Principal, Scope
 from adapters_registry.findings import Norms
@@ -15,7 +21,9 @@ EVERYBODY = "*"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """Read tolerantly: a reader that refused what a newer registry adds would not hear of a revoked key either."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class VersionRecord(_Record):
@@ -121,6 +129,14 @@ class Quotas(_Record):
     """Bytes of adapters that its requests keep loaded in one replica."""
 
 
+_SCOPES = frozenset[str](Scope)
+
+
+def known_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
+    """Without those of a newer release: nothing here asks for them."""
+    return tuple(Scope(scope) for scope in scopes if scope in _SCOPES)
+
+
 class KeyRecord(_Record):
     """An API key, without its secret."""
 
@@ -129,7 +145,7 @@ class KeyRecord(_Record):
     """None acts for every tenant."""
     name: str
     """What people call it."""
-    scopes: tuple[Scope, ...]
+    scopes: Annotated[tuple[Scope, ...], BeforeValidator(known_scopes)]
     quotas: Quotas = Quotas()
     created_at: datetime
     expires_at: datetime | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
@@ -96,6 +96,8 @@ class JsonBody(Generic[M]):
     model: type[M]
     limit: str = "commit_bytes"
     """Which of the limits."""
+    unknown: Literal["forbid", "ignore"] = "forbid"
+    """What happens to fields that the model does not have, at any depth."""
 
     async def read(self, request: Request) -> M:
         """At most as many bytes as the limit says are read."""
@@ -112,7 +114,7 @@ class JsonBody(Generic[M]):
         except ClientDisconnect:
             raise TruncatedUpload("The body ended early.") from None
         try:
-            return self.model.model_validate_json(bytes(body), strict=True)
+            return self.model.model_validate_json(bytes(body), strict=True, extra=self.unknown)
         except ValidationError as error:
             raise invalid(dict(error.errors(include_url=False)[0])) from None
 

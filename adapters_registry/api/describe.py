@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -82,32 +83,43 @@ def bytes_body(media_type: str = "application/octet-stream") -> dict[str, Any]:
 def describe(app: FastAPI) -> dict[str, Any]:
     """The description of ``app``'s routes."""
     found = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    models: set[type[BaseModel]] = set()
+    models: dict[type[BaseModel], bool] = {}
     for route in app.routes:
         assert isinstance(route, APIRoute)
         for method in route.methods or ():
             if route.include_in_schema:
                 models |= _finish(found["paths"][route.path_format][method.lower()], route)
-    _, bodies = models_json_schema([(model, "validation") for model in models], ref_template=_BODY_REF)
     components = found["components"]
-    components["schemas"] |= {f"{name}Input": schema for name, schema in bodies.get("$defs", {}).items()}
+    for strict in (False, True):
+        wanted = [model for model, is_strict in models.items() if is_strict is strict]
+        components["schemas"] |= _bodies(wanted, strict=strict)
     for never in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(never, None)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return found
 
 
-def _finish(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]]:
-    """Adds what handlers see to themselves, the key and the body; gives the body's model."""
+def _bodies(models: Sequence[type[BaseModel]], *, strict: bool) -> dict[str, Any]:
+    """Schemas of bodies; in ``strict`` ones unknown fields are refused at any depth."""
+    _, found = models_json_schema([(model, "validation") for model in models], ref_template=_BODY_REF)
+    schemas = {f"{name}Input": schema for name, schema in found.get("$defs", {}).items()}
+    for schema in schemas.values():
+        if strict and "properties" in schema:
+            schema["additionalProperties"] = False
+    return schemas
+
+
+def _finish(operation: dict[str, Any], route: APIRoute) -> dict[type[BaseModel], bool]:
+    """Adds what handlers see to themselves, the key and the body; gives the body's model and whether it is strict."""
     if "HTTPValidationError" in str(operation["responses"].get("422")):
         del operation["responses"]["422"]  # FastAPI's own never comes: what is malformed is a 400 of ours
-    models = set()
+    models: dict[type[BaseModel], bool] = {}
     for owner in owners(route):
         if isinstance(owner, Door) and owner.scopes:
             operation["security"] = [{"key": []}]
             operation["x-scopes"] = sorted(owner.scopes)
         if isinstance(owner, JsonBody):
-            models.add(owner.model)
+            models[owner.model] = owner.unknown == "forbid"
             schema = {"$ref": _BODY_REF.format(model=owner.model.__name__)}
             operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return models

@@ -7,8 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from adapters_registry.access import Scope
-from adapters_registry.records import KeyGrant, Quotas
+from adapters_registry.records import KeyGrant, Quotas, known_scopes
 from adapters_registry.tables import audit, keys, tenants, utc
 
 ROTATED = "key.rotate"
@@ -82,7 +81,7 @@ def _grant(row: Any) -> KeyGrant:
         id=row.id,
         tenant=row.tenant,
         name=row.name,
-        scopes=tuple(map(Scope, row.scopes.split())),
+        scopes=known_scopes(row.scopes.split()),
         quotas=Quotas.model_validate_json(row.quotas),
         created_at=utc(row.created_at),
         expires_at=None if row.expires_at is None else utc(row.expires_at),

@@ -95,7 +95,7 @@ class VersionRows:
             tenant=row.tenant,
             name=row.name,
             record=version_record(row),
-            manifest=Manifest.model_validate_json(row.manifest),
+            manifest=Manifest.stored(row.manifest),
             lineage=json.loads(row.lineage),
             norms=None if row.norms is None else Norms.model_validate_json(row.norms),
             evaluations=self.evaluations(row.id),

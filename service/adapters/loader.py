@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from adapters_registry.manifest import BaseManifest, Manifest
+from adapters_registry.manifest import FORMAT, BaseManifest, Manifest
 from service.adapters.cache import SlabCache
 from service.adapters.slab import Slab, SlabLabel
 from service.adapters.source import AdapterSource
@@ -94,6 +94,11 @@ class SlabLoader(Generic[T]):
         manifest = self._source.manifest(ref.digest)
         if manifest.digest != ref.digest:
             raise AdapterFailed(f"the registry answered with another manifest than that of {ref} ({ref.digest})")
+        if manifest.format > FORMAT:
+            raise AdapterIncompatible(
+                f"adapter {ref} has a manifest of format {manifest.format}, and this release applies formats up to "
+                f"{FORMAT}: upgrade the service"
+            )
         self._check_base(ref, manifest.base)
         with self._slabs.scratch() as directory:
             self._write(manifest, directory)

@@ -19,7 +19,7 @@ import json
 import math
 import mmap
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -94,7 +94,15 @@ def read_slab(path: Path) -> Slab:
     entries: dict[str, _Entry] = header.pop("tensors")
     body = _HEADER_FROM + size
     views = {name: _view(buffer, entry, body) for name, entry in entries.items()}
-    return Slab(SlabLabel(**header), views, buffer)
+    return Slab(_label(path, header), views, buffer)
+
+
+def _label(path: Path, header: Mapping[str, Any]) -> SlabLabel:
+    """Fields that another release writes besides are ignored; the layout's name says whether the tensors fit."""
+    try:
+        return SlabLabel(**{field.name: header[field.name] for field in fields(SlabLabel)})
+    except KeyError as error:
+        raise CorruptSlab(f"{path.name}: its header has no {error}") from None
 
 
 def _read(path: Path) -> mmap.mmap:

@@ -38,7 +38,9 @@ def pull(
         detail = find_version(client, record, target.selector or LIVE)
         client.pull(detail.manifest, directory, progress=progress)
     if json:
-        print_json({"directory": str(directory), **detail.model_dump(mode="json", exclude={"manifest": {"modules"}})})
+        shown = detail.model_dump(mode="json")
+        del shown["manifest"]["modules"]
+        print_json({"directory": str(directory), **shown})
         return
     say(f"{detail.tenant}/{detail.name}@{detail.record.number}  {short(detail.record.digest)}  in {directory}")
     for file in detail.manifest.files:

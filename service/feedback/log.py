@@ -212,7 +212,7 @@ class FeedbackLog:
 def parse_entry(record: bytes, offset: Offset) -> LogEntry:
     """A line of the log. Raises ``StorageFailed`` where a whole record holds something else."""
     try:
-        return ENTRY.validate_json(record)
+        return ENTRY.validate_json(record, extra="ignore")  # a newer release may say more
     except ValueError as error:
         raise StorageFailed(
             f"segment {offset.segment} holds no feedback of this release at byte {offset.position}"

@@ -124,7 +124,7 @@ def _key_of(entry: Entry) -> bytes:
 
 def _parse(line: bytes, offset: Offset) -> ResponseRecord:
     try:
-        return _RECORD.validate_json(line)
+        return _RECORD.validate_json(line, extra="ignore")  # a newer release may say more
     except ValueError as error:
         raise StorageFailed(
             f"segment {offset.segment} holds no response record of this release at byte {offset.position}"

@@ -18,7 +18,8 @@ from adapters_registry.manifest import BaseManifest
 from adapters_registry.records import BaseRecord
 
 router = APIRouter(tags=["bases"])
-Announced = Annotated[BaseManifest, Depends(JsonBody(BaseManifest, "base_bytes").read)]
+Announced = Annotated[BaseManifest, Depends(JsonBody(BaseManifest, "base_bytes", unknown="ignore").read)]
+"""A service of a newer release says more of its base; what this registry knows of it is enough for its checks."""
 
 
 class Bases(BaseModel):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from adapters_registry.manifest import BaseManifest
+from adapters_registry.manifest import BaseManifest, Manifest
 from service.adapters.cache import SlabCache
 from service.adapters.loader import SlabLoader
 from service.errors import AdapterFailed, AdapterIncompatible, ModelNotFound
@@ -65,6 +66,26 @@ def test_another_manifest_than_asked_for_is_not_served(
     with pytest.raises(AdapterFailed, match="another manifest"):
         loader.load(ref)
     assert list((tmp_path / "adapters").iterdir()) == []
+
+
+def test_a_manifest_of_a_newer_release_is_loaded_under_its_own_digest(
+    loader: Loader, source: FakeSource, base: BaseManifest
+) -> None:
+    ref = publish(source, base)
+    text = source.manifests[ref.digest].canonical_json().decode()[:-1] + ',"zz":{"bits":4}}'
+    newer = Manifest.stored(text)
+    source.manifests[newer.digest] = newer
+    assert newer.digest != ref.digest
+    assert loader.load(replace(ref, digest=newer.digest)).nbytes
+
+
+def test_a_manifest_of_a_newer_format_is_not_applied(loader: Loader, source: FakeSource, base: BaseManifest) -> None:
+    ref = publish(source, base)
+    text = source.manifests[ref.digest].canonical_json().decode().replace('"format":1', '"format":2')
+    newer = Manifest.stored(text)
+    source.manifests[newer.digest] = newer
+    with pytest.raises(AdapterIncompatible, match="upgrade the service"):
+        loader.load(replace(ref, digest=newer.digest))
 
 
 def test_other_bytes_than_the_manifest_says_are_not_served(

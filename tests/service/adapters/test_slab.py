@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.adapters import slab as slab_module
 from service.adapters.slab import CorruptSlab, SlabLabel, read_slab, write_slab
 
 LABEL = SlabLabel("sha256:" + "a" * 64, "lora1-float32", "lora", "sha256:" + "b" * 64)
@@ -79,3 +81,15 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="directory"):
         write_slab(tmp_path / "x.slab", LABEL, {"a": torch.randn(3)})
     assert [path.name for path in tmp_path.iterdir()] == ["x.slab"]
+
+
+def test_what_another_release_writes_in_the_header_besides_is_ignored(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "x.slab"
+    monkeypatch.setattr(slab_module, "asdict", lambda label: {**asdict(label), "newer": {"bits": 4}})
+    write_slab(path, LABEL, {"a": torch.ones(3)})
+    assert read_slab(path).label == LABEL
+
+    monkeypatch.setattr(slab_module, "asdict", lambda label: {"digest": label.digest})
+    write_slab(path, LABEL, {"a": torch.ones(3)})
+    with pytest.raises(CorruptSlab, match="no 'layout'"):
+        read_slab(path)

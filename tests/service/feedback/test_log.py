@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from service.errors import IdempotencyConflict, InvalidValue, Overloaded, StorageFailed, StorageFull
 from service.feedback.commit import GroupCommit
 from service.feedback.events import Author, ResponseRecord
-from service.feedback.log import FeedbackLog, Receipt
+from service.feedback.log import FeedbackLog, Receipt, parse_entry
+from service.feedback.reading import Offset
 from service.feedback.segments import SegmentLog
 from tests.service.feedback.examples import (
     ACME,
@@ -217,3 +218,10 @@ def test_the_author_is_kept(tmp_path: Path) -> None:
     assert stored.entry.event is not None
     assert (stored.entry.event.tenant, stored.entry.event.principal) == ACME
     log.close()
+
+
+def test_lines_of_a_newer_release_are_read() -> None:
+    said = event(good(key="k"))
+    line = {"event": said.model_dump(mode="json") | {"newer": 1}, "newer": 2}
+    line["event"]["said"] |= {"newer": 3}
+    assert parse_entry(json.dumps(line).encode(), Offset(1, 0, 0)).event == said
