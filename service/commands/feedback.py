@@ -13,7 +13,7 @@ from service.commands.output import print_json, print_table, say, size
 from service.commands.target import JsonOption, configured
 from service.feedback.export import export as export_rows
 from service.feedback.manifest import Manifest, Selection
-from service.feedback.rows import Format
+from service.feedback.rows import Format, Unfinished
 
 app = typer.Typer(no_args_is_help=True, help="Export what people said of the answers.")
 
@@ -35,6 +35,9 @@ def export(
     since: Annotated[datetime | None, typer.Option(help="Not before (UTC).")] = None,
     until: Annotated[datetime | None, typer.Option(help="Before (UTC).")] = None,
     held_out: Annotated[float, typer.Option(min=0.0, max=0.99, help="Fraction of prompts kept from training.")] = 0.1,
+    include: Annotated[
+        list[Unfinished] | None, typer.Option(help="Also take these answers without a proper end for good ones.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="The service's; else QUICKCHANGE_DATA_DIR.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -50,6 +53,7 @@ def export(
         since=since and since.replace(tzinfo=UTC),
         until=until and until.replace(tzinfo=UTC),
         held_out=held_out,
+        include=tuple(include or ()),
     )
     manifest = export_rows((data_dir or configured().data_dir) / "feedback" / "events", selection, out)
     if json:

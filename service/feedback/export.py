@@ -20,8 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from service.durable import write_whole
 from service.errors import InvalidValue, StorageFailed
@@ -31,19 +32,20 @@ from service.feedback.log import parse_entry
 from service.feedback.manifest import ExportedFile, Manifest, Selection, Split
 from service.feedback.reading import START, Offset, read_directory, read_frame, segment_path
 from service.feedback.row_files import RowFiles
-from service.feedback.rows import COLUMNS, Answered, Left, rows
+from service.feedback.rows import COLUMNS, Left, rows
 from service.feedback.said import Answer, answers
+from service.feedback.verdicts import Answered, Standing, Verdicts
 
-NOT_SELECTED, SENT_TWICE, SUPERSEDED, DUPLICATE = "not_selected", "sent_twice", "superseded", "duplicate"
+NOT_SELECTED, SENT_TWICE, DUPLICATE = "not_selected", "sent_twice", "duplicate"
 """Reasons of ``Manifest.left`` besides those of ``Left``: of no adapter asked for; the same event once more;
-judged anew by the same person; the same row once more."""
+the same row once more."""
 
 
 def export(events: Path, selection: Selection, out: Path) -> Manifest:
     """Write the feedback in the log directory ``events`` to ``out``, which must be empty or absent.
 
     The service may go on meanwhile; what it appends after the start is left out. Takes some 500 bytes of memory
-    for each event. Raises ``InvalidValue``, ``StorageFailed``, ``StorageFull``.
+    for each event, and 200 for each pair of a ranking. Raises ``InvalidValue``, ``StorageFailed``, ``StorageFull``.
     """
     if not events.is_dir():
         raise InvalidValue(f"{events} is no feedback log: set data_dir to the service's", param="data_dir")
@@ -54,8 +56,8 @@ def export(events: Path, selection: Selection, out: Path) -> Manifest:
         tally = _Tally()
         log = _Log(events)
         with RowFiles(out, selection.format) as files:
-            for event in log.counting(selection, tally):
-                _export_event(event, log, selection, tally, files)
+            for judged in log.counting(selection, tally):
+                _export_event(judged, selection, tally, files)
             manifest = tally.manifest(selection, files.publish())
         write_whole(out / "manifest.json", [manifest.model_dump_json(indent=2).encode(), b"\n"])
     return manifest
@@ -102,19 +104,19 @@ class _Tally:
         )
 
 
-def _export_event(event: FeedbackEvent, log: _Log, selection: Selection, tally: _Tally, files: RowFiles) -> None:
-    targets = answers(event.said)
-    records = [log.response(answer) for answer in targets]
-    if selection.adapters and not any(_names(record) & set(selection.adapters) for record in records):
-        tally.left[NOT_SELECTED] += 1
-        return
+class _Judged(NamedTuple):
+    """An event that counts, and what it speaks of."""
+
+    event: FeedbackEvent
+    records: list[ResponseRecord]
+    answered: list[Answered]
+    standing: Standing
+
+
+def _export_event(judged: _Judged, selection: Selection, tally: _Tally, files: RowFiles) -> None:
     tally.events += 1
-    answered = [
-        Answered(record.prompt(answer.choice), record.choices[answer.choice].text)
-        for answer, record in zip(targets, records, strict=True)
-    ]
     gave_rows = False
-    for row in rows(selection.format, event.said, answered):
+    for row in rows(selection.format, judged.event.said, judged.answered, judged.standing, selection.include):
         if isinstance(row, Left):
             tally.left[row.value] += 1
         elif files.write(row, split_of(row.prompt, selection.held_out)):
@@ -122,7 +124,7 @@ def _export_event(event: FeedbackEvent, log: _Log, selection: Selection, tally: 
         else:
             tally.left[DUPLICATE] += 1
     if gave_rows:
-        tally.used(event, records)
+        tally.used(judged.event, judged.records)
 
 
 class _Log:
@@ -131,33 +133,50 @@ class _Log:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._responses: dict[str, Offset] = {}
+        self._last = START
+        self._end: Offset | None = None
+        """The last line of the first pass: the second reads no further."""
         # Most events lie in the frame of their response, or soon after it.
         self._frame = lru_cache(maxsize=8)(self._read_frame)
 
-    def counting(self, selection: Selection, tally: _Tally) -> Iterator[FeedbackEvent]:
-        """Two passes: only the first knows which judgement of an answer is a person's last."""
-        last: dict[bytes, str] = {}
-        seen: set[str] = set()
-        end = START
-        for offset, event in self._events(selection):
-            if event.id not in seen:
-                last[_judgement(event)] = event.id
-            seen.add(event.id)
-            end = offset
-        seen.clear()
-        for offset, event in self._events(selection):
-            if offset > end:
-                return
-            if event.id in seen:
-                tally.left[SENT_TWICE] += 1
-            elif last[_judgement(event)] != event.id:
-                tally.left[SUPERSEDED] += 1
+    def counting(self, selection: Selection, tally: _Tally) -> Iterator[_Judged]:
+        """Two passes: only the first knows which verdicts are a judge's last. Verdicts not selected replace none."""
+        verdicts = Verdicts()
+        for number, event in self._once(selection, Counter()):
+            verdicts.hear(number, event, self._answered(event)[1])
+        self._end = self._last
+        for number, event in self._once(selection, tally.left):
+            records, answered = self._answered(event)
+            standing = verdicts.standing(number, event, answered)
+            if standing.any():
+                yield _Judged(event, records, answered, standing)
             else:
-                yield event
-            seen.add(event.id)
+                tally.left[Left.SUPERSEDED.value] += 1
 
-    def response(self, answer: Answer) -> ResponseRecord:
-        """The record that ``answer`` is of. Raises ``StorageFailed`` where the log lacks it."""
+    def _once(self, selection: Selection, left: Counter[str]) -> Iterator[tuple[int, FeedbackEvent]]:
+        """The selected events, each once, numbered from 1; ``left`` counts the others."""
+        seen: set[str] = set()
+        for event in self._events(selection):
+            if event.id in seen:
+                left[SENT_TWICE] += 1
+            elif selection.adapters and not self._is_of(event, set(selection.adapters)):
+                left[NOT_SELECTED] += 1
+            else:
+                seen.add(event.id)
+                yield len(seen), event
+
+    def _is_of(self, event: FeedbackEvent, adapters: set[str]) -> bool:
+        return any(_names(record) & adapters for record in self._answered(event)[0])
+
+    def _answered(self, event: FeedbackEvent) -> tuple[list[ResponseRecord], list[Answered]]:
+        """What was judged. Raises ``StorageFailed`` where the log lacks it."""
+        targets = answers(event.said)
+        known = {answer.response_id: self._response(answer) for answer in targets}
+        records = [known[answer.response_id] for answer in targets]
+        answered = [_answered(record, answer.choice) for record, answer in zip(records, targets, strict=True)]
+        return records, answered
+
+    def _response(self, answer: Answer) -> ResponseRecord:
         offset = self._responses.get(answer.response_id)
         record = None
         if offset is not None:
@@ -166,13 +185,16 @@ class _Log:
             raise StorageFailed(f"the feedback log lacks response {answer.response_id}: restore its oldest segments")
         return record
 
-    def _events(self, selection: Selection) -> Iterator[tuple[Offset, FeedbackEvent]]:
+    def _events(self, selection: Selection) -> Iterator[FeedbackEvent]:
         for offset, line in read_directory(self._directory):
+            if self._end is not None and offset > self._end:
+                return
+            self._last = offset
             entry = parse_entry(line, offset)
             if entry.response is not None and entry.response.tenant == selection.tenant:
                 self._responses.setdefault(entry.response.id, offset)
             elif entry.event is not None and _selected(entry.event, selection):
-                yield offset, entry.event
+                yield entry.event
 
     def _read_frame(self, segment: int, position: int) -> list[bytes]:
         return read_frame(segment_path(self._directory, segment), segment, position)
@@ -188,11 +210,9 @@ def _selected(event: FeedbackEvent, selection: Selection) -> bool:
     )
 
 
-def _judgement(event: FeedbackEvent) -> bytes:
-    """What a person says anew by saying it again: 16 bytes."""
-    said = event.said
-    parts = [event.principal, said.source, said.kind, said.target.model_dump_json()]
-    return blake2b(json.dumps(parts).encode(), digest_size=16).digest()
+def _answered(record: ResponseRecord, choice: int) -> Answered:
+    given = record.choices[choice]
+    return Answered(record.prompt(choice), given.text, given.finish)
 
 
 def _names(record: ResponseRecord) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from adapters_registry.manifest import Digest, Name
-from service.feedback.rows import Form, Format
+from service.feedback.rows import Form, Format, Unfinished
 
 Split = Literal["train", "held_out"]
 
@@ -30,6 +30,8 @@ class Selection(_Value):
     """Exclusive."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """The fraction of prompts that training does not see."""
+    include: tuple[Unfinished, ...] = ()
+    """Answers without a proper end that may be wanted ones all the same."""
 
 
 class ExportedFile(_Value):

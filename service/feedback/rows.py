@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from itertools import combinations
 from typing import NamedTuple
 
 from service.feedback.events import Prompt
 from service.feedback.said import Binary, Correction, FeedbackInput, Preference, Ranking, Rating
-
-GOOD_STARS, BAD_STARS = 4, 2
-"""At least, and at most; three stars say neither."""
+from service.feedback.verdicts import BAD_STARS, GOOD_STARS, Answered, Standing, is_good
+from service.values import FinishReason
 
 
 class Format(StrEnum):
@@ -42,9 +41,22 @@ class Form(StrEnum):
     STANDARD = "standard"
 
 
+class Unfinished(StrEnum):
+    """Why an answer has no proper end. As the answer that is wanted it would teach to stop in mid-sentence."""
+
+    CUT_OFF = "cut_off"
+    """``max_tokens`` was reached."""
+    STOPPED = "stopped"
+    """The reader hung up."""
+    BROKEN_OFF = "broken_off"
+    """The service failed, or the request's time ran out."""
+
+
 class Left(StrEnum):
     """Why a judgement, or a part of it, gives no row."""
 
+    SUPERSEDED = "superseded"
+    """The same judge judged the same answers again."""
     TIE = "tie"
     SELF_PAIR = "self_pair"
     """Both answers are the same text."""
@@ -58,13 +70,17 @@ class Left(StrEnum):
     """The prompt was token ids: there is no text to train on."""
     EMPTY = "empty"
     """The wanted answer is an empty text."""
+    CUT_OFF = Unfinished.CUT_OFF
+    """The wanted answer has no proper end; likewise the next two. An unwanted one need not have one."""
+    STOPPED = Unfinished.STOPPED
+    BROKEN_OFF = Unfinished.BROKEN_OFF
 
 
-class Answered(NamedTuple):
-    """An answer that was judged, from the response records."""
-
-    prompt: Prompt
-    text: str
+_UNFINISHED = {
+    FinishReason.LENGTH: Unfinished.CUT_OFF,
+    FinishReason.CANCELLED: Unfinished.STOPPED,
+    FinishReason.FAILED: Unfinished.BROKEN_OFF,
+}
 
 
 class Row(NamedTuple):
@@ -74,15 +90,26 @@ class Row(NamedTuple):
     texts: tuple[str, ...] = ()
     """chosen and rejected, or the completion."""
     label: bool | None = None
+    finish: FinishReason = FinishReason.STOP
+    """How the first text ended; not a column."""
 
 
-def rows(format: Format, said: FeedbackInput, answered: Sequence[Answered]) -> Iterator[Row | Left]:
-    """What ``said`` gives for ``format``; ``answered`` are its answers, in their order."""
+def rows(
+    format: Format,
+    said: FeedbackInput,
+    answered: Sequence[Answered],
+    standing: Standing,
+    include: Collection[Unfinished] = (),
+) -> Iterator[Row | Left]:
+    """What of ``said`` stands gives for ``format``; ``answered`` are its answers, in their order.
+
+    A wanted answer without a proper end gives a row only where ``include`` names the reason.
+    """
     if isinstance(answered[0].prompt, tuple) and isinstance(answered[0].prompt[0], int):
         yield Left.NO_TEXT
         return
-    for row in _FORMATS[format](said, answered):
-        yield Left.EMPTY if isinstance(row, Row) and _wants_nothing(row) else row
+    for row in _FORMATS[format](said, answered, standing):
+        yield row if isinstance(row, Left) else _unusable(row, include) or row
 
 
 def columns(format: Format, row: Row) -> tuple[Form, dict[str, object]]:
@@ -100,49 +127,58 @@ def columns(format: Format, row: Row) -> tuple[Form, dict[str, object]]:
     return form, dict(zip(COLUMNS[format], values, strict=True))
 
 
-def _preference_rows(said: FeedbackInput, answered: Sequence[Answered]) -> Iterator[Row | Left]:
+def _preference_rows(said: FeedbackInput, answered: Sequence[Answered], standing: Standing) -> Iterator[Row | Left]:
     match said:
         case Preference(value="a" | "b"):
             a, b = answered
-            yield _pair(a.prompt, *((a.text, b.text) if said.value == "a" else (b.text, a.text)))
+            yield _pair(a, b) if said.value == "a" else _pair(b, a)
         case Preference():
             yield Left.TIE
         case Ranking():
-            for better, worse in combinations(answered, 2):
-                yield _pair(better.prompt, better.text, worse.text)
+            yield from _ranked(answered, standing)
         case Correction():
-            yield _pair(answered[0].prompt, said.value, answered[0].text)
+            yield _pair(answered[0]._replace(text=said.value, finish=FinishReason.STOP), answered[0])
         case _:
             yield Left.OTHER_KIND
 
 
-def _unpaired_rows(said: FeedbackInput, answered: Sequence[Answered]) -> Iterator[Row | Left]:
+def _ranked(answered: Sequence[Answered], standing: Standing) -> Iterator[Row | Left]:
+    """Every pair, best first. A text that is ranked twice counts at its better place."""
+    worse_places = {i for i, answer in enumerate(answered) if answer.text in {one.text for one in answered[:i]}}
+    for better, worse in combinations(range(len(answered)), 2):
+        if better in worse_places or worse in worse_places:
+            yield Left.SELF_PAIR
+        elif standing.comparison(better, worse):
+            yield _pair(answered[better], answered[worse])
+        else:
+            yield Left.SUPERSEDED
+
+
+def _unpaired_rows(said: FeedbackInput, answered: Sequence[Answered], standing: Standing) -> Iterator[Row | Left]:
     match said:
-        case Binary():
-            yield _labelled(answered[0], said.value)
         case Rating() if BAD_STARS < said.value < GOOD_STARS:
             yield Left.UNDECIDED
-        case Rating():
-            yield _labelled(answered[0], said.value >= GOOD_STARS)
+        case Binary() | Rating():
+            yield _labelled(answered[0], is_good(said))
         case Preference(value="both_bad"):
-            yield from (_labelled(answer, False) for answer in answered)
+            for place, answer in enumerate(answered):
+                yield _labelled(answer, False) if standing.label(place) else Left.SUPERSEDED
         case _:
             yield Left.OTHER_KIND
 
 
-def _completion_rows(said: FeedbackInput, answered: Sequence[Answered]) -> Iterator[Row | Left]:
-    prompt, text = answered[0]
+def _completion_rows(said: FeedbackInput, answered: Sequence[Answered], standing: Standing) -> Iterator[Row | Left]:
+    prompt, text, finish = answered[0]
     match said:
         case Correction():
             yield Row(prompt, (said.value,))
         case Binary() | Rating():
-            good = said.value if isinstance(said, Binary) else said.value >= GOOD_STARS
-            yield Row(prompt, (text,)) if good else Left.NOT_GOOD
+            yield Row(prompt, (text,), finish=finish) if is_good(said) else Left.NOT_GOOD
         case _:
             yield Left.OTHER_KIND
 
 
-def _prompt_rows(said: FeedbackInput, answered: Sequence[Answered]) -> Iterator[Row | Left]:
+def _prompt_rows(said: FeedbackInput, answered: Sequence[Answered], standing: Standing) -> Iterator[Row | Left]:
     yield Row(answered[0].prompt)
 
 
@@ -154,13 +190,21 @@ _FORMATS = {
 }
 
 
-def _pair(prompt: Prompt, chosen: str, rejected: str) -> Row | Left:
-    return Left.SELF_PAIR if chosen == rejected else Row(prompt, (chosen, rejected))
+def _pair(chosen: Answered, rejected: Answered) -> Row | Left:
+    if chosen.text == rejected.text:
+        return Left.SELF_PAIR
+    return Row(chosen.prompt, (chosen.text, rejected.text), finish=chosen.finish)
 
 
 def _labelled(answer: Answered, label: bool) -> Row:
-    return Row(answer.prompt, (answer.text,), label)
+    return Row(answer.prompt, (answer.text,), label, answer.finish)
 
 
-def _wants_nothing(row: Row) -> bool:
-    return bool(row.texts) and not row.texts[0] and row.label is not False
+def _unusable(row: Row, include: Collection[Unfinished]) -> Left | None:
+    """Why the first text must not be wanted."""
+    if not row.texts or row.label is False:
+        return None
+    if not row.texts[0]:
+        return Left.EMPTY
+    why = _UNFINISHED.get(row.finish)
+    return Left(why) if why is not None and why not in include else None

@@ -31,6 +31,7 @@ def response(
     tenant: str = "acme",
     adapter: Adapter | None = SUPPORT,
     prompts: tuple[Prompt, ...] = (HI,),
+    finish: FinishReason = FinishReason.STOP,
 ) -> ResponseRecord:
     return ResponseRecord(
         id=name,
@@ -39,7 +40,7 @@ def response(
         adapter=adapter,
         base_digest=BASE,
         prompts=prompts,
-        choices=tuple(Given(text=text, finish=FinishReason.STOP) for text in texts or ("hello",)),
+        choices=tuple(Given(text=text, finish=finish) for text in texts or ("hello",)),
         sampling=SamplingParams(max_tokens=8, logit_bias=((1, 2.0),)),
         stops=("\n",),
         created_at=NOON,
