@@ -19,7 +19,7 @@ from service.api.shapes import Shape
 from service.api.status import error_body
 from service.api.text import Delta, ShownToken
 from service.errors import DeadlineExceeded, InternalError, QuickchangeError
-from service.values import Generate
+from service.values import FinishReason, Generate
 
 log = logging.getLogger(__name__)
 
@@ -71,10 +71,16 @@ class Stream(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         record = record_of(scope)
+        unfinished = FinishReason.FAILED
         try:
             await unless_gone(receive, self._write(send, record))
+        except ClientGone:
+            unfinished = FinishReason.CANCELLED
+            raise
         finally:
             record.completion_tokens = sum(choice.tokens for choice in self._run.choices)
+            if self._begun:
+                self._run.broken_off(unfinished)
 
     async def _write(self, send: Send, record: Record) -> None:
         try:

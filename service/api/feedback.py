@@ -65,8 +65,8 @@ class FeedbackRoutes:
         return self._feedback
 
 
-def response_record(job: Job, choices: Sequence[Choice]) -> ResponseRecord:
-    """A response that has ended, as feedback will find it."""
+def response_record(job: Job, choices: Sequence[Choice], unfinished: FinishReason) -> ResponseRecord:
+    """A response that has ended, as feedback will find it; ``unfinished`` is how choices without an end ended."""
     ref = job.served.adapter
     return ResponseRecord(
         id=job.id,
@@ -75,7 +75,9 @@ def response_record(job: Job, choices: Sequence[Choice]) -> ResponseRecord:
         adapter=_adapter(ref) if ref is not None else None,
         base_digest=job.base_digest,
         prompts=tuple(map(_prompt, job.asked)),
-        choices=tuple(Given(text=choice.text, finish=FinishReason(choice.finish or "")) for choice in choices),
+        choices=tuple(
+            Given(text=choice.text, finish=FinishReason(choice.finish or unfinished)) for choice in choices
+        ),
         sampling=job.requests[0].sampling,
         stops=job.stops,
         created_at=datetime.fromtimestamp(job.created_s, UTC),

@@ -37,6 +37,7 @@ from service.api.vocabulary import Vocabulary
 from service.errors import MethodNotAllowed, NotReady, RouteNotFound
 from service.loopback import is_loopback
 from service.quota import QuotaBook
+from service.values import FinishReason
 
 log = logging.getLogger(__name__)
 
@@ -115,10 +116,10 @@ class _Routes:
             return answer.Stream(job, run, shape, self._front.backend.generate)
         return await answer.whole(job, run, shape, self._front.backend.generate, request.receive, record)
 
-    def _remember(self, job: Job, choices: Sequence[Choice]) -> None:
+    def _remember(self, job: Job, choices: Sequence[Choice], unfinished: FinishReason) -> None:
         assert self._front.backend.feedback is not None
         try:
-            record = response_record(job, choices)
+            record = response_record(job, choices, unfinished)
         except ValidationError:
             # The answer is right and must go out, though nobody can leave feedback on it.
             log.exception("no record of a response", extra={"id": job.id})

@@ -12,9 +12,10 @@ from service.api.pace import Pace
 from service.api.text import Choice, Delta
 from service.api.vocabulary import Vocabulary
 from service.errors import InternalError
-from service.values import Event, Generate
+from service.values import Event, FinishReason, Generate
 
-OnEnd = Callable[[Job, Sequence[Choice]], None]
+OnEnd = Callable[[Job, Sequence[Choice], FinishReason], None]
+"""Is given the choices of a response, and how those ended that have no end of their own."""
 
 
 class Run:
@@ -24,7 +25,8 @@ class Run:
     """
 
     def __init__(self, job: Job, vocabulary: Vocabulary, pace: Pace, on_end: OnEnd | None = None) -> None:
-        """``on_end`` is told the choices once all have ended well, before their last part is given out."""
+        """``on_end`` is called at most once: when all choices have ended, before their last part is given out, or by
+        ``broken_off``."""
         self._job = job
         self._pace = pace
         self._on_end = on_end
@@ -54,8 +56,8 @@ class Run:
                     if self._complete(i):
                         pump.cancel()
                 ended_well = all(choice.finish for choice in self.choices)
-                if ended_well and self._on_end is not None:
-                    self._on_end(self._job, self.choices)
+                if ended_well:
+                    self._end(FinishReason.STOP)
                 if visible:
                     yield visible
                 if ended_well:
@@ -67,6 +69,10 @@ class Run:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
+
+    def broken_off(self, reason: FinishReason) -> None:
+        """The client got a part of the answer and its id, and will get no more. Nothing new once all have ended."""
+        self._end(reason)
 
     def usage(self) -> dict[str, object]:
         """OpenAI's ``usage``: each prompt once, every choice's tokens."""
@@ -80,6 +86,11 @@ class Run:
             "total_tokens": prompt + completion,
             "prompt_tokens_details": {"cached_tokens": cached},
         }
+
+    def _end(self, reason: FinishReason) -> None:
+        on_end, self._on_end = self._on_end, None
+        if on_end is not None:
+            on_end(self._job, self.choices, reason)
 
     async def _pump(self, prompt: int, events: AsyncIterator[list[Event]]) -> None:
         async with aclosing(cast("AsyncGenerator[list[Event], None]", events)):

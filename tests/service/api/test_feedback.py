@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from service.errors import ReplicaFailed
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.responses import response_key
 from service.feedback.store import FeedbackStore
 from service.feedback.wire import parse_inputs
 from service.recorder import RecorderClient, StoreCalls
 from service.settings import FeedbackOptions, Limits
-from tests.service.api.world import CHAT, COMPLETIONS, World, chat, completion, events, says, version, world
+from service.values import GenerateRequest
+from tests.service.api.world import (
+    CHAT,
+    COMPLETIONS,
+    HANG,
+    Script,
+    Step,
+    World,
+    chat,
+    completion,
+    encode,
+    events,
+    plays,
+    says,
+    version,
+    world,
+)
 
 FEEDBACK = "/v1/feedback"
 OPTIONS = FeedbackOptions(enabled=True, segment_bytes=1 << 20, gather_s=0.0, wait_s=0.3, batch=1000)
@@ -163,6 +181,82 @@ async def test_switched_off_it_says_how_to_switch_it_on(tmp_path: Path) -> None:
     for response in (await off.post(FEEDBACK, good("x")), await off.get(FEEDBACK)):
         assert error(response)[:2] == (404, "not_found")
         assert "--feedback.enabled" in response.json()["error"]["message"]
+
+
+def goes_on_after(words: int, last: Step = HANG) -> Script:
+    """Choice 0 says a word and ends; the next says ``words`` tokens, and then comes ``last``."""
+
+    def script(request: GenerateRequest) -> Sequence[Step]:
+        if request.n == 1 and not request.request_id.endswith("-0"):
+            return [*plays(encode("hello world, how are you"))(request)[:words], last]
+        return [*plays(encode("hello"), encode("hello world, how are you"))(request)[:words], last]
+
+    return script
+
+
+async def hang_up(on: World, path: str, body: dict[str, Any], chunks: int) -> str:
+    """Read ``chunks`` of a stream, then close the connection; the response's id."""
+    ids: list[str] = []
+    async with on.serving() as url, httpx.AsyncClient(base_url=url) as client:
+        async with client.stream("POST", path, json=body | {"stream": True}) as response:
+            lines = response.aiter_lines()
+            while len(ids) < chunks:
+                line = await anext(lines)
+                ids += [json.loads(line.removeprefix("data: "))["id"]] if line else []
+        await on.engine.ended.wait()
+    return ids[0]
+
+
+def recorded(path: Path, store: FeedbackStore, script: Script, limits: Limits | None = None) -> World:
+    return world(path, script, limits, feedback=RecorderClient(StoreCalls(store), 1 << 20))
+
+
+async def test_an_answer_that_its_reader_stopped_can_be_judged(tmp_path: Path, store: FeedbackStore) -> None:
+    on = recorded(tmp_path, store, goes_on_after(2))
+    response_id = await hang_up(on, CHAT, chat(), chunks=3)
+    assert (await on.post(FEEDBACK, good(response_id, value=False))).status_code == 202
+    [given] = (await record(store, response_id)).choices
+    assert (given.text, given.finish) == ("hello world", "cancelled")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(CHAT, chat(n=2)), (COMPLETIONS, completion(n=2)), (COMPLETIONS, completion(prompt=["a", "b"]))],
+)
+async def test_of_a_stopped_answer_each_choice_has_its_own_end(
+    tmp_path: Path, store: FeedbackStore, path: str, body: dict[str, Any]
+) -> None:
+    on = recorded(tmp_path, store, goes_on_after(3))
+    kept = await record(store, await hang_up(on, path, body, chunks=6 if path == CHAT else 4))
+    assert [choice.finish for choice in kept.choices] == ["stop", "cancelled"]
+    assert kept.choices[0].text == "hello"
+    assert "hello world, how are you".startswith(kept.choices[1].text)
+    assert kept.choices[1].text
+
+
+@pytest.mark.parametrize("last", [ReplicaFailed("gone"), RuntimeError("defect"), HANG])
+async def test_an_answer_that_the_service_broke_off_can_be_judged(
+    tmp_path: Path, store: FeedbackStore, last: Step
+) -> None:
+    on = recorded(tmp_path, store, goes_on_after(2, last), Limits(deadline_s=0.3))
+    told = (await on.post(CHAT, chat(stream=True))).text
+    assert '"error"' in told
+    [given] = (await record(store, json.loads(told.splitlines()[0].removeprefix("data: "))["id"])).choices
+    assert (given.text, given.finish) == ("hello world", "failed")
+
+
+async def test_what_nobody_got_an_id_of_is_not_recorded(tmp_path: Path, store: FeedbackStore) -> None:
+    client = RecorderClient(StoreCalls(store), 1 << 20)
+    for body in (chat(stream=True), chat()):
+        on = world(tmp_path, lambda request: [HANG], feedback=client)
+        async with on.serving() as url, httpx.AsyncClient(base_url=url) as caller:
+            task = asyncio.create_task(caller.post(CHAT, json=body))
+            while not on.engine.requests:
+                await asyncio.sleep(0.002)
+            task.cancel()
+            await on.engine.ended.wait()
+    await client.flush()
+    assert (client.kept, client.dropped) == (0, 0)
 
 
 async def test_what_did_not_end_well_is_not_recorded(tmp_path: Path, store: FeedbackStore) -> None:
