@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from adapters_registry.access import Principal
+from adapters_registry.background import background_thread
 from adapters_registry.errors import RegistryError
 from adapters_registry.records import Collected
 
@@ -28,7 +29,7 @@ def collecting(collect: Callable[[], Collected], every_s: float | None) -> Itera
         yield
         return
     stop = threading.Event()
-    thread = threading.Thread(target=_collect, args=(collect, every_s, stop), name="collector", daemon=True)
+    thread = background_thread(lambda: _collect(collect, every_s, stop), "collector", stop)
     thread.start()
     try:
         yield

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from adapters_registry.background import background_thread
 from adapters_registry.errors import RegistryError
 
 LOOK_S = 0.25
@@ -21,7 +22,7 @@ _log = logging.getLogger(__name__)
 def following(seq: Callable[[], int], changed: Callable[[], None], every_s: float = LOOK_S) -> Iterator[None]:
     """Meanwhile ``changed`` is called, on a thread, whenever ``seq`` gives another number than before."""
     stop = threading.Event()
-    thread = threading.Thread(target=_look, args=(seq, changed, every_s, stop), name="others", daemon=True)
+    thread = background_thread(lambda: _look(seq, changed, every_s, stop), "others", stop)
     thread.start()
     try:
         yield

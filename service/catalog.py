@@ -27,6 +27,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from adapters_registry.access import DEFAULT_TENANT, Principal
+from adapters_registry.background import in_background
 from adapters_registry.errors import RegistryError
 from adapters_registry.records import EVERYBODY, AdapterRecord, Changes, Snapshot, VersionRecord
 from service.durable import write_whole
@@ -188,7 +189,7 @@ class Catalog:
 
     async def follow(self) -> None:
         """Keep up with the registry until cancelled; a registry that is down is tried again, for ever."""
-        writer = asyncio.create_task(self._write_changes())
+        writer = in_background(self._write_changes, "catalog's file")
         try:
             await self._follow()
         finally:

@@ -19,6 +19,7 @@ from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
+from adapters_registry.background import is_ending
 from service.errors import DeadlineExceeded, InternalError, NotReady, QuickchangeError, ReplicaFailed, from_failure
 from service.report import ReplicaReport
 from service.values import Event, Failure, FinishReason, GenerateRequest
@@ -172,7 +173,8 @@ class Dispatcher:
         call = self._task(self._transport.run(request))
         call.add_done_callback(lambda call: self._on_call_ended(pending, call))
         try:
-            while pending.open_choices or pending.spoiled:
+            # A consumer that awaits between two lists finds the rest here after the last choice has ended.
+            while pending.open_choices or pending.spoiled or pending.events:
                 await _wait(pending, deadline)
                 if events := pending.take():
                     yield events
@@ -241,6 +243,11 @@ class Dispatcher:
                 logger.info("frames ended", extra={"replica": replica_id})
             except QuickchangeError as error:
                 logger.warning("frames broke: %s", error, extra={"replica": replica_id})
+            except Exception:
+                # A defect must not leave the replica unheard: it costs what runs there, and the stream is reopened.
+                if is_ending():
+                    raise
+                logger.exception("frames broke", extra={"replica": replica_id})
             # Frames sent into a broken stream are lost, so nothing that ran over it can be completed.
             for pending in self._on(replica_id):
                 _fail(pending, ReplicaFailed("The replica that ran the request went away."))

@@ -7,17 +7,14 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from adapters_registry.background import Pauses, background_thread
 from service.keeper import die_with_parent
 
 logger = logging.getLogger(__name__)
 
-BACKOFF_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-STEADY_S = 10.0
-"""A child that lived this long starts its pauses from the first again."""
 STOP_S = 2.0
 
 
@@ -31,7 +28,7 @@ class Child:
         self._command = tuple(command)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
+        self._thread = background_thread(self._supervise, name, self._stopping)
         self.starts = 0
 
     def start(self) -> None:
@@ -51,15 +48,13 @@ class Child:
             self._thread.join()
 
     def _supervise(self) -> None:
-        deaths = 0
+        pauses = Pauses()
         while not self._stopping.is_set():
-            began = time.monotonic()
+            pauses.begin()
             code = self._run_once()
             if self._stopping.is_set():
                 return
-            deaths = 0 if time.monotonic() - began > STEADY_S else deaths
-            pause_s = BACKOFF_S[min(deaths, len(BACKOFF_S) - 1)]
-            deaths += 1
+            pause_s = pauses.after_failure()
             logger.warning("%s ended with %s; starting it again in %g s", self._name, code, pause_s)
             self._stopping.wait(pause_s)
 

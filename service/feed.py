@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 import msgpack
 
+from adapters_registry.background import in_background
 from service.errors import ReplicaFailed
 from service.values import Event, FinishReason, TokenLogprob
 
@@ -38,6 +39,8 @@ HELLO_S = 5.0
 MOST_ID = 128
 MOST_MESSAGE = 64 << 20
 """Bytes: more is no message of ours."""
+MESSAGE_EVENTS = 4096
+"""Most events of one message: what gathered for a gateway that stood still must stay under ``MOST_MESSAGE``."""
 READ = 1 << 16
 SECRET = 64
 
@@ -52,14 +55,29 @@ class Endpoint:
 
 
 def encode(events: Sequence[Event]) -> bytes:
-    """One message."""
-    body: bytes = msgpack.packb(events)
+    """One message. An event that cannot be written becomes the failure of its choice: the others are not its own."""
+    try:
+        body: bytes = msgpack.packb(events)
+    except Exception:
+        logger.exception("an event cannot be written; its request fails")
+        body = msgpack.packb([_writable(event) for event in events])
     return len(body).to_bytes(4, "big") + body
 
 
 def decode(body: bytes | bytearray | memoryview) -> list[Event]:
-    """The events of a message without its length."""
-    return [_event(*fields) for fields in msgpack.unpackb(body, use_list=False)]
+    """The events of a message without its length. Raises ``ReplicaFailed`` if it is none of ours."""
+    try:
+        return [_event(*fields) for fields in msgpack.unpackb(body, use_list=False)]
+    except Exception as error:  # msgpack's and Python's own, by what the bytes happen to be
+        raise ReplicaFailed("The replica sent what is no message.") from error
+
+
+def _writable(event: Event) -> Event:
+    try:
+        msgpack.packb(event)
+    except Exception:
+        return Event(event.request_id, event.choice, finish=FinishReason.FAILED)
+    return event
 
 
 def _event(
@@ -116,7 +134,8 @@ class Outbox:
         try:
             while self._rest or self._events:
                 if not self._rest:
-                    self._rest, self._events = memoryview(encode(self._events)), []
+                    self._rest = memoryview(encode(self._events[:MESSAGE_EVENTS]))
+                    del self._events[:MESSAGE_EVENTS]
                 self._rest = self._rest[connection.send(self._rest) :]
         except BlockingIOError:
             self._loop.call_soon_threadsafe(self._await_room, connection)
@@ -188,7 +207,8 @@ class Feeds:
 
     def detached(self) -> dict[str, float]:
         """Gateways that are not here, and when they went on the monotonic clock."""
-        return {id: at for id, outbox in self._outboxes.items() if (at := outbox.detached_at) is not None}
+        # The engine's thread may add one meanwhile. The copy is one step to the interpreter; a list of items is not.
+        return {id: at for id, outbox in self._outboxes.copy().items() if (at := outbox.detached_at) is not None}
 
     def forget(self, gateway_id: str) -> None:
         """Drop what a gateway that went was not told."""
@@ -198,20 +218,22 @@ class Feeds:
         """Idempotent."""
         for task in [*self._listening.values(), *self._hellos]:
             task.cancel()
-        for outbox in self._outboxes.values():
+        for outbox in self._outboxes.copy().values():
             outbox.close()
 
     def _listen(self, listener: socket.socket, address: str | tuple[str, int]) -> None:
         listener.setblocking(False)
-        self._listening[address] = self._loop.create_task(self._accept(listener))
+        accepting = in_background(lambda: self._accept(listener), "accepting gateways")
+        accepting.add_done_callback(lambda _: listener.close())
+        self._listening[address] = accepting
 
     async def _accept(self, listener: socket.socket) -> None:
-        with listener:
-            while True:
-                connection, _ = await self._loop.sock_accept(listener)
-                task = self._loop.create_task(self._welcome(connection))
-                self._hellos.add(task)
-                task.add_done_callback(self._hellos.discard)
+        """Fails where no descriptor is left, and is tried again."""
+        while True:
+            connection, _ = await self._loop.sock_accept(listener)
+            task = self._loop.create_task(self._welcome(connection))
+            self._hellos.add(task)
+            task.add_done_callback(self._hellos.discard)
 
     async def _welcome(self, connection: socket.socket) -> None:
         """Attach who knows the secret, hang up on everybody else."""

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
+from adapters_registry.background import in_background
 from service.errors import InternalError, QuickchangeError, StorageFailed, from_failure
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
@@ -117,8 +118,8 @@ class RecorderClient:
             return
         self._waiting.append(record)
         self._waiting_bytes += nbytes
-        if self._sender is None:
-            self._sender = _apart(self._send())
+        if self._sender is None or self._sender.done():
+            self._sender = in_background(self._send, "sending response records", context=contextvars.Context())
 
     async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...]:
         return _raised(await _apart(self._calls.accept(inputs, author)))
@@ -141,13 +142,14 @@ class RecorderClient:
             await self._sender
 
     async def _send(self) -> None:
-        try:
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-                self._waiting_bytes -= sum(map(_size, batch))
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+            self._waiting_bytes -= sum(map(_size, batch))
+            try:
                 await self._send_batch(batch)
-        finally:
-            self._sender = None
+            except Exception:
+                self._drop(len(batch), "internal error")
+                raise
 
     async def _send_batch(self, batch: list[ResponseRecord]) -> None:
         for _ in range(TRIES):

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import ray
 
+from adapters_registry.background import in_background
 from service.adapters.counts import StoreCounts
 from service.adapters.residency import Resident
 from service.engine.snapshot import EngineSnapshot
@@ -35,6 +36,8 @@ HEARTBEAT_S = 120.0
 DETACHED_S = 10.0
 """How long events are kept for a gateway that does not listen."""
 WATCH_S = 0.25
+ABORTED = 256
+"""Aborts remembered that came before their request."""
 
 
 class Lease(Protocol):
@@ -77,6 +80,10 @@ class Loop(Protocol):
 Deliver = Callable[[list[Event]], None]
 
 
+class _Aborted(Exception):
+    """Its gateway has given the request up."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a replica is made of, built off the event loop."""
@@ -110,12 +117,16 @@ class EngineHost:
         self._store = parts.store
         self._disk_bytes = parts.disk_bytes
         self._running: dict[str, _Running] = {}
+        self._loading: dict[str, asyncio.Task[Lease]] = {}
+        """Requests that the engine does not have yet, since their adapter is being loaded."""
+        self._aborted: dict[str, None] = {}
+        """Requests that were given up before they came; oldest first."""
         self.feeds = Feeds()
         self._loop = asyncio.get_running_loop()
         self._engine = parts.make_loop(self._deliver)
         self._engine.start()
         self._stopped = False
-        self._watch = asyncio.create_task(self._watch_engine())
+        self._watch = in_background(self._watch_engine, "watching the engine")
 
     async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
         """Run a request to its end; its events go to the gateway's feed. Cancelling it cancels the request."""
@@ -123,6 +134,8 @@ class EngineHost:
         try:
             async with asyncio.timeout(request.deadline_s):
                 return await self._run(request, gateway_id)
+        except _Aborted:
+            return None
         except TimeoutError:
             message = f"The request was not finished after {request.deadline_s:g} s."
             return DeadlineExceeded(message).failure()
@@ -130,9 +143,15 @@ class EngineHost:
             return error.failure()
 
     def abort(self, request_id: str) -> None:
-        """Cancel a request if it runs here; idempotent."""
+        """Cancel a request, wherever it is: running, while its adapter loads, or on its way here. Idempotent."""
         if request_id in self._running:
             self._engine.cancel(request_id)
+        elif request_id in self._loading:
+            self._loading[request_id].cancel()
+        else:
+            self._aborted[request_id] = None
+            if len(self._aborted) > ABORTED:
+                del self._aborted[next(iter(self._aborted))]
 
     def inspect(self) -> ReplicaReport:
         """The replica as of now; answers whether it is well or not."""
@@ -162,9 +181,12 @@ class EngineHost:
         self.feeds.close()
 
     async def _run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
-        if request.request_id in self._running:
+        if request.request_id in self._running or request.request_id in self._loading:
             raise InternalError(f"Two requests have the id {request.request_id}.")
-        lease = await self._store.acquire(request.adapter) if request.adapter is not None else None
+        if request.request_id in self._aborted:
+            del self._aborted[request.request_id]
+            raise _Aborted
+        lease = await self._lease(request.request_id, request.adapter) if request.adapter is not None else None
         # From here to the try there is no await, so that a cancellation cannot lose the lease.
         running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future())
         self._running[request.request_id] = running  # before the engine's thread can tell of it
@@ -183,6 +205,22 @@ class EngineHost:
             # The lease stays until the engine has let go: its last step may still read the adapter.
             self._engine.cancel(request.request_id)
             raise
+
+    async def _lease(self, request_id: str, ref: AdapterRef) -> Lease:
+        """Raises ``_Aborted`` if the request is given up meanwhile, or what the store raises."""
+        loading = self._loading[request_id] = asyncio.create_task(self._store.acquire(ref))
+        try:
+            await asyncio.wait({loading})
+        except asyncio.CancelledError:
+            # The lease may have come in the same turn of the loop in which we are cancelled.
+            loading.cancel()
+            loading.add_done_callback(_release)
+            raise
+        finally:
+            del self._loading[request_id]
+        if loading.cancelled():
+            raise _Aborted
+        return loading.result()
 
     def _deliver(self, events: list[Event]) -> None:
         """On the engine's thread, once a step: tell the gateways; only what ends hops to the event loop."""
@@ -257,13 +295,18 @@ class EngineHost:
             self.feeds.forget(gateway_id)
 
 
+def _release(loading: asyncio.Task[Lease]) -> None:
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().release()
+
+
 class EngineReplica:
     """The Serve deployment: an ``EngineHost`` made by ``open_parts`` and nothing else."""
 
     async def __init__(self, settings: Settings, open_parts: Callable[[Settings], Parts]) -> None:  # type: ignore[misc]
         parts = await in_ending_thread(partial(open_parts, settings), "load")
         self._host = EngineHost(parts)
-        self._announcing = asyncio.create_task(parts.announce())
+        self._announcing = in_background(parts.announce, "announcing the base")
 
     async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
         return await self._host.run(request, gateway_id)

@@ -42,6 +42,8 @@ class SlabCache:
         self._root = root
         self._disk_bytes = disk_bytes
         self._in_use: weakref.WeakValueDictionary[Path, mmap.mmap] = weakref.WeakValueDictionary()
+        self._in_use_lock = Lock()
+        """Loads run in several threads, and a dictionary that grows while it is iterated raises."""
         self._sweeping = Lock()
         root.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(root)
@@ -63,7 +65,8 @@ class SlabCache:
             return None
         with suppress(FileNotFoundError):  # another replica may have just swept it; we have the bytes
             os.utime(path)
-        self._in_use[path] = slab.buffer
+        with self._in_use_lock:
+            self._in_use[path] = slab.buffer
         return slab
 
     def write(self, label: SlabLabel, tensors: Mapping[str, Tensor]) -> None:
@@ -84,7 +87,8 @@ class SlabCache:
     def _sweep(self, keep: Path) -> None:
         with self._sweeping:
             # What is in use was read long ago but is not old: its age counts from the last sweep that saw it.
-            used = {*self._in_use, keep}
+            with self._in_use_lock:
+                used = {*self._in_use, keep}
             for path in used:
                 with suppress(FileNotFoundError):
                     os.utime(path)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from adapters_registry.access import Scope
+from adapters_registry.background import in_background
 from service.api import answer
 from service.api.auth import OPEN, Gate, Gated, caller_of
 from service.api.body import chat_request, completion_request
@@ -56,7 +57,7 @@ def create_app(front: Front) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        following = asyncio.create_task(front.catalog.follow())
+        following = in_background(front.catalog.follow, "following the registry")
         try:
             yield
         finally:

@@ -30,6 +30,8 @@ class FakeReplica:
         self.pulled = asyncio.Event()
         self.mute = False
         """Frames are lost from now on."""
+        self.garbled: list[Exception] = []
+        """What the next frames raise instead."""
         self.runs: list[str] = []
 
     def _make_loop(self, step_s: float, deliver: Callable[[list[Event]], None]) -> FakeLoop:
@@ -75,6 +77,8 @@ class FakeTransport:
         async with contextlib.aclosing(follow(replica.host.feeds.here(), "g")) as frames:
             while True:
                 frame = await self._unless_pulled(replica, anext(frames))
+                if replica.garbled:
+                    raise replica.garbled.pop()
                 if not replica.mute:
                     yield frame
 
@@ -280,3 +284,36 @@ async def test_draining_finishes_what_runs_and_takes_nothing_new(
     with pytest.raises(NotReady):
         await endless
     await until(lambda: transport.replicas["a"].loops[0].alive == 0)
+
+
+@pytest.mark.parametrize("trouble", [ReplicaFailed("no message"), ValueError("a defect")])
+async def test_a_frame_that_cannot_be_read_costs_what_runs_there_and_nothing_else(
+    transport: FakeTransport, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    monkeypatch.setattr(channel, "REATTACH_S", (0.001,))
+    other = FakeReplica(0.0005)
+    replica = transport.start("a")
+    running = transport.dispatcher.generate(request("running", tokens=100_000))
+    await anext(running)
+    transport.replicas = {"b": other} | transport.replicas
+    transport.dispatcher.fleet_changed(frozenset(transport.replicas))
+    elsewhere = transport.dispatcher.generate(request("elsewhere", tokens=100_000))
+    await anext(elsewhere)
+    replica.garbled = [trouble]
+    with pytest.raises(ReplicaFailed):
+        async for _ in running:
+            pass
+    await anext(elsewhere)
+    await elsewhere.aclose()
+    await transport.leave("b").host.stop()
+    assert tokens(await answer(transport, request("next"))) == expected(request("next"))
+
+
+async def test_a_consumer_that_awaits_between_two_lists_loses_nothing(transport: FakeTransport) -> None:
+    replica = transport.start("a")
+    events = []
+    async for some in transport.dispatcher.generate(asked := request(tokens=50)):
+        events += some
+        await until(lambda: replica.loops[0].alive == 0)
+        await asyncio.sleep(0.02)  # the rest is here by now, and so is the end of the call
+    assert tokens(events) == expected(asked)

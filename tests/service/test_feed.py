@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import ReplicaFailed
-from service.feed import MOST_ID, MOST_MESSAGE, SECRET, Endpoint, Feeds, decode, encode, follow
+from service.feed import MESSAGE_EVENTS, MOST_ID, MOST_MESSAGE, SECRET, Endpoint, Feeds, decode, encode, follow
 from service.values import Event, FinishReason, TokenLogprob
 
 floats = st.floats(allow_nan=False)
@@ -123,6 +123,60 @@ async def test_a_gateway_that_hangs_up_is_known_to_be_away(feeds: Feeds) -> None
             await asyncio.sleep(0.001)
     feeds.forget("g")
     assert feeds.detached() == {}
+
+
+@given(st.binary(max_size=40))
+def test_bytes_that_are_no_message_are_refused_by_one_error(body: bytes) -> None:
+    with contextlib.suppress(ReplicaFailed):
+        decode(body)
+
+
+def test_an_event_that_cannot_be_written_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    good = Event("good", 0, (7,))
+    assert decode(encode([good, Event("bad", 1, (1 << 64,))])[4:]) == [
+        good,
+        Event("bad", 1, finish=FinishReason.FAILED),
+    ]
+    assert caplog.records[0].levelname == "ERROR"
+
+
+async def test_what_gathered_for_a_gateway_that_stood_still_comes_in_several_messages(feeds: Feeds) -> None:
+    feeds.put("g", [Event("r", number) for number in range(MESSAGE_EVENTS + 1)])
+    async with contextlib.aclosing(follow(feeds.here(), "g")) as frames:
+        assert [len(await anext(frames)) for _ in range(2)] == [MESSAGE_EVENTS, 1]
+
+
+async def test_gateways_may_come_while_those_away_are_counted(feeds: Feeds) -> None:
+    """The engine's thread adds outboxes while the event loop looks through them."""
+    done = threading.Event()
+
+    def come() -> None:
+        for number in range(20_000):
+            feeds.outbox(f"g{number}")
+        done.set()
+
+    thread = threading.Thread(target=come)
+    thread.start()
+    while not done.is_set():
+        feeds.detached()
+    thread.join()
+    assert len(feeds.detached()) == 20_000
+
+
+async def test_accepting_goes_on_when_no_descriptor_was_left(feeds: Feeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = asyncio.get_running_loop()
+    accept, failures = loop.sock_accept, [OSError(24, "Too many open files")]
+
+    async def none_left(listener: socket.socket) -> tuple[socket.socket, object]:
+        if failures:
+            raise failures.pop()
+        return await accept(listener)
+
+    monkeypatch.setattr(loop, "sock_accept", none_left)
+    async with contextlib.aclosing(follow(feeds.here(), "g")) as frames:
+        feeds.put("g", [Event("r", 0)])
+        assert await anext(frames) == [Event("r", 0)]
+    assert not failures
 
 
 async def test_what_is_no_message_ends_the_stream() -> None:

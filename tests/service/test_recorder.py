@@ -92,3 +92,22 @@ async def test_one_record_that_cannot_be_kept_costs_no_other(store: FeedbackStor
     await client.flush()
     assert (client.kept, client.dropped) == (1, 1)
     await client.accept([good("r1")], ACME)
+
+
+async def test_a_defect_costs_its_batch_and_the_rest_is_sent(
+    store: FeedbackStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Defect(Away):
+        async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
+            if not self.batches:
+                self.batches.append(len(records))
+                raise ZeroDivisionError
+            return await super().keep(records)
+
+    client = RecorderClient(Defect(store, missed=0), 1 << 20)
+    client.keep(response("r1"))
+    await asyncio.sleep(0)
+    client.keep(response("r2"))
+    await client.flush()
+    assert (client.kept, client.dropped) == (1, 1)
+    assert any("sending response records failed" in record.getMessage() for record in caplog.records)

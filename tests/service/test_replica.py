@@ -132,6 +132,23 @@ async def test_cancelling_while_the_adapter_loads_leaves_nothing() -> None:
     await bench.host.stop()
 
 
+async def test_an_abort_while_the_adapter_loads_is_not_lost(bench: Bench) -> None:
+    bench.store.load_s = 3600.0
+    running = asyncio.create_task(bench.host.run(request(adapter=REF), "g"))
+    await asyncio.sleep(0)
+    bench.host.abort("r")
+    assert await running is None
+    assert (bench.loops[0].alive, bench.store.leases) == (0, [])
+
+
+async def test_an_abort_that_overtakes_its_request_is_not_lost(bench: Bench) -> None:
+    bench.host.abort("r")
+    assert await bench.host.run(request(), "g") is None
+    assert bench.events == []
+    assert await bench.host.run(request("next"), "g") is None
+    await bench.until(lambda: bool(bench.of("next")))
+
+
 async def test_abort_is_a_second_way_to_cancel(bench: Bench) -> None:
     call = asyncio.create_task(bench.host.run(request(tokens=100_000), "g"))
     await bench.until(lambda: bool(bench.events))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,18 @@ def test_scratch_goes_and_old_leavings_are_cleared(tmp_path: Path) -> None:
         os.utime(tmp_path / name, (then, then))
     SlabCache(tmp_path, 1 << 20)
     assert [path.name for path in tmp_path.iterdir()] == [".fetch-new"]
+
+
+def test_adapters_may_be_read_while_old_slabs_are_swept(tmp_path: Path) -> None:
+    """Loads run in several threads."""
+    cache = SlabCache(tmp_path, 1 << 30)
+    for number in range(100):
+        keep(cache, number)
+    slabs: list[object] = []
+    reader = threading.Thread(
+        target=lambda: slabs.extend(cache.read(digest(number), LAYOUT) for number in range(100))
+    )
+    reader.start()
+    while reader.is_alive():
+        cache._sweep(keep=tmp_path / "none")
+    assert len(slabs) == 100
