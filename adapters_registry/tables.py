@@ -79,6 +79,7 @@ bases = sa.Table(
     sa.Column("name", sa.String(512), nullable=False),
     sa.Column("manifest", sa.Text, nullable=False),
     sa.Column("announced_seq", sa.BigInteger, nullable=False),
+    sa.Column("announced_at", Moment),
 )
 
 blobs = sa.Table(
@@ -117,6 +118,7 @@ versions = sa.Table(
     sa.Column("lineage", sa.Text, nullable=False),
     sa.Column("parent", sa.String(71), index=True),
     sa.Column("norms", sa.Text),
+    sa.Column("notes", sa.Text),
     sa.Column("created_at", Moment, nullable=False),
     sa.Column("deleted_at", Moment),
     sa.UniqueConstraint("adapter_id", "number"),
