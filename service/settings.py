@@ -49,8 +49,8 @@ class EngineOptions(_Group):
     it reads the weights, and takes eight times as many."""
     running: int = Field(64, gt=0)
     """Most sequences that run at once."""
-    waiting: int = Field(512, gt=0)
-    """Most sequences that wait before new ones are refused as overloaded."""
+    waiting: int = Field(1024, gt=0)
+    """Most sequences that wait before new ones are refused as overloaded; a tenant alone may have half of them."""
     prefix_cache: bool = True
     backend: Literal["auto", "torch", "native"] = "auto"
     """native: C++ kernels, compiled at first use, refused where they cannot run; auto: those where they can."""

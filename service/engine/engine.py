@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adapters_registry.edge.shares import fits
 from adapters_registry.manifest import Manifest
 from service.engine.adapter import BoundAdapter, Delta
 from service.engine.blocks import BlockPool
@@ -33,7 +34,7 @@ class EngineLimits:
     context_tokens: int
     vocab_size: int
     waiting: int
-    """Sequences that wait before new ones are refused."""
+    """Most sequences that wait, of all tenants; of one alone half as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class DeltaPlace:
 class Engine:
     """One frozen base; sequences under any adapters advance together, a step at a time.
 
-    Not thread-safe: one thread submits, cancels and steps (see ``loop``); ``check`` and ``snapshot`` only read.
+    Not thread-safe: one thread submits, cancels and steps (see ``loop``). ``check``, ``check_room`` and ``snapshot``
+    only read.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Engine:
     # -- requests -------------------------------------------------------------------------------------------
 
     def check(self, request: GenerateRequest) -> None:
-        """Refuse what can never run (``ContextLengthExceeded``, ``InvalidValue``) or not now (``Overloaded``)."""
+        """Refuse what can never run (``ContextLengthExceeded``, ``InvalidValue``)."""
         length = len(request.prompt) + request.sampling.max_tokens
         pool_tokens = self._scheduler.pool.total * self._scheduler.limits.block_tokens
         if length > min(self.context_tokens, pool_tokens):
@@ -122,8 +124,19 @@ class Engine:
             )
         if not request.prompt or not all(0 <= token < self.vocab_size for token in request.prompt):
             raise InvalidValue("the prompt is empty or has a token id that the base has not", param="prompt")
-        if self._scheduler.waiting + request.n > self.limits.waiting:
-            raise Overloaded(f"{self._scheduler.waiting} sequences are waiting already", retry_after_s=1.0)
+
+    def check_room(self, request: GenerateRequest, queued: Mapping[str, int] | None = None) -> None:
+        """Refuse what would be too much now (``Overloaded``), of all tenants or of the request's.
+
+        ``queued`` are sequences that were let in and are not enqueued yet, by tenant.
+        """
+        queued = queued or {}
+        waiting = self._scheduler.waiting + sum(queued.values())
+        own = self._scheduler.waiting_of(request.tenant) + queued.get(request.tenant, 0)
+        if not fits(self.limits.waiting - waiting, own, request.n):
+            raise Overloaded(
+                f"{waiting} sequences are waiting already, {own} of them this tenant's", retry_after_s=1.0
+            )
 
     def _check_tokens(self, param: str, tokens: Sequence[int]) -> None:
         outside = [token for token in tokens if not 0 <= token < self.vocab_size]
@@ -133,6 +146,7 @@ class Engine:
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
         """Check and queue the request; each choice ends with exactly one event whose ``finish`` is set."""
         self.check(request)
+        self.check_room(request)
         self.enqueue(request, adapter, time.monotonic())
 
     def enqueue(self, request: GenerateRequest, adapter: BoundAdapter | None, submitted_at: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from service.engine.adapter import BoundAdapter
@@ -31,6 +31,8 @@ class EngineLoop:
         """Set when the thread died: nothing more will be delivered."""
         self._deliver = deliver
         self._commands: deque[Callable[[], None]] = deque()
+        self._queued: Counter[str] = Counter()
+        """Sequences among the commands, by tenant: a step may take long, and they count as waiting meanwhile."""
         self._wake = threading.Condition()
         self._stopping = False
         self._beat = time.monotonic()
@@ -47,10 +49,20 @@ class EngineLoop:
         self._thread.join()
 
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
-        """Queue a request; raises what ``Engine.check`` raises, at once."""
+        """Queue a request; raises what ``Engine.check`` and ``check_room`` raise, at once."""
         self.engine.check(request)
         now = time.monotonic()
-        self._leave(lambda: self.engine.enqueue(request, adapter, now))
+
+        def enqueue() -> None:
+            self.engine.enqueue(request, adapter, now)
+            with self._wake:
+                self._queued -= Counter({request.tenant: request.n})
+
+        with self._wake:
+            self.engine.check_room(request, self._queued)
+            self._queued[request.tenant] += request.n
+            self._commands.append(enqueue)
+            self._wake.notify()
 
     def cancel(self, request_id: str) -> None:
         self._leave(lambda: self.engine.cancel(request_id))

@@ -83,6 +83,10 @@ class Scheduler:
         # Read from other threads too: the copy is one step to the interpreter, the dictionary may grow after it.
         return sum(map(len, list(self._waiting.values())))
 
+    def waiting_of(self, tenant: str) -> int:
+        """Read from other threads too, like ``waiting``."""
+        return len(self._waiting.get(tenant, ()))
+
     @property
     def waiting_digests(self) -> set[str]:
         """The adapters of what waits. Read from other threads too, like ``waiting``."""

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from service.engine.loop import EngineLoop
-from service.errors import ContextLengthExceeded
+from service.errors import ContextLengthExceeded, Overloaded
 from service.values import Event, FinishReason
 
 from .simulated import request, simulated_engine
@@ -49,6 +49,18 @@ def test_a_request_that_cannot_run_is_refused_in_the_callers_thread() -> None:
     with pytest.raises(ContextLengthExceeded):
         loop.submit(request("a", [1] * 60, 60), None)
     loop.stop()
+
+
+def test_what_comes_within_one_step_is_bounded_too() -> None:
+    """The thread is not started: as if a step took for ever."""
+    loop = EngineLoop(simulated_engine(waiting=40)[0], Sink())
+    loop.submit(request("a", [1], n=16), None)
+    with pytest.raises(Overloaded, match="16 sequences are waiting already"):
+        loop.submit(request("b", [1], n=16), None)
+    loop.submit(request("c", [1], n=12, tenant="another"), None)
+    loop._turn()
+    assert sum(loop._queued.values()) == 0
+    assert loop.snapshot().waiting + loop.snapshot().running == 28
 
 
 def test_a_delivery_that_fails_is_a_dead_loop_not_a_silent_one() -> None:

@@ -1,0 +1,172 @@
+"""Places that tenants share: whether one may have another, and who is next where they wait.
+
+A tenant takes places up to its share of them all while it is alone, and fewer the fewer are free:
+
+    held + n <= share / (1 - share) * free          or its first ones, as long as they fit
+
+So who holds a place never takes the last one, however many keys, connections or adapters it comes with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+SHARE = 0.5
+
+
+def fits(free: int, held: int, n: int = 1, share: float = SHARE) -> bool:
+    """Whether one that holds ``held`` places may take ``n`` of the ``free`` ones."""
+    return n <= free and (held == 0 or share >= 1 or (held + n) * (1 - share) <= share * free)
+
+
+class Shares:
+    """Who holds how many of ``places``; of bytes too. Not thread-safe."""
+
+    def __init__(self, places: int, share: float = SHARE) -> None:
+        self.places = places
+        self._share = share
+        self._held: Counter[str] = Counter()
+        self.used = 0
+
+    def __repr__(self) -> str:
+        """``<Shares 9/16: acme 8 | globex 1>``"""
+        held = " | ".join(f"{tenant} {count}" for tenant, count in sorted(self._held.items()))
+        return f"<Shares {self.used}/{self.places}: {held or 'free'}>"
+
+    def held(self, tenant: str) -> int:
+        return self._held[tenant]
+
+    def fits(self, tenant: str, n: int = 1, *, alone: bool = False) -> bool:
+        """``alone``: nobody else can come, so that there is nothing to share."""
+        return fits(self.places - self.used, self._held[tenant], n, 1.0 if alone else self._share)
+
+    def take(self, tenant: str, n: int = 1, *, alone: bool = False) -> bool:
+        """False, and nothing taken, where they do not fit."""
+        if not self.fits(tenant, n, alone=alone):
+            return False
+        self.add(tenant, n)
+        return True
+
+    def add(self, tenant: str, n: int = 1) -> None:
+        """Count what is held already, whether it fits or not."""
+        self._held[tenant] += n
+        self.used += n
+
+    def give_back(self, tenant: str, n: int = 1) -> None:
+        assert self._held[tenant] >= n, "more is given back than was taken"
+        self._held[tenant] -= n
+        self.used -= n
+        if not self._held[tenant]:
+            del self._held[tenant]
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One that waits for a place, on behalf of one or more tenants."""
+
+    number: int
+    tenants: list[str] = field(default_factory=list)
+    holder: str | None = None
+    """Whose place it has; None while it waits."""
+    gone: bool = False
+
+
+class Line:
+    """Who waits for one of ``shares``: first come within a tenant, and the tenant that holds least goes first."""
+
+    def __init__(self, shares: Shares) -> None:
+        self._shares = shares
+        self._queues: dict[str, deque[Ticket]] = {}
+
+    def __len__(self) -> int:
+        return len({id(ticket) for queue in self._queues.values() for ticket in queue if _waits(ticket)})
+
+    def join(self, ticket: Ticket, tenant: str) -> None:
+        """Wait at the end of the tenant's queue; in several tenants' queues it takes whichever place comes first."""
+        if _waits(ticket) and tenant not in ticket.tenants:
+            ticket.tenants.append(tenant)
+            self._queues.setdefault(tenant, deque()).append(ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Give the place back, or wait no longer. Idempotent."""
+        if ticket.gone:
+            return
+        ticket.gone = True
+        if ticket.holder is not None:
+            self._shares.give_back(ticket.holder)
+        self._tidy()
+
+    def next(self) -> Ticket | None:
+        """Give one more place; None where nobody waits who may have one."""
+        self._tidy()
+        able = [tenant for tenant in self._queues if self._shares.fits(tenant)]
+        if not able:
+            return None
+        tenant = min(able, key=lambda name: (self._shares.held(name), self._queues[name][0].number))
+        ticket = self._queues[tenant].popleft()
+        self._shares.add(tenant)
+        ticket.holder = tenant
+        return ticket
+
+    def _tidy(self) -> None:
+        """No queue begins with a ticket that waits no longer."""
+        for tenant, queue in list(self._queues.items()):
+            while queue and not _waits(queue[0]):
+                queue.popleft()
+            if not queue:
+                del self._queues[tenant]
+
+
+def _waits(ticket: Ticket) -> bool:
+    return not ticket.gone and ticket.holder is None
+
+
+class Gate:
+    """Places that callers wait for. Belongs to one event loop."""
+
+    def __init__(self, places: int, share: float = SHARE) -> None:
+        self._line = Line(Shares(places, share))
+        self._wakes: dict[Ticket, asyncio.Event] = {}
+        self._tickets = 0
+
+    @asynccontextmanager
+    async def place(self, tenant: str, patience_s: float | None = None) -> AsyncIterator[None]:
+        """A place while the block lasts. Raises ``TimeoutError`` if none is free within ``patience_s``."""
+        ticket = self.ask(tenant)
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.granted(ticket)
+            yield
+        finally:
+            self.leave(ticket)
+
+    def ask(self, tenant: str) -> Ticket:
+        """Whoever asks must ``leave`` in the end."""
+        self._tickets += 1
+        ticket = Ticket(self._tickets)
+        self._wakes[ticket] = asyncio.Event()
+        self.also(ticket, tenant)
+        return ticket
+
+    def also(self, ticket: Ticket, tenant: str) -> None:
+        """Another tenant waits for the same."""
+        self._line.join(ticket, tenant)
+        self._grant()
+
+    async def granted(self, ticket: Ticket) -> None:
+        """Returns once the ticket has its place."""
+        await self._wakes[ticket].wait()
+
+    def leave(self, ticket: Ticket) -> None:
+        """Idempotent."""
+        self._wakes.pop(ticket, None)
+        self._line.leave(ticket)
+        self._grant()
+
+    def _grant(self) -> None:
+        while (ticket := self._line.next()) is not None:
+            self._wakes[ticket].set()
