@@ -42,6 +42,9 @@ ANNOUNCE_RETRY_S = 2.0
 CONSTRUCTOR_TRIES = 2
 UNBOUNDED = 1_000_000
 """For Serve's own bounds on requests: ours are ``limits.in_flight`` and ``engine.waiting``."""
+ON_HEAD = {"node:__internal_head__": 0.001}
+"""Places a deployment on Ray's head node: there is always one, and it is always the same one. The recorder's data
+directory is that node's; elsewhere it would stay behind when the recorder is started anew on another node."""
 
 
 def build(
@@ -57,7 +60,9 @@ def build(
         ray_actor_options=_actor(num_gpus=1 if settings.device == "cuda" else 0),
         request_router_config=RequestRouterConfig(request_router_class="service.router.DigestRouter"),
     ).bind(settings, open_parts or _open_parts)
-    recorder = _deployment(Recorder).bind(settings) if settings.feedback.enabled else None
+    recorder = None
+    if settings.feedback.enabled:
+        recorder = _deployment(Recorder, ray_actor_options=_actor(resources=ON_HEAD)).bind(settings)
     return _deployment(Gateway).bind(settings, engine, open_http or _open_http, recorder)
 
 
@@ -75,7 +80,7 @@ def _deployment(kind: type, **options: Any) -> serve.Deployment:
     return serve.deployment(kind, **(common | options))
 
 
-def _actor(**options: int) -> dict[str, int]:
+def _actor(**options: Any) -> dict[str, Any]:
     """No CPUs are reserved: on one machine replicas share the cores by their thread counts."""
     return {"num_cpus": 0, **options}
 

@@ -209,6 +209,12 @@ class StorageFailed(QuickchangeError):
     code = "storage_failed"
 
 
+class StorageInUse(QuickchangeError):
+    """Another process owns the feedback log, and this one waits until it lets go."""
+
+    code = "storage_in_use"
+
+
 def _tree(cls: type[QuickchangeError]) -> list[type[QuickchangeError]]:
     return [cls] + [leaf for child in cls.__subclasses__() for leaf in _tree(child)]
 

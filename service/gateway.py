@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 ABORT_S = 5.0
 RECORDER_RETRY_S = 2.0
 READY_S = 2.0
+FLUSH_S = 5.0
+"""How long a gateway that ends waits for the recorder to take the last response records."""
 
 OpenHttp = Callable[[Settings, Backend], ASGIApp]
 """Builds the HTTP application (``app._open_http``); the application's lifespan owns what it opens."""
@@ -216,4 +218,8 @@ class Gateway:
         if hasattr(self, "_dispatcher"):
             await self._dispatcher.close()
             if self._feedback is not None:
-                await self._feedback.flush()
+                try:
+                    async with asyncio.timeout(FLUSH_S):
+                        await self._feedback.flush()
+                except TimeoutError:
+                    logger.warning("the recorder does not take the last response records: they are lost")

@@ -10,11 +10,12 @@ import asyncio
 import contextvars
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from adapters_registry.background import in_background
-from service.errors import InternalError, QuickchangeError, StorageFailed, from_failure
+from service.errors import InternalError, QuickchangeError, StorageFailed, StorageInUse, from_failure
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
@@ -30,49 +31,98 @@ BATCH = 256
 """Most response records of one call."""
 INSPECT_S = 2.0
 RETRY_S = 0.5
-TRIES = 20
-"""So long a recorder that was lost may take to come back before records are given up."""
+TRIES = 600
+"""So long a recorder that was lost may take to come back, or wait for its directory, before records are given up."""
+OPEN_S = 1.0
+"""How often a recorder whose directory is in another's hands looks again."""
 
 T = TypeVar("T")
 
 
 class StoreCalls:
-    """A feedback store as calls: what goes wrong is a value, so that it crosses processes whole."""
+    """A feedback store as calls: what goes wrong is a value, so that it crosses processes whole.
 
-    def __init__(self, store: FeedbackStore) -> None:
-        self._store = store
+    Without a store yet ``keep`` and ``inspect`` raise ``StorageInUse``: records are sent again.
+    """
+
+    def __init__(self, store: FeedbackStore | None) -> None:
+        self._opened = store
+
+    @property
+    def _store(self) -> FeedbackStore:
+        if self._opened is None:
+            raise StorageInUse("another process still owns the feedback log: send it again", retry_after_s=OPEN_S)
+        return self._opened
 
     async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
         """Keep what can be kept; why the rest was not."""
-        kept = await asyncio.gather(*(self._store.keep([record]) for record in records), return_exceptions=True)
+        store = self._store
+        kept = await asyncio.gather(*(store.keep([record]) for record in records), return_exceptions=True)
         return tuple(_failure(error) for error in kept if error is not None)
 
     async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...] | Failure:
-        return await _told(self._store.accept(inputs, author))
+        return await _told(lambda: self._store.accept(inputs, author))
 
     async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
-        return await _told(self._store.page(tenant, after, limit))
+        return await _told(lambda: self._store.page(tenant, after, limit))
 
     async def inspect(self) -> RecorderReport:
         return RecorderReport(*await self._store.size())
 
 
-class Recorder(StoreCalls):
+class OwnStore(StoreCalls):
+    """A store that is opened as soon as it is free.
+
+    Where a cluster replaces another, the old one's recorder owns the directory until that cluster ends. The new one's
+    is well meanwhile and waits: a deployment that fails would keep the new cluster from ever taking over.
+    """
+
+    def __init__(self, open_store: Callable[[], FeedbackStore], every_s: float = OPEN_S) -> None:
+        """Raises what ``open_store`` raises, but ``StorageInUse``."""
+        super().__init__(None)
+        self._open_store = open_store
+        self._opening: asyncio.Task[None] | None = None
+        try:
+            self._opened = open_store()
+        except StorageInUse as error:
+            logger.warning("%s; waiting until it lets go", error.message)
+            self._opening = asyncio.create_task(self._open_later(every_s))
+
+    async def check_health(self) -> None:
+        """Raises why the store could not be opened when it was free: a fresh start will say so, too."""
+        if self._opening is not None and self._opening.done():
+            await self._opening
+
+    async def close(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._opened is not None:
+            await self._opened.close()
+
+    async def _open_later(self, every_s: float) -> None:
+        while self._opened is None:
+            await asyncio.sleep(every_s)
+            with suppress(StorageInUse):
+                self._opened = self._open_store()
+        logger.warning("the feedback log is free and open now")
+
+
+class Recorder(OwnStore):
     """The Serve deployment: the store in ``data_dir/feedback``."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
         configure_logs(settings.log_level)
-        super().__init__(FeedbackStore(settings.data_dir / "feedback", settings.feedback))
+        super().__init__(lambda: FeedbackStore(settings.data_dir / "feedback", settings.feedback))
 
     async def __del__(self) -> None:
         # Serve awaits this once requests have drained.
-        if hasattr(self, "_store"):
-            await self._store.close()
+        if hasattr(self, "_opening"):
+            await self.close()
 
 
-async def _told(work: Coroutine[None, None, T]) -> T | Failure:
+async def _told(work: Callable[[], Awaitable[T]]) -> T | Failure:
     try:
-        return await work
+        return await work()
     except QuickchangeError as error:
         return error.failure()
 
@@ -155,7 +205,7 @@ class RecorderClient:
         for _ in range(TRIES):
             try:
                 failures = await self._calls.keep(batch)
-            except StorageFailed as error:
+            except (StorageFailed, StorageInUse) as error:
                 # It may have kept some of them: a record kept twice is found once.
                 lost = error.message
                 await asyncio.sleep(self._retry_s)

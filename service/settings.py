@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("quickchange"))
     """Converted bases, adapter slabs, last-known-good snapshots: may be deleted at any time."""
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange"))
-    """The embedded registry's truth."""
+    """The embedded registry's truth, and the feedback log, which is on Ray's head node."""
     limits: Limits = Limits()
     engine: EngineOptions = EngineOptions()
     adapters: AdapterOptions = AdapterOptions()

@@ -50,6 +50,7 @@ STATUS: dict[type[QuickchangeError], Row] = {
     errors.IdempotencyConflict: Row(409, _INVALID),
     errors.StorageFull: Row(507, _SERVER),
     errors.StorageFailed: Row(503, _SERVER),
+    errors.StorageInUse: Row(503, _SERVER),
 }
 
 RETRY_AFTER_S = 1.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from service.durable import sync_directory
-from service.errors import StorageFailed
+from service.errors import StorageFailed, StorageInUse
 from service.feedback import format as layout
 from service.feedback.disk import Disk, storage_errors
 from service.feedback.reading import (
@@ -235,7 +235,7 @@ def _own(directory: Path) -> FileLock:
     try:
         lock.acquire()
     except Timeout as error:
-        raise StorageFailed("another process owns the feedback log: stop it, or set another data_dir") from error
+        raise StorageInUse("another process owns the feedback log: stop it, or set another data_dir") from error
     return lock
 
 

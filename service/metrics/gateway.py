@@ -29,6 +29,7 @@ REFUSED = (
     "response_not_found",
     "storage_failed",
     "storage_full",
+    "storage_in_use",
     "unknown_parameter",
 )
 """What feedback is refused for; anything else becomes a series when it happens."""

@@ -65,6 +65,7 @@ def test_from_an_answer_to_rows_that_trl_takes(up: Up, tmp_path: Path) -> None:
     assert response.status_code == 202, response.text
     out = tmp_path / "rows"
     options = ["--format", "dpo", "--source", source, "--held-out", "0.0", "--data-dir", str(up.data_dir), "--json"]
+    options += ["--include", "cut_off"]  # of these few tokens most answers are
     command = [sys.executable, "-m", "service", "feedback", "export", str(out), *options]
     manifest = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert manifest["rows"] + manifest["left"].get("self_pair", 0) == manifest["events"] == 4
@@ -74,6 +75,15 @@ def test_from_an_answer_to_rows_that_trl_takes(up: Up, tmp_path: Path) -> None:
     )
     assert trl.is_conversational(rows[0])
     assert {row["prompt"][0]["content"] for row in rows} <= set(prompts)
+
+
+def test_an_answer_that_its_reader_stopped_can_be_judged(up: Up) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Tell a very long story."}], "max_tokens": 900}
+    with httpx.stream("POST", f"{up.url}/v1/chat/completions", json=body | {"stream": True}, timeout=60.0) as answer:
+        first = next(line for line in answer.iter_lines() if line)
+    target = {"response_id": json.loads(first.removeprefix("data: "))["id"]}
+    response = send(up, {"kind": "binary", "target": target, "value": False})
+    assert response.status_code == 202, response.text
 
 
 def test_every_acknowledged_event_outlives_its_owner(up: Up) -> None:

@@ -7,6 +7,7 @@ import pickle
 
 import pytest
 from ray import serve
+from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 
 from service import app
 from service.gateway import Gateway
@@ -37,6 +38,8 @@ def test_one_recorder_only_where_feedback_is_on() -> None:
     assert off is None
     assert on._bound_deployment.func_or_class is Recorder
     assert on._bound_deployment.num_replicas == 1
+    # Its data directory is that of one node, the same after every restart.
+    assert 0 < on._bound_deployment.ray_actor_options["resources"][HEAD_NODE_RESOURCE_NAME] < 0.1
 
 
 def test_no_replica_reserves_a_cpu_and_only_cuda_a_gpu() -> None:

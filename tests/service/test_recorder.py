@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import ResponseNotFound, StorageFailed
+from service.errors import ResponseNotFound, StorageFailed, StorageInUse
 from service.feedback.events import ResponseRecord
 from service.feedback.store import FeedbackStore
-from service.recorder import BATCH, TRIES, RecorderClient, StoreCalls
+from service.recorder import BATCH, TRIES, OwnStore, RecorderClient, StoreCalls
 from service.values import Failure
 from tests.service.feedback.examples import ACME, OPTIONS, good, response
 
@@ -111,3 +111,35 @@ async def test_a_defect_costs_its_batch_and_the_rest_is_sent(
     await client.flush()
     assert (client.kept, client.dropped) == (1, 1)
     assert any("sending response records failed" in record.getMessage() for record in caplog.records)
+
+
+def owner(directory: Path) -> OwnStore:
+    return OwnStore(lambda: FeedbackStore(directory, OPTIONS), every_s=0.01)
+
+
+async def test_an_owner_waits_for_the_one_before_and_finds_all_that_it_had(tmp_path: Path) -> None:
+    old, new = owner(tmp_path), owner(tmp_path)
+    await old.keep([response("r1")])
+    client = RecorderClient(new, 1 << 20, retry_s=0.01)
+    client.keep(response("r2"))
+    with pytest.raises(StorageInUse):
+        await client.accept([good("r1")], ACME)
+    assert await client.inspect() is None
+    await new.check_health()  # a deployment that is not well would never take over
+    await old.close()
+    await client.flush()
+    assert (client.kept, client.dropped) == (1, 0)
+    assert len(await client.accept([good("r1"), good("r2")], ACME)) == 2
+    await new.close()
+
+
+async def test_an_owner_that_cannot_open_what_it_waited_for_is_not_well(tmp_path: Path) -> None:
+    old, new = owner(tmp_path), owner(tmp_path)
+    await old.close()
+    (tmp_path / "events" / "00000003.seg").write_bytes(b"")  # 2 is missing
+    async with asyncio.timeout(10):
+        assert new._opening is not None
+        await asyncio.wait([new._opening])
+    with pytest.raises(StorageFailed, match="missing"):
+        await new.check_health()
+    await new.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import QuickchangeError, StorageFailed, StorageFull
+from service.errors import QuickchangeError, StorageFailed, StorageFull, StorageInUse
 from service.feedback import format as layout
 from service.feedback.reading import START, Offset, read_directory, segment_numbers, segment_path
 from service.feedback.segments import SegmentLog
@@ -142,7 +142,7 @@ def test_an_earlier_segment_may_be_neither_torn_nor_missing(tmp_path: Path) -> N
 
 def test_one_owner(tmp_path: Path) -> None:
     log = SegmentLog(tmp_path, 4096)
-    with pytest.raises(StorageFailed, match="another process owns"):
+    with pytest.raises(StorageInUse, match="another process owns"):
         SegmentLog(tmp_path, 4096)
     log.close()
     SegmentLog(tmp_path, 4096).close()
