@@ -28,7 +28,7 @@ class SamplingParams:
 
     max_tokens: int
     temperature: float = 1.0
-    """0 is greedy."""
+    """0, or so little that only the likeliest token would be drawn, is greedy."""
     top_p: float = 1.0
     top_k: int = 0
     """0 is off."""

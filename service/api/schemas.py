@@ -48,6 +48,7 @@ class Request(_Wire):
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     temperature: Annotated[float, Field(strict=True, ge=0, le=2, allow_inf_nan=False)] | None = None
+    """Below 0.00001 it is greedy."""
     top_p: Unit | None = None
     top_k: Annotated[int, Field(strict=True, ge=-1, le=1 << 20)] | None = None
     """0 and -1 are off."""
@@ -57,7 +58,8 @@ class Request(_Wire):
     n: Annotated[int, Field(strict=True, ge=1)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
-    repetition_penalty: Annotated[float, Field(strict=True, gt=0, le=10, allow_inf_nan=False)] | None = None
+    repetition_penalty: Annotated[float, Field(strict=True, ge=0.01, le=10, allow_inf_nan=False)] | None = None
+    """Below 0.01 one seen token would be certain, whatever the model says."""
     logit_bias: dict[int, float] | None = None
     """Token id to what is added to its logit, -100 to 100."""
     ignore_eos: StrictBool | None = None

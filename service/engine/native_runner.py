@@ -115,7 +115,7 @@ def _rows(
 def _only_likeliest(sequence: Sequence) -> bool:
     """Whether the row's token is the one of the greatest logit, and nothing else is asked of its logits."""
     wants = sequence.sampling
-    if wants.temperature > 0 or wants.logprobs is not None or wants.logit_bias:
+    if not sequence.greedy or wants.logprobs is not None or wants.logit_bias:
         return False
     return not sequence.penalised and not sequence.withholding
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from service.engine.adapter import BoundAdapter
+from service.engine.seen import Seen
 from service.values import GenerateRequest, SamplingParams
+
+LEAST_TEMPERATURE = 1e-5
+"""At it a logit that is 0.001 below the greatest has e⁻¹⁰⁰ of its probability."""
 
 
 class SequenceId(NamedTuple):
@@ -49,8 +55,19 @@ class Sequence:
     """Drawing one of these ends the sequence."""
     withheld: tuple[int, ...] = ()
     """Not drawn before ``min_tokens``: the base's end-of-sequence tokens, ignored or not, and the request's stops."""
-    generated_counts: Counter[int] = field(default_factory=Counter)
+    seen: Seen | None = field(init=False, default=None)
     """Kept only for requests with a presence, frequency or repetition penalty."""
+    bias: tuple[NDArray[np.int64], NDArray[np.float64]] | None = field(init=False, default=None)
+    """Distinct tokens, and what is added to the logit of each."""
+
+    def __post_init__(self) -> None:
+        if self.penalised:
+            self.seen = Seen(self.tokens if self.sampling.repetition_penalty != 1 else ())
+        if self.sampling.logit_bias:
+            change: dict[int, float] = {}
+            for token, value in self.sampling.logit_bias:
+                change[token] = change.get(token, 0.0) + value
+            self.bias = np.array(list(change), np.int64), np.array(list(change.values()))
 
     @property
     def digest(self) -> str:
@@ -71,6 +88,11 @@ class Sequence:
         return self.generated > 0 and self.pending == 1
 
     @property
+    def greedy(self) -> bool:
+        """Whether the likeliest token is taken: below the least temperature nothing else would be drawn."""
+        return self.sampling.temperature < LEAST_TEMPERATURE
+
+    @property
     def penalised(self) -> bool:
         wants = self.sampling
         return wants.presence_penalty != 0 or wants.frequency_penalty != 0 or wants.repetition_penalty != 1
@@ -82,8 +104,8 @@ class Sequence:
 
     def append(self, token: int) -> None:
         self.tokens.append(token)
-        if self.penalised:
-            self.generated_counts[token] += 1
+        if self.seen is not None:
+            self.seen.add(token)
 
 
 def sequences_of(

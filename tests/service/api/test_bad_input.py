@@ -60,6 +60,7 @@ EITHER: list[tuple[dict[str, Any], str, str]] = [
     ({"presence_penalty": 2.5}, INVALID, "presence_penalty"),
     ({"frequency_penalty": "x"}, INVALID, "frequency_penalty"),
     ({"repetition_penalty": 0}, INVALID, "repetition_penalty"),
+    ({"repetition_penalty": 1e-300}, INVALID, "repetition_penalty"),
     ({"logit_bias": []}, INVALID, "logit_bias"),
     ({"logit_bias": {"x": 1}}, INVALID, "logit_bias"),
     ({"logit_bias": {"-1": 1}}, INVALID, "logit_bias"),

@@ -10,7 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service.engine.adjusting import adjusted
 from service.engine.sampling import sample, uniform
+from service.engine.seen import Seen
 from service.engine.sequence import Sequence, SequenceId
 from service.values import SamplingParams
 
@@ -82,6 +84,67 @@ def test_penalties_follow_their_formulas():
     assert sample(LOGITS[None], [row(0, (0,), temperature=0, presence_penalty=1.5)])[0].token == 0
     negative = torch.tensor([-1.0, -1.5])
     assert sample(negative[None], [row(0, (0,), temperature=0, repetition_penalty=2.0)])[0].token == 1
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=30),
+    st.lists(st.integers(0, 9), max_size=90),
+    st.sampled_from([1.0, 1.3, 0.5]),
+    st.sampled_from([0.0, 0.7, -2.0]),
+    st.sampled_from([0.0, 0.25, -1.0]),
+    st.lists(st.tuples(st.integers(0, 9), st.floats(-100, 100)), max_size=4),
+)
+@settings(max_examples=200, deadline=None)
+def test_bias_and_penalties_are_those_of_a_walk_over_the_sequence(
+    prompt, generated, factor, presence, frequency, bias
+):
+    logits = torch.randn(10, generator=torch.Generator().manual_seed(len(prompt)))
+    wanted = logits.double()
+    for token, value in bias:
+        wanted[token] += value
+    for token in range(10):
+        count = generated.count(token)
+        if token in generated or (factor != 1 and token in prompt):
+            wanted[token] = wanted[token] / factor if wanted[token] > 0 else wanted[token] * factor
+            wanted[token] -= presence * (count > 0) + frequency * count
+    penalties = {"repetition_penalty": factor, "presence_penalty": presence, "frequency_penalty": frequency}
+    changed = row(0, tuple(prompt), tuple(generated), logit_bias=tuple(bias), **penalties)
+    plain = row()
+    got = adjusted(torch.stack([logits, logits]), [plain, changed])
+    assert torch.equal(got[0], logits)
+    assert torch.allclose(got[1].double(), wanted, atol=1e-4, rtol=1e-5)
+
+
+def test_a_sequence_that_grows_far_beyond_its_prompt_is_counted_whole():
+    seen = Seen([3, 3, 5])
+    for token in [*range(1000), 5, 999]:
+        seen.add(token)
+    counted = dict(zip(seen.tokens.tolist(), seen.generated.tolist(), strict=True))
+    assert counted == dict.fromkeys(range(1000), 1) | {5: 2, 999: 2}
+
+
+@pytest.mark.parametrize("temperature", [1e-5, 1e-6, 1e-38, 1e-45, 1e-50, 5e-324])
+def test_a_tiny_temperature_is_greedy(temperature):
+    for scale in (1.0, 1e4, 1e30):
+        rows = [row(seed, temperature=temperature, top_p=0.9) for seed in range(4)]
+        assert [s.token for s in sample(LOGITS.flip(0).expand(4, -1) * scale, rows)] == [5] * 4
+
+
+EXTREME = st.sampled_from([5e-324, 1e-300, 1e-45, 1e-38, 1e-5, 1.0, 1e5, 1e38, 1e300])
+
+
+@given(EXTREME, EXTREME, EXTREME, EXTREME, st.sampled_from([-1.0, 1.0]), st.floats(1, 1e35))
+@settings(max_examples=300, deadline=None)
+def test_no_parameter_makes_a_number_that_is_not_finite(temperature, factor, size, bias, sign, scale):
+    """Token 0 is unlikely, not favoured, and everything else is its better: drawing it would mean NaN."""
+    logits = torch.tensor([-9.0, 1.0, 3.0, 2.0]) * scale
+    wants = {"temperature": temperature, "repetition_penalty": factor, "top_p": 0.9, "min_p": 0.1}
+    wants |= {"presence_penalty": sign * size, "frequency_penalty": sign * size}
+    one = row(7, (1, 2, 3), (1, 2, 3), logit_bias=((3, sign * bias), (2, 1.0)), **wants)
+    assert bool(adjusted(logits[None], [one]).isfinite().all())
+    plain = row(7, (1, 2, 3), temperature=min(temperature, 1.0), repetition_penalty=factor, top_p=0.9)
+    if factor <= 1:
+        assert sample(logits[None], [plain])[0].token != 0
 
 
 def test_logit_bias_can_force_and_ban():
