@@ -34,7 +34,10 @@ class Limits(_Group):
     messages: int = Field(1024, gt=0)
     logit_bias_entries: int = Field(1024, gt=0)
     in_flight: int = Field(1024, gt=0)
-    """Requests one gateway holds before it answers 429."""
+    """Requests for generation that one gateway holds before it answers 429; as many each for feedback and for
+    reading, and as many bodies on their way to each."""
+    tenant_share: float = Field(0.5, gt=0, le=1)
+    """What one tenant alone may hold of those; beside others less. 1 lets the first to come have all."""
 
 
 class EngineOptions(_Group):

@@ -1,4 +1,4 @@
-"""The middleware around all routes: bounds on headers, body and requests in flight, and one log line a request."""
+"""The middleware around all routes: bounds on headers and body, and one log line a request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from service.errors import (
     HeadersTooLarge,
     InternalError,
     InvalidValue,
-    Overloaded,
     QuickchangeError,
     RequestTimeout,
 )
@@ -31,14 +30,11 @@ from service.settings import Limits
 log = logging.getLogger(__name__)
 
 BODY_READ_S = 30.0
-"""A body must be in by then, counted from the request's arrival: slow senders hold a place in flight."""
+"""A body must be in by then, counted from the request's arrival: slow senders hold a place."""
 DISCARD_S = 2.0
 DISCARD_TIMES = 16
 """A body over the cap is read and thrown away for so long, up to so many caps, before it is refused: a connection
 closed on a client that is still sending loses the answer."""
-PROBES = frozenset({"/health", "/ready"})
-ALWAYS = PROBES | {"/metrics"}
-"""Answered however full the house is."""
 
 
 @dataclass
@@ -55,9 +51,7 @@ class Guard:
         self._app = app
         self._limits = limits
         self._body_read_s = body_read_s
-        self._in_flight = 0
         self._metrics = metrics
-        metrics.in_flight_is(lambda: self._in_flight)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,7 +70,8 @@ class Guard:
 
         body = _Body(receive, self._limits, record.arrived + self._body_read_s)
         try:
-            await self._admit(scope, body, send_noting)
+            self._check(scope)
+            await self._app(scope, body.receive, send_noting)
         except (ClientGone, ClientDisconnect):
             sent.status = GONE
         except asyncio.CancelledError:
@@ -101,19 +96,6 @@ class Guard:
             log_request(record)
             self._metrics.request_ended(record, record.seconds())
             logs.request_id.reset(token)
-
-    async def _admit(self, scope: Scope, body: _Body, send: Send) -> None:
-        self._check(scope)
-        if scope["path"] in ALWAYS:
-            await self._app(scope, body.receive, send)
-            return
-        if self._in_flight >= self._limits.in_flight:
-            raise Overloaded(f"{self._in_flight} requests are in flight already: retry later")
-        self._in_flight += 1
-        try:
-            await self._app(scope, body.receive, send)
-        finally:
-            self._in_flight -= 1
 
     def _check(self, scope: Scope) -> None:
         header_bytes = sum(len(name) + len(value) + 4 for name, value in scope["headers"])

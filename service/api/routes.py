@@ -29,6 +29,7 @@ from service.api.jobs import Job, Jobs
 from service.api.metered import Metered, reserve
 from service.api.models import Models
 from service.api.pace import Pace
+from service.api.places import Places, Room
 from service.api.record import record_of
 from service.api.run import Run
 from service.api.shapes import Chat, Completion, Shape
@@ -50,6 +51,8 @@ def create_app(front: Front) -> Starlette:
     """The ASGI application over ``front``; while its lifespan lasts, the catalog follows the registry."""
     # Without a key everybody may do everything, so only this machine may ask then.
     gate = Gate(front.catalog, front.settings.keys, anonymous=is_loopback(front.settings.host))
+    generation, feedback, reading = (Room(front.settings.limits) for _ in range(3))
+    front.metrics.in_flight_is(lambda: generation.taken + feedback.taken + reading.taken)
     metered = Middleware(Metered, book=QuotaBook(front.settings.keys.gateways))
     routes = _Routes(front, gate)
     inspect = InspectRoutes(front)
@@ -66,13 +69,13 @@ def create_app(front: Front) -> Starlette:
 
     app = Starlette(
         routes=[
-            Gated(gate, "POST", "/v1/chat/completions", Scope.INFER, routes.chat, metered),
-            Gated(gate, "POST", "/v1/completions", Scope.INFER, routes.completion, metered),
-            Gated(gate, "POST", "/v1/feedback", Scope.FEEDBACK_WRITE, routes.feedback.post),
-            Gated(gate, "GET", "/v1/feedback", Scope.FEEDBACK_EXPORT, routes.feedback.get),
-            Gated(gate, "GET", "/v1/models", Scope.INFER, routes.models),
-            Gated(gate, "GET", "/v1/models/{id:path}", Scope.INFER, routes.model),
-            Gated(gate, "GET", "/v1/adapters/residency", Scope.SCRAPE, inspect.residency),
+            Gated(gate, "POST", "/v1/chat/completions", Scope.INFER, routes.chat, _placed(generation), metered),
+            Gated(gate, "POST", "/v1/completions", Scope.INFER, routes.completion, _placed(generation), metered),
+            Gated(gate, "POST", "/v1/feedback", Scope.FEEDBACK_WRITE, routes.feedback.post, _placed(feedback)),
+            Gated(gate, "GET", "/v1/feedback", Scope.FEEDBACK_EXPORT, routes.feedback.get, _placed(feedback)),
+            Gated(gate, "GET", "/v1/models", Scope.INFER, routes.models, _placed(reading)),
+            Gated(gate, "GET", "/v1/models/{id:path}", Scope.INFER, routes.model, _placed(reading)),
+            Gated(gate, "GET", "/v1/adapters/residency", Scope.SCRAPE, inspect.residency, _placed(reading)),
             Gated(gate, "GET", "/metrics", Scope.SCRAPE, inspect.metrics),
             Gated(gate, "GET", "/health", OPEN, routes.health),
             Gated(gate, "GET", "/ready", OPEN, routes.ready),
@@ -83,6 +86,10 @@ def create_app(front: Front) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+def _placed(room: Room) -> Middleware:
+    return Middleware(Places, room=room)
 
 
 class _Routes:

@@ -85,7 +85,7 @@ async def test_a_full_house_still_says_how_it_is(tmp_path: Path) -> None:
         while not front.engine.requests:
             await asyncio.sleep(0.001)
     assert await value(front, "in_flight_requests") == 1
-    assert (await front.get("/v1/adapters/residency")).status_code == 429
+    assert (await front.post(CHAT, chat())).status_code == 429
     holding.cancel()
     await asyncio.gather(holding, return_exceptions=True)
     assert await value(front, "in_flight_requests") == 0
