@@ -19,7 +19,7 @@ from ray.serve.config import RequestRouterConfig
 
 from service.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp
-from service.logs import configure_logs
+from service.logs import open_logs
 from service.recorder import Recorder
 from service.replica import EngineReplica, Parts
 from service.settings import Settings
@@ -101,7 +101,7 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     from service.catalog import Catalog
     from service.metrics import GatewayMetrics
 
-    configure_logs(settings.log_level)
+    open_logs(settings.log_level, settings.logs, "gateway")
     served = backend.served
     client = AsyncRegistryClient(settings.registry, key=settings.registry_bearer)
     catalog = Catalog(client, _catalog_file(settings, served), served.digest)
@@ -131,7 +131,7 @@ def _open_parts(settings: Settings) -> Parts:
     from service.engine.loop import EngineLoop
     from service.threads import share_the_lock
 
-    configure_logs(settings.log_level)
+    open_logs(settings.log_level, settings.logs, "replica")
     share_the_lock()
     torch.set_num_threads(_threads(settings))
     base = prepare_base(settings, logger.info)

@@ -33,6 +33,9 @@ LAST_FRAME_S = 5.0
 REATTACH_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a broken stream is opened again."""
 ATTEMPTS = 2
+ROUTE_S = 30.0
+UNROUTED_RETRY_S = 5.0
+"""When a client that found no replica may come back."""
 PACE_FROM = 4
 """Up to so many streams at once every event is told as it comes."""
 PACE_EACH_S = 0.002
@@ -91,11 +94,15 @@ class _Pending:
 class Dispatcher:
     """Runs requests over a transport; the ``Generate`` of the API layer is its ``generate``."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, route_s: float = ROUTE_S) -> None:
+        """``route_s`` is how long a request may wait for a replica to take it."""
         self._transport = transport
+        self._route_s = route_s
         self._pending: dict[str, _Pending] = {}
         self._streams: dict[str, asyncio.Task[None]] = {}
         self._fleet: frozenset[str] = frozenset()
+        self._ended = asyncio.Event()
+        """Set whenever an attempt ends."""
         self._loop = asyncio.get_running_loop()
         self._held: set[_Pending] = set()
         """Whose events gather until the pace's next beat."""
@@ -124,6 +131,12 @@ class Dispatcher:
                 if delivered or attempt == ATTEMPTS:
                     raise
                 logger.warning("replica lost before the first token: retrying", extra=_id(request))
+
+    async def idle(self) -> None:
+        """Returns once no request runs."""
+        while self._pending:
+            self._ended.clear()
+            await self._ended.wait()
 
     async def inspect(self) -> dict[str, ReplicaReport | None]:
         """What each replica of the fleet says of itself; None for one that did not answer in time."""
@@ -172,6 +185,8 @@ class Dispatcher:
         self._pending[request.request_id] = pending
         call = self._task(self._transport.run(request))
         call.add_done_callback(lambda call: self._on_call_ended(pending, call))
+        # With no replica alive Serve's router keeps a request without end.
+        unrouted = self._loop.call_later(self._route_s, self._on_unrouted, pending)
         try:
             # A consumer that awaits between two lists finds the rest here after the last choice has ended.
             while pending.open_choices or pending.spoiled or pending.events:
@@ -181,7 +196,9 @@ class Dispatcher:
                 elif pending.error is not None:
                     raise pending.error
         finally:
+            unrouted.cancel()
             del self._pending[request.request_id]
+            self._ended.set()
             self._let_go(pending, call)
 
     def _let_go(self, pending: _Pending, call: asyncio.Task[Failure | None]) -> None:
@@ -194,6 +211,11 @@ class Dispatcher:
                 self._task(self._abort(pending.replica_id, pending.request.request_id))
         if pending.replica_id is not None and pending.replica_id not in self._fleet:
             self._retire(pending.replica_id)
+
+    def _on_unrouted(self, pending: _Pending) -> None:
+        if pending.replica_id is None:
+            message = f"No replica took the request within {self._route_s:g} s: retry later."
+            _fail(pending, NotReady(message, retry_after_s=UNROUTED_RETRY_S))
 
     async def _inspect(self, replica_id: str) -> ReplicaReport | None:
         try:

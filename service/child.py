@@ -31,6 +31,11 @@ class Child:
         self._thread = background_thread(self._supervise, name, self._stopping)
         self.starts = 0
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now, or ran last."""
+        return None if self._process is None else self._process.pid
+
     def start(self) -> None:
         self._thread.start()
 

@@ -19,6 +19,11 @@ APPLICATION = "quickchange"
 SHUTDOWN_S = DRAIN_S + 2.0
 """Most of the 15 s that a stop may take goes to draining; the rest is for Ray and for what lingers."""
 REFUSE_S = 1.0
+"""How long the gateway may take to answer while Ray ends: without Ray's own processes it may not answer at all."""
+LAST_BYTES_S = 0.3
+"""From the last token of the last request to its bytes having left."""
+RAY_LOG_BYTES = 8 << 20
+"""Of each of Ray's log files, twice."""
 RAY_S = 2.0
 SERVE_LOGS: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
 OBJECT_STORE_BYTES = 100 << 20
@@ -50,6 +55,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "RAY_enable_metrics_collection": "0",
         "RAY_worker_niceness": "0",  # Ray's 15 lets every other process of the machine go before the engine
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Ray's own log files, which else grow without end.
+        "RAY_ROTATION_MAX_BYTES": str(RAY_LOG_BYTES),
+        "RAY_ROTATION_BACKUP_COUNT": "1",
         # Replicas set their thread count themselves; Ray would otherwise write 1 here, and say so.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),
     }
@@ -58,8 +66,11 @@ def environment(settings: Settings) -> dict[str, str]:
 class Cluster:
     """The Ray processes of this service. ``start`` imports Ray, after the environment is set."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        """``directory`` is for Ray's sessions: ours alone."""
         self._settings = settings
+        self._directory = directory
+        self._gateway: Any = None
 
     def start(self) -> Path:
         """Start Ray and an empty Serve; returns the directory of their logs."""
@@ -71,6 +82,7 @@ class Cluster:
 
         context = ray.init(
             address="local",
+            _temp_dir=str(self._directory),
             num_cpus=1,  # only Ray's own bookkeeping: our actors ask for none
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
@@ -100,6 +112,18 @@ class Cluster:
             raise RuntimeError(
                 "\n".join([str(error), *(message for message in told if "Error" in message)])
             ) from error
+        # Called once now: with the control store gone nobody tells any more where the gateway is.
+        self._gateway = serve.get_app_handle(APPLICATION)
+        with contextlib.suppress(TimeoutError):
+            self._gateway.ready.remote().result(timeout_s=REFUSE_S)
+
+    def abandon(self) -> None:
+        """Refuse new requests and let running ones finish within ``DRAIN_S``; asks the gateway alone.
+
+        The rest of Ray may be gone; what is left then is the caller's to end.
+        """
+        if self._gateway is not None:
+            _within(DRAIN_S + REFUSE_S, lambda: asyncio.run(_let_finish(self._gateway)))
 
     def stop(self) -> None:
         """Finish running requests within ``DRAIN_S``, then end Serve and Ray; may leave processes behind."""
@@ -107,6 +131,17 @@ class Cluster:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             _within(SHUTDOWN_S, _end_serve)
             _within(RAY_S, _end_ray)
+
+
+async def _let_finish(gateway: Any) -> None:
+    from ray.exceptions import RayError
+    from ray.serve.exceptions import RayServeException
+
+    with contextlib.suppress(RayServeException, RayError, TimeoutError):
+        async with asyncio.timeout(REFUSE_S):
+            await gateway.drain.remote()
+        await gateway.idle.remote()
+        await asyncio.sleep(LAST_BYTES_S)
 
 
 def _end_serve() -> None:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import socket
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -41,7 +41,11 @@ from service.values import Event, Failure, GenerateRequest, ServedBase
 logger = logging.getLogger(__name__)
 
 ABORT_S = 5.0
+ENDPOINT_S = 10.0
+"""Beyond it a replica counts as gone: its death may be noticed by nobody while Ray's own processes are dead."""
 RECORDER_RETRY_S = 2.0
+RECORDER_S = 30.0
+"""How long a call waits for the recorder: with none alive Serve's router would keep it without end."""
 READY_S = 2.0
 FLUSH_S = 5.0
 """How long a gateway that ends waits for the recorder to take the last response records."""
@@ -67,7 +71,8 @@ class ServeTransport:
     async def frames(self, replica_id: str) -> AsyncGenerator[list[Event]]:
         handle = self._engine.options(session_id=DIRECT + replica_id)
         with _translated():
-            endpoint = await handle.endpoint.remote(ray.get_runtime_context().get_node_id())
+            async with asyncio.timeout(ENDPOINT_S):
+                endpoint = await handle.endpoint.remote(ray.get_runtime_context().get_node_id())
         async with contextlib.aclosing(follow(endpoint, self._gateway_id)) as frames:
             async for frame in frames:
                 yield frame
@@ -91,27 +96,28 @@ class RecorderTransport:
         self._recorder = recorder.options(request_serialization="pickle", response_serialization="pickle")
 
     async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
-        with _recorder_answers():
+        async with _recorder_answers():
             return await self._recorder.keep.remote(records)
 
     async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...] | Failure:
-        with _recorder_answers():
+        async with _recorder_answers():
             return await self._recorder.accept.remote(inputs, author)
 
     async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
-        with _recorder_answers():
+        async with _recorder_answers():
             return await self._recorder.page.remote(tenant, after, limit)
 
     async def inspect(self) -> RecorderReport:
-        with _recorder_answers():
+        async with _recorder_answers():
             return await self._recorder.inspect.remote()
 
 
-@contextlib.contextmanager
-def _recorder_answers() -> Iterator[None]:
+@contextlib.asynccontextmanager
+async def _recorder_answers() -> AsyncIterator[None]:
     try:
-        yield
-    except (RayError, RayServeException, grpc.RpcError) as error:
+        async with asyncio.timeout(RECORDER_S):
+            yield
+    except (RayError, RayServeException, grpc.RpcError, TimeoutError) as error:
         raise StorageFailed(
             "the owner of the feedback log does not answer: send it again", retry_after_s=RECORDER_RETRY_S
         ) from error
@@ -176,7 +182,7 @@ class Gateway:
         serve_replica.start_asgi_http_server = partial(_start_http, settings.host)
         self._engine = engine
         served: ServedBase = await engine.describe.remote()
-        self._dispatcher = Dispatcher(ServeTransport(engine, served.digest))
+        self._dispatcher = Dispatcher(ServeTransport(engine, served.digest), settings.limits.route_s)
         FLEET.listen(self._dispatcher)
         self._feedback = None
         if recorder is not None:
@@ -187,6 +193,10 @@ class Gateway:
     async def drain(self) -> None:
         """Refuse new requests; the running ones have ``channel.DRAIN_S`` to end."""
         self._dispatcher.drain()
+
+    async def idle(self) -> None:
+        """Returns once no request of this gateway runs."""
+        await self._dispatcher.idle()
 
     async def ready(self) -> bool:
         """Whether new requests are taken, and a replica answers and is well."""

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 import psutil
@@ -51,9 +51,9 @@ def keep(service: Callable[[], int]) -> int:
     return code
 
 
-def end_descendants() -> None:
-    """End every process below this one, orphans it adopted included."""
-    below = psutil.Process().children(recursive=True)
+def end_descendants(spared: Collection[int] = ()) -> None:
+    """End every process below this one, orphans it adopted included; not those ``spared`` and what is below them."""
+    below = _below(psutil.Process(), spared)
     for process in below:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
@@ -62,6 +62,17 @@ def end_descendants() -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=END_S)
+
+
+def _below(process: psutil.Process, spared: Collection[int]) -> list[psutil.Process]:
+    left_out, found = set(spared), []
+    for below in process.children(recursive=True):  # parents come before their children
+        with suppress(psutil.NoSuchProcess):
+            if below.pid in left_out or below.ppid() in left_out:
+                left_out.add(below.pid)
+            else:
+                found.append(below)
+    return found
 
 
 def adopt_orphans() -> None:

@@ -1,13 +1,29 @@
-"""Logs as JSON lines, each with the id of the request it belongs to."""
+"""Logs as JSON lines, each with the id of the request it belongs to: in bounded files of ours, or on a stream.
+
+    DIRECTORY/
+        up.log             what `quickchange up` saw and did
+        gateway.log        one line per request, and what went wrong with it
+        replica.log  replica-2.log …   recorder.log
+        ray.log            what Ray printed on its driver's terminal
+        NAME.log.1 …       the same, earlier
+
+A process has its file for itself: a second process of the same role takes the next number, and a dead one's is free.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import sys
 from contextvars import ContextVar
+from itertools import count
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
+
+from service.settings import LogOptions
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that the current task works for."""
@@ -23,17 +39,48 @@ class _RequestId(logging.Filter):
         return True
 
 
+class _Claimed(RotatingFileHandler):
+    """A rotated log file that no other process writes as long as this one lives."""
+
+    def __init__(self, directory: Path, role: str, options: LogOptions) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in count(1):
+            path = directory / (f"{role}.log" if number == 1 else f"{role}-{number}.log")
+            self._lock = path.with_suffix(".lock").open("a")
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.close()
+                continue
+            super().__init__(path, maxBytes=options.file_bytes, backupCount=options.files - 1, encoding="utf-8")
+            return
+
+    def close(self) -> None:
+        super().close()
+        self._lock.close()
+
+
 def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:
     """Send the ``service`` loggers to ``stream`` as JSON lines; ``level`` is a name of ``logging``'s.
 
     Calling it again replaces the handler. Foreign libraries' loggers are left as they are.
     """
-    handler = logging.StreamHandler(stream)
+    _configure(level, logging.StreamHandler(stream))
+
+
+def open_logs(level: str, options: LogOptions, role: str) -> None:
+    """The same into the file of this process's ``role``, or to stderr where no directory is set."""
+    _configure(level, logging.StreamHandler() if options.dir is None else _Claimed(options.dir, role, options))
+
+
+def _configure(level: str, handler: logging.Handler) -> None:
     handler.setFormatter(
         JsonFormatter(_FIELDS, rename_fields={"asctime": "time", "levelname": "level", "name": "logger"})
     )
     handler.addFilter(_RequestId())
     logger = logging.getLogger("service")
+    for earlier in logger.handlers:
+        earlier.close()
     logger.handlers = [handler]
     logger.setLevel(level.upper())
     logger.propagate = False

@@ -20,7 +20,7 @@ from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
 from service.feedback.store import FeedbackStore, Page
-from service.logs import configure_logs
+from service.logs import open_logs
 from service.report import RecorderReport
 from service.settings import Settings
 from service.values import Failure
@@ -111,7 +111,7 @@ class Recorder(OwnStore):
     """The Serve deployment: the store in ``data_dir/feedback``."""
 
     async def __init__(self, settings: Settings) -> None:  # type: ignore[misc]
-        configure_logs(settings.log_level)
+        open_logs(settings.log_level, settings.logs, "recorder")
         super().__init__(lambda: FeedbackStore(settings.data_dir / "feedback", settings.feedback))
 
     async def __del__(self) -> None:

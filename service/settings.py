@@ -27,6 +27,8 @@ class Limits(_Group):
     body_bytes: int = Field(2 * MIB, gt=0)
     header_bytes: int = Field(16 << 10, gt=0)
     deadline_s: float = Field(300.0, gt=0)
+    route_s: float = Field(30.0, gt=0)
+    """How long a request waits for a replica to take it, while none is alive, before it is a 503."""
     choices: int = Field(16, gt=0)
     """Most choices of one request: prompts × n."""
     stop_strings: int = Field(16, gt=0)
@@ -110,6 +112,17 @@ class FeedbackOptions(_Group):
     """Most bytes that wait for the disk before more are refused as overloaded."""
 
 
+class LogOptions(_Group):
+    """Where the service's processes log, one line of JSON per request."""
+
+    dir: Path | None = None
+    """None is DATA_DIR/logs in `quickchange up`, and the standard error of each process elsewhere."""
+    file_bytes: int = Field(16 * MIB, ge=4096)
+    """A file that has grown beyond it is renamed, and a new one begun."""
+    files: int = Field(4, ge=2)
+    """Most files of one process, the present one among them."""
+
+
 class Settings(BaseSettings):
     """The whole tree. Unknown keys are refused; computed sizes are results, not settings."""
 
@@ -148,6 +161,7 @@ class Settings(BaseSettings):
     metrics: MetricsOptions = MetricsOptions()
     keys: KeyOptions = KeyOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    logs: LogOptions = LogOptions()
 
     @field_validator("registry_key")
     @classmethod

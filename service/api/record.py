@@ -11,6 +11,7 @@ from starlette.types import Scope
 log = logging.getLogger(__name__)
 
 _KEY = "quickchange.record"
+PROBES = frozenset({"/health", "/ready"})
 
 
 @dataclass
@@ -77,5 +78,5 @@ def record_of(scope: Scope) -> Record:
 
 
 def log_request(record: Record) -> None:
-    """The one line a request leaves in the log."""
-    log.info("request", extra=record.fields())
+    """The one line a request leaves in the log; probes, which anybody may send, leave none."""
+    log.log(logging.DEBUG if record.route in PROBES else logging.INFO, "request", extra=record.fields())

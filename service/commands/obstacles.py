@@ -13,10 +13,7 @@ from adapters_registry.client import AsyncRegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey, RegistryUnavailable
 from service.loopback import is_loopback
 from service.settings import Settings
-
-
-class CannotStart(Exception):
-    """Something on this machine is in the way; the message says what to do."""
+from service.waiting import CannotStart
 
 
 def listens_beyond(host: str) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import logging
 import multiprocessing
-import queue
 import signal
 import sys
 import threading
@@ -23,18 +23,22 @@ from adapters_registry.access import new_key
 from service.base import PreparedBase, prepare_base
 from service.channel import DRAIN_S
 from service.child import Child
-from service.cluster import Cluster
-from service.commands.examples import Example, NoExamples, Service, find_examples, offer
-from service.commands.obstacles import CannotStart, listens_beyond, need_good_key, need_port, only_one
+from service.commands.examples import Example, NoExamples, find_examples, offer
+from service.commands.examples import Service as Target
+from service.commands.obstacles import listens_beyond, need_good_key, need_port, only_one
 from service.commands.progress import showing
 from service.commands.target import KEY_VARIABLE, api_key
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
+from service.logs import open_logs
+from service.ray_directory import NotOurs, home, ray_directory
 from service.settings import Settings
+from service.supervisor import Service
+from service.waiting import POLL_S, CannotStart, Interrupted, await_answer
+
+logger = logging.getLogger(__name__)
 
 REGISTRY_S = 30.0
-READY_S = 120.0
-POLL_S = 0.1
 T = TypeVar("T")
 
 
@@ -57,10 +61,6 @@ class UpSettings(Settings):
 
     Once there are API keys it takes one of QUICKCHANGE_API_KEY, with adapter:write, adapter:read and infer.
     """
-
-
-class Interrupted(Exception):
-    """A signal came before the service was ready."""
 
 
 def up(arguments: Sequence[str]) -> int:
@@ -92,7 +92,7 @@ def _serve(settings: Settings, examples: Sequence[Example]) -> int:
         _run(settings, examples)
     except Interrupted:
         _say("stopped")
-    except (CannotStart, QuickchangeError) as error:
+    except (CannotStart, NotOurs, QuickchangeError) as error:
         _say(f"quickchange up: {error}")
         return 1
     return 0
@@ -104,56 +104,39 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
         stop = _signals(stack)
         beyond = listens_beyond(settings.host)
         need_port(settings.host, settings.port, "--port")
-        worker, cluster = _Worker(), Cluster(settings)
+        settings, logs_dir = _with_logs(settings)
         stack.callback(end_descendants)
+        registry = None
         if settings.registry_url is None:
             need_port("127.0.0.1", settings.registry_port, "--registry-port")
             stack.enter_context(only_one(settings.data_dir))
             settings = _with_key(settings)
-            _start_registry(settings, stack)
+            registry = _start_registry(settings, stack)
             if beyond:
-                _await(f"{settings.registry}/health", REGISTRY_S, stop)
-        if beyond or settings.registry_url is not None:
-            worker.until(stop, lambda: need_good_key(settings, beyond=beyond))
+                await_answer(f"{settings.registry}/health", REGISTRY_S, stop)
+        if beyond or registry is None:
+            _until(stop, lambda: need_good_key(settings, beyond=beyond))
         _say(f"preparing base {settings.base}")
-        base = worker.until(stop, lambda: _prepare(settings))
+        base = _until(stop, lambda: _prepare(settings))
+        if registry is not None:
+            await_answer(f"{settings.registry}/health", REGISTRY_S, stop)
         _say(f"loading {base.name} ({settings.replicas} replica{'s' * (settings.replicas > 1)})")
-        logs = worker.until(stop, lambda: _deploy(cluster, settings))
-        if settings.registry_url is None:
-            _await(f"{settings.registry}/health", REGISTRY_S, stop)
-        _await(f"{_url(settings)}/ready", READY_S, stop, status=200)
-        at = Service(_url(settings), settings.registry, base.name)
+        directory = stack.enter_context(ray_directory(home()))
+        output = logs_dir / "ray.log"
+        service = Service(settings, _url(settings), directory, output, _say, lambda: _pids(registry))
+        logs = service.start(stop)
+        at = Target(_url(settings), settings.registry, base.name)
         keyed = _wants_key(settings)
         if examples and keyed and api_key() is None:
             _say(f"examples left out: the service has API keys, and {KEY_VARIABLE} holds none")
             examples = ()
-        answering = worker.until(stop, lambda: offer(examples, at, _say, stop))
+        answering = _until(stop, lambda: offer(examples, at, _say, stop))
         _say(_welcome(settings, base, logs, time.monotonic() - began, answering, keyed=keyed))
-        while not stop.wait(1.0):  # not for ever: a signal is heard between bytecodes
-            pass
+        service.keep(stop)
         _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
         stop.clear()
-        with contextlib.suppress(Interrupted):  # what is left then is the exit stack's
-            worker.until(stop, cluster.stop)
+        service.stop(stop)
         _say("stopped")
-
-
-def _deploy(cluster: Cluster, settings: Settings) -> Path:
-    logs = cluster.start()
-    from service.app import build  # only now: it imports Ray, which reads the environment that start() set
-
-    try:
-        cluster.run(build(settings))
-    except RuntimeError as error:
-        raise CannotStart(f"the service does not start: {_reason(str(error))}\nlogs: {logs}") from error
-    return logs
-
-
-def _reason(account: str) -> str:
-    """The one line of Serve's account that says why: the exception of ours, if there is one."""
-    lines = [line.strip() for line in account.splitlines() if line.strip()]
-    ours = [line for line in lines if line.startswith("service.errors.")]
-    return ours[-1].split(": ", 1)[-1] if ours else lines[-1]
 
 
 def _prepare(settings: Settings) -> PreparedBase:
@@ -169,7 +152,18 @@ def _prepare_here(settings: Settings) -> PreparedBase:
         return prepare_base(settings, _say, progress)
 
 
-def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> None:
+def _with_logs(settings: Settings) -> tuple[Settings, Path]:
+    """With a directory for logs, where this process logs as well; its warnings are also shown on the terminal."""
+    directory = settings.logs.dir or settings.data_dir / "logs"
+    logs = settings.logs.model_copy(update={"dir": directory})
+    open_logs(settings.log_level, logs, "up")
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.WARNING)
+    logging.getLogger("service").addHandler(terminal)
+    return settings.model_copy(update={"logs": logs}), directory
+
+
+def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> Child:
     options = {
         "data-dir": settings.data_dir,
         "host": "127.0.0.1",
@@ -184,6 +178,7 @@ def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> None:
     registry.start()
     stack.callback(registry.stop)
     _say(f"registry at {settings.registry}, data in {settings.data_dir}")
+    return registry
 
 
 def _signals(stack: contextlib.ExitStack) -> threading.Event:
@@ -194,52 +189,28 @@ def _signals(stack: contextlib.ExitStack) -> threading.Event:
     return stop
 
 
-class _Worker:
-    """One thread for all slow work, so that the main one hears signals at once.
+def _until(stop: threading.Event, work: Callable[[], T]) -> T:
+    """The result of slow ``work``, which leaves the main thread to hear signals.
 
-    It stays to the end: Ray has the kernel kill its processes when the thread that started them ends.
+    Raises ``Interrupted``, and leaves it running, when ``stop`` comes first.
     """
+    done: concurrent.futures.Future[T] = concurrent.futures.Future()
 
-    def __init__(self) -> None:
-        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="worker", daemon=True).start()
-
-    def until(self, stop: threading.Event, work: Callable[[], T]) -> T:
-        """The result of ``work``; raises ``Interrupted``, and leaves it running, when ``stop`` comes first."""
-        done: concurrent.futures.Future[T] = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                done.set_result(work())
-            except BaseException as error:
-                done.set_exception(error)
-
-        self._work.put(run)
-        while not stop.is_set():
-            if concurrent.futures.wait([done], POLL_S).done:
-                return done.result()
-        raise Interrupted
-
-    def _run(self) -> None:
-        while True:
-            self._work.get()()
-
-
-def _await(url: str, limit_s: float, stop: threading.Event, status: int | None = None) -> None:
-    """Until ``url`` answers (with ``status``, if given)."""
-    deadline = time.monotonic() + limit_s
-    last = "no answer"
-    while time.monotonic() < deadline:
+    def run() -> None:
         try:
-            answer = httpx.get(url, timeout=5.0, trust_env=False)
-            if status in (None, answer.status_code):
-                return
-            last = f"{answer.status_code} {answer.text[:300]}"
-        except httpx.TransportError as error:
-            last = str(error)
-        if stop.wait(POLL_S):
-            raise Interrupted
-    raise CannotStart(f"{url} is not well after {limit_s:g} s: {last}")
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while not stop.is_set():
+        if concurrent.futures.wait([done], POLL_S).done:
+            return done.result()
+    raise Interrupted
+
+
+def _pids(registry: Child | None) -> tuple[int, ...]:
+    return () if registry is None or registry.pid is None else (registry.pid,)
 
 
 def _with_key(settings: Settings) -> Settings:
@@ -290,3 +261,4 @@ def _welcome(
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+    logger.info(line)

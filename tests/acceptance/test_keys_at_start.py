@@ -17,8 +17,9 @@ from adapters_registry.access import Scope, new_key
 from adapters_registry.client import AsyncRegistryClient, RegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey
 from service.commands import up as command
-from service.commands.obstacles import CannotStart, listens_beyond, need_good_key
+from service.commands.obstacles import listens_beyond, need_good_key
 from service.settings import Settings
+from service.waiting import CannotStart
 from tests.acceptance.up import eventually, free_port
 
 pytestmark = pytest.mark.acceptance

@@ -317,3 +317,31 @@ async def test_a_consumer_that_awaits_between_two_lists_loses_nothing(transport:
         await until(lambda: replica.loops[0].alive == 0)
         await asyncio.sleep(0.02)  # the rest is here by now, and so is the end of the call
     assert tokens(events) == expected(asked)
+
+
+async def test_with_no_replica_a_request_is_refused_after_a_bounded_wait() -> None:
+    transport = FakeTransport()
+    transport.dispatcher = Dispatcher(transport, route_s=0.01)
+    with pytest.raises(NotReady, match=r"No replica took the request within 0\.01 s") as refused:
+        await answer(transport, request())
+    assert refused.value.retry_after_s == channel.UNROUTED_RETRY_S
+    await transport.dispatcher.close()
+
+
+async def test_a_request_that_a_replica_took_is_not_bound_by_the_wait_for_one() -> None:
+    transport = FakeTransport()
+    transport.dispatcher = Dispatcher(transport, route_s=0.05)
+    replica = transport.start("a", step_s=0.05)
+    assert tokens(await answer(transport, request(tokens=4))) == expected(request(tokens=4))
+    await transport.dispatcher.close()
+    await replica.host.stop()
+
+
+async def test_idle_is_when_the_last_request_ended(transport: FakeTransport) -> None:
+    transport.start("a", step_s=0.005)
+    await transport.dispatcher.idle()
+    asked = [asyncio.create_task(answer(transport, request(str(at), tokens=at + 1))) for at in range(3)]
+    await asyncio.sleep(0)
+    await transport.dispatcher.idle()
+    assert all(one.done() or not one.cancelled() for one in asked)
+    assert [len(tokens(await one)) for one in asked] == [1, 2, 3]

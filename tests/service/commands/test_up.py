@@ -69,12 +69,6 @@ def test_a_data_directory_has_one_owner(tmp_path: Path) -> None:
         pass
 
 
-def test_serves_account_is_cut_to_our_reason() -> None:
-    account = "Failed:\n  Traceback ...\n  service.errors.BaseUnavailable: x cannot be served: no.\nThe end\n"
-    assert command._reason(account) == "x cannot be served: no."
-    assert command._reason("one\ntwo\n") == "two"
-
-
 def test_the_address_shown_can_be_opened() -> None:
     assert command._url(options()) == "http://127.0.0.1:8000"
     assert command._url(options("--host", "::1", "--port", "1")) == "http://[::1]:1"

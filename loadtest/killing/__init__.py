@@ -1,0 +1,1 @@
+"""Killing one process of a running service and watching its clients."""

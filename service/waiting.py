@@ -1,0 +1,44 @@
+"""Waiting for what is started, while a signal may end the wait."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import httpx
+
+POLL_S = 0.1
+ANSWER_S = 5.0
+
+
+class Interrupted(Exception):
+    """A signal came before the service was ready."""
+
+
+class CannotStart(Exception):
+    """Something on this machine is in the way; the message says what to do."""
+
+
+def await_answer(url: str, limit_s: float, stop: threading.Event, status: int | None = None) -> None:
+    """Until ``url`` answers (with ``status``, if given)."""
+    deadline = time.monotonic() + limit_s
+    last = "no answer"
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(url, timeout=ANSWER_S, trust_env=False)
+            if status in (None, answer.status_code):
+                return
+            last = f"{answer.status_code} {answer.text[:300]}"
+        except httpx.TransportError as error:
+            last = str(error)
+        if stop.wait(POLL_S):
+            raise Interrupted
+    raise CannotStart(f"{url} is not well after {limit_s:g} s: {last}")
+
+
+def answers(url: str, limit_s: float) -> bool:
+    """Whether ``url`` answers 200 within ``limit_s``."""
+    try:
+        return httpx.get(url, timeout=limit_s, trust_env=False).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
