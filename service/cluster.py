@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ LAST_BYTES_S = 0.3
 """From the last token of the last request to its bytes having left."""
 RAY_LOG_BYTES = 8 << 20
 """Of each of Ray's log files, twice."""
+MEET_S = 5.0
 RAY_S = 2.0
 SERVE_LOGS: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
 OBJECT_STORE_BYTES = 100 << 20
@@ -71,6 +72,9 @@ class Cluster:
         self._settings = settings
         self._directory = directory
         self._gateway: Any = None
+        """A handle, once the application runs."""
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True).start()
 
     def start(self) -> Path:
         """Start Ray and an empty Serve; returns the directory of their logs."""
@@ -112,10 +116,7 @@ class Cluster:
             raise RuntimeError(
                 "\n".join([str(error), *(message for message in told if "Error" in message)])
             ) from error
-        # Called once now: with the control store gone nobody tells any more where the gateway is.
-        self._gateway = serve.get_app_handle(APPLICATION)
-        with contextlib.suppress(TimeoutError):
-            self._gateway.ready.remote().result(timeout_s=REFUSE_S)
+        self._within(MEET_S, self._meet_gateway())
 
     def abandon(self) -> None:
         """Refuse new requests and let running ones finish within ``DRAIN_S``; asks the gateway alone.
@@ -123,14 +124,26 @@ class Cluster:
         The rest of Ray may be gone; what is left then is the caller's to end.
         """
         if self._gateway is not None:
-            _within(DRAIN_S + REFUSE_S, lambda: asyncio.run(_let_finish(self._gateway)))
+            self._within(DRAIN_S + REFUSE_S, _let_finish(self._gateway))
 
     def stop(self) -> None:
         """Finish running requests within ``DRAIN_S``, then end Serve and Ray; may leave processes behind."""
         # Ray tells the driver on stdout that the controller, which ends itself, has died.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            _within(SHUTDOWN_S, _end_serve)
-            _within(RAY_S, _end_ray)
+            self._within(SHUTDOWN_S, _drain_and_end(self._gateway))
+            self._within(RAY_S, asyncio.to_thread(_end_ray))
+
+    async def _meet_gateway(self) -> None:
+        """Asked once while all is well: with the control store gone nobody says any more where the gateway is."""
+        from ray import serve
+
+        self._gateway = serve.get_app_handle(APPLICATION)
+        await self._gateway.ready.remote()
+
+    def _within(self, limit_s: float, work: Coroutine[None, None, None]) -> None:
+        """Run ``work`` on the loop to which the gateway's handle belongs, for at most ``limit_s``."""
+        with contextlib.suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(work, self._loop).result(limit_s)
 
 
 async def _let_finish(gateway: Any) -> None:
@@ -144,11 +157,7 @@ async def _let_finish(gateway: Any) -> None:
         await asyncio.sleep(LAST_BYTES_S)
 
 
-def _end_serve() -> None:
-    asyncio.run(_drain_and_end())
-
-
-async def _drain_and_end() -> None:
+async def _drain_and_end(gateway: Any) -> None:
     """The gateway refuses new requests, the running ones finish, Serve's actors end: callers before callees."""
     import ray
     from ray import serve
@@ -158,8 +167,9 @@ async def _drain_and_end() -> None:
     if not ray.is_initialized():
         return
     with contextlib.suppress(RayServeException, RayError, TimeoutError):  # it may not run, and goes away in any case
-        async with asyncio.timeout(REFUSE_S):
-            await serve.get_app_handle(APPLICATION).drain.remote()
+        if gateway is not None:
+            async with asyncio.timeout(REFUSE_S):
+                await gateway.drain.remote()
     await serve.shutdown_async()
 
 
@@ -167,10 +177,3 @@ def _end_ray() -> None:
     import ray
 
     ray.shutdown()
-
-
-def _within(limit_s: float, work: Callable[[], None]) -> None:
-    """Run ``work`` for at most ``limit_s``."""
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(limit_s)

@@ -7,34 +7,18 @@ start ──► running ── lost ──► abandon: running requests finish, 
 
 from __future__ import annotations
 
-import logging
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Collection
-from multiprocessing import Pipe
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-import psutil
-
-from service import vital
 from service.channel import DRAIN_S
 from service.cluster import RAY_S, REFUSE_S, SHUTDOWN_S
 from service.driver import ABANDON, STOP, Refused, Running
-from service.keeper import end_descendants
-from service.ray_directory import forget_sessions
-from service.settings import Settings
-from service.waiting import POLL_S, CannotStart, Interrupted, answers, await_answer
+from service.waiting import POLL_S, CannotStart, Interrupted
 
-logger = logging.getLogger(__name__)
-
-PROGRAM = "from service.driver import main; main()"
-"""Not ``-m``: what it sends must be of the module that this process imports."""
-READY_S = 120.0
 LOOK_S = 1.0
-PROBE_S = 5.0
-PROBE_LIMIT_S = 2.0
 PAUSES_S = (0.0, 2.0, 10.0, 30.0)
 """Before each start after a loss; when the last has failed, too, the service is given up."""
 STEADY_S = 300.0
@@ -42,47 +26,23 @@ STEADY_S = 300.0
 SPARE_S = 0.5
 
 
-class Driver:
-    """One life of Ray's driver and of everything below it, as ``up`` sees it."""
-
-    def __init__(self, settings: Settings, directory: Path, output: Path) -> None:
-        """What Ray prints on the driver's terminal goes to the file ``output``."""
-        self._connection, theirs = Pipe()
-        with theirs, output.open("ab") as said:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                pass_fds=[theirs.fileno()],
-            )
-        self._tell((settings, directory))
+class Life(Protocol):
+    """One driver with the Ray and the application below it (``service.life.DriverLife``)."""
 
     def said(self) -> Running | Refused | None:
-        """How the start went; None as long as it is under way. Raises ``EOFError`` once the driver is gone."""
-        try:
-            return self._connection.recv() if self._connection.poll() else None
-        except ConnectionError as error:
-            raise EOFError from error
+        """How the start went; None as long as it is under way."""
+
+    def lost(self) -> str | None:
+        """What has died for good, in words; None if all is well."""
+
+    def is_ready(self) -> bool:
+        """Whether it answers requests."""
 
     def end(self, order: str, limit_s: float, stop: threading.Event) -> None:
         """Tell it how to end and wait, until ``stop`` is set at most; it may live on."""
-        self._tell(order)
-        deadline = time.monotonic() + limit_s
-        while self.process.poll() is None and time.monotonic() < deadline and not stop.wait(POLL_S):
-            pass
 
     def bury(self) -> None:
-        """Kill it if it lives, and close what belongs to it."""
-        self.process.kill()
-        self.process.wait()
-        self._connection.close()
-
-    def _tell(self, message: object) -> None:
-        try:
-            self._connection.send(message)
-        except OSError:
-            logger.warning("the driver is gone")
+        """Kill what is left of it."""
 
 
 class Service:
@@ -90,107 +50,72 @@ class Service:
 
     def __init__(
         self,
-        settings: Settings,
-        url: str,
-        directory: Path,
-        output: Path,
+        begin: Callable[[], Life],
         say: Callable[[str], None],
-        spared: Callable[[], Collection[int]],
+        pauses_s: tuple[float, ...] = PAUSES_S,
+        look_s: float = LOOK_S,
     ) -> None:
-        """``directory`` is for Ray; ``spared()`` are the processes below this one that are not Ray's."""
-        self._settings = settings
-        self._url = url
-        self._directory = directory
-        self._output = output
+        """``begin`` starts a driver; ``say`` tells people what happens."""
+        self._begin = begin
         self._say = say
-        self._spared = spared
-        self._driver: Driver | None = None
-        self._watch = vital.Watch()
+        self._pauses_s = pauses_s
+        self._look_s = look_s
+        self._life: Life | None = None
 
     def start(self, stop: threading.Event) -> Path:
-        """Returns Ray's directory of logs once the application is deployed and ready."""
-        forget_sessions(self._directory)
-        self._watch = vital.Watch()
-        self._driver = driver = Driver(self._settings, self._directory, self._output)
-        logs = self._deployed(driver, stop)
-        await_answer(f"{self._url}/ready", READY_S, stop, status=200)
+        """Returns Ray's directory of logs once the application is ready; raises ``CannotStart``, ``Interrupted``."""
+        self._life = self._begin()
+        logs = None
+        while logs is None or not self._life.is_ready():
+            said = self._life.said()
+            if isinstance(said, Refused):
+                raise CannotStart(said.reason)
+            if isinstance(said, Running):
+                logs = said.logs
+            if (lost := self._life.lost()) is not None:
+                raise CannotStart(f"{lost} while the service was starting")
+            if stop.wait(POLL_S):
+                raise Interrupted
         return logs
 
     def keep(self, stop: threading.Event) -> None:
         """Start it again whenever it is lost, until ``stop`` is set; raises ``CannotStart`` when that fails."""
-        deaths = 0
+        used = 0
         while True:
             began = time.monotonic()
             lost = self._until_lost(stop)
             if lost is None:
                 return
-            deaths = 0 if time.monotonic() - began > STEADY_S else deaths
-            deaths = self._again(lost, deaths, stop)
+            used = self._again(lost, 0 if time.monotonic() - began > STEADY_S else used, stop)
 
     def stop(self, stop: threading.Event) -> None:
         """Drain and end it; at once when ``stop`` is set."""
-        if self._driver is not None:
-            self._driver.end(STOP, SHUTDOWN_S + RAY_S + SPARE_S, stop)
+        if self._life is not None:
+            self._life.end(STOP, SHUTDOWN_S + RAY_S + SPARE_S, stop)
 
-    def _again(self, lost: str, deaths: int, stop: threading.Event) -> int:
-        """Starts it again; returns how many starts that took in all since it last was steady."""
+    def _until_lost(self, stop: threading.Event) -> str | None:
+        """What was lost; None when ``stop`` came first."""
+        assert self._life is not None
+        while not stop.wait(self._look_s):  # not for ever: a signal is heard between bytecodes
+            if (lost := self._life.lost()) is not None:
+                return lost
+        return None
+
+    def _again(self, lost: str, used: int, stop: threading.Event) -> int:
+        """Start it again; returns how many starts that took in all since it last was steady."""
         began = time.monotonic()
         self._say(f"{lost}: starting Ray and the deployments again; running requests get {DRAIN_S:g} s")
-        assert self._driver is not None
-        self._driver.end(ABANDON, DRAIN_S + 2 * REFUSE_S, stop)
-        for tries, pause_s in enumerate(PAUSES_S[deaths:], deaths + 1):
-            self._driver.bury()
-            end_descendants(self._spared())
+        assert self._life is not None
+        self._life.end(ABANDON, DRAIN_S + 2 * REFUSE_S, stop)
+        for number, pause_s in enumerate(self._pauses_s[used:], used + 1):
+            self._life.bury()
             if stop.wait(pause_s):
                 raise Interrupted
             try:
                 self.start(stop)
             except CannotStart as error:
-                self._say(f"start {tries} of {len(PAUSES_S)} failed: {error}")
+                self._say(f"start {number} of {len(self._pauses_s)} failed: {error}")
             else:
                 self._say(f"serving again after {time.monotonic() - began:.0f} s")
-                return tries
-        raise CannotStart(f"the service was lost ({lost}) and could not be started again")
-
-    def _deployed(self, driver: Driver, stop: threading.Event) -> Path:
-        look_at = 0.0
-        while True:
-            try:
-                said = driver.said()
-            except EOFError:
-                said = Refused(f"the service does not start: its driver ended; see {self._output}")
-            match said:
-                case Running(logs):
-                    return logs
-                case Refused(reason):
-                    raise CannotStart(reason)
-            if time.monotonic() >= look_at:
-                look_at = time.monotonic() + LOOK_S
-                if (lost := self._lost_process(driver)) is not None:
-                    raise CannotStart(f"{lost} while the service was starting; see {self._output}")
-            if stop.wait(POLL_S):
-                raise Interrupted
-
-    def _until_lost(self, stop: threading.Event) -> str | None:
-        """What was lost; None when ``stop`` came first."""
-        assert self._driver is not None
-        probe_at = 0.0
-        while not stop.wait(LOOK_S):  # not for ever: a signal is heard between bytecodes
-            lost = self._lost_process(self._driver)
-            if lost is None and time.monotonic() >= probe_at:
-                lost = self._unready()
-                probe_at = time.monotonic() + PROBE_S
-            if lost is not None:
-                return lost
-        return None
-
-    def _lost_process(self, driver: Driver) -> str | None:
-        if (code := driver.process.poll()) is not None:
-            return f"Ray's driver ended with {code}"
-        found = vital.find(psutil.Process(driver.process.pid))
-        return self._watch.processes(found, time.monotonic())
-
-    def _unready(self) -> str | None:
-        ready = answers(f"{self._url}/ready", PROBE_LIMIT_S)
-        known = ready or answers(f"{self._settings.registry}/health", PROBE_LIMIT_S)
-        return self._watch.readiness(ready, known, time.monotonic())
+                return number
+        raise CannotStart(f"{lost}, and the service could not be started again")

@@ -30,6 +30,7 @@ from service.commands.progress import showing
 from service.commands.target import KEY_VARIABLE, api_key
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
+from service.life import DriverLife, Place
 from service.logs import open_logs
 from service.ray_directory import NotOurs, home, ray_directory
 from service.settings import Settings
@@ -122,8 +123,8 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
             await_answer(f"{settings.registry}/health", REGISTRY_S, stop)
         _say(f"loading {base.name} ({settings.replicas} replica{'s' * (settings.replicas > 1)})")
         directory = stack.enter_context(ray_directory(home()))
-        output = logs_dir / "ray.log"
-        service = Service(settings, _url(settings), directory, output, _say, lambda: _pids(registry))
+        place = Place(settings, _url(settings), directory, logs_dir / "ray.log", lambda: _pids(registry))
+        service = Service(lambda: DriverLife(place), _say)
         logs = service.start(stop)
         at = Target(_url(settings), settings.registry, base.name)
         keyed = _wants_key(settings)

@@ -1,0 +1,127 @@
+"""One life of Ray's driver and of all that is below it, as ``quickchange up`` sees it."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from pathlib import Path
+
+import psutil
+
+from service import vital
+from service.driver import Refused, Running
+from service.keeper import end_descendants
+from service.ray_directory import forget_sessions
+from service.settings import Settings
+from service.waiting import POLL_S, answers
+
+logger = logging.getLogger(__name__)
+
+PROGRAM = "from service.driver import main; main()"
+"""Not ``-m``: what it sends must be of the module that this process imports."""
+LOOK_S = 0.9
+PROBE_S = 5.0
+PROBE_LIMIT_S = 2.0
+READY_S = 120.0
+"""How long a deployed application may take to say that it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a driver runs, and what is beside it."""
+
+    settings: Settings
+    url: str
+    """Of the gateway."""
+    directory: Path
+    """Ray's, ours alone."""
+    output: Path
+    """What Ray prints on the driver's terminal goes there."""
+    spared: Callable[[], Collection[int]]
+    """The processes below this one that are not Ray's."""
+
+
+class DriverLife:
+    """A driver process from its start to the end of everything below it."""
+
+    def __init__(self, place: Place) -> None:
+        forget_sessions(place.directory)
+        self._place = place
+        self._watch = vital.Watch()
+        self._look_at = self._probe_at = 0.0
+        self._deployed_at: float | None = None
+        self._was_ready = False
+        self._connection, theirs = Pipe()
+        with theirs, place.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", PROGRAM, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                pass_fds=[theirs.fileno()],
+            )
+        self._tell((place.settings, place.directory))
+
+    def said(self) -> Running | Refused | None:
+        """How the start went; None as long as it is under way."""
+        try:
+            said = self._connection.recv() if self._connection.poll() else None
+        except (EOFError, ConnectionError):
+            return Refused(f"the service does not start: Ray's driver ended; see {self._place.output}")
+        if isinstance(said, Running):
+            self._deployed_at = time.monotonic()
+        assert said is None or isinstance(said, Running | Refused)
+        return said
+
+    def lost(self) -> str | None:
+        """What has died for good; looks at the processes and at the service, but not at each call."""
+        if (code := self._process.poll()) is not None:
+            return f"Ray's driver ended with {code}"
+        now = time.monotonic()
+        if now < self._look_at:
+            return None
+        self._look_at = now + LOOK_S
+        lost = self._watch.processes(vital.find(psutil.Process(self._process.pid)), now)
+        if lost is None and self._was_ready and now >= self._probe_at:
+            lost = self._unready(now)
+            self._probe_at = time.monotonic() + PROBE_S
+        if lost is None and self._deployed_at is not None and not self._was_ready:
+            late = now - self._deployed_at > READY_S
+            return f"the service was deployed, but not ready within {READY_S:g} s" if late else None
+        return lost
+
+    def is_ready(self) -> bool:
+        """Whether the gateway says so."""
+        self._was_ready = answers(f"{self._place.url}/ready", PROBE_LIMIT_S)
+        return self._was_ready
+
+    def end(self, order: str, limit_s: float, stop: threading.Event) -> None:
+        """Tell it how to end and wait, until ``stop`` is set at most; it may live on."""
+        self._tell(order)
+        deadline = time.monotonic() + limit_s
+        while self._process.poll() is None and time.monotonic() < deadline and not stop.wait(POLL_S):
+            pass
+
+    def bury(self) -> None:
+        """Kill what is left of it and of Ray."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+        end_descendants(self._place.spared())
+
+    def _unready(self, now: float) -> str | None:
+        ready = answers(f"{self._place.url}/ready", PROBE_LIMIT_S)
+        known = ready or answers(f"{self._place.settings.registry}/health", PROBE_LIMIT_S)
+        return self._watch.readiness(ready, known, now)
+
+    def _tell(self, message: object) -> None:
+        try:
+            self._connection.send(message)
+        except OSError:
+            logger.info("the driver is gone")
