@@ -1,9 +1,9 @@
 """What a JSON text would cost to parse, judged from its bytes; both planes ask before they parse a body.
 
-A parser makes an object of hundreds of bytes of every ``[]`` and ``{}`` and of every key, which a sender writes in two
-to four bytes. So the number of nodes, that is lists, objects and keys, is bounded in proportion to the text, and how
-deep they lie in each other. Numbers and strings grow far less, but a parser keeps Python's lock until it has read all of
-them: their number is bounded too.
+A parser makes an object of hundreds of bytes of every ``[]`` and ``{}`` and of every key, which a sender writes in
+two to four bytes. So the number of nodes, that is lists, objects and keys, is bounded in proportion to the text, and
+how deep they lie in each other. Numbers and strings grow far less, but a parser keeps Python's lock until it has read
+all of them: their number is bounded too.
 """
 
 from __future__ import annotations

@@ -35,6 +35,8 @@ class Limits(_Group):
     stop_chars: int = Field(256, gt=0)
     messages: int = Field(1024, gt=0)
     logit_bias_entries: int = Field(1024, gt=0)
+    unknown_fields: Literal["ignore", "refuse"] = "ignore"
+    """ignore: a field that no API we know has is ignored and reported (``x-ignored-parameters``); refuse: 400."""
     in_flight: int = Field(1024, gt=0)
     """Requests for generation that one gateway holds before it answers 429; as many each for feedback and for
     reading, and as many bodies on their way to each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from fastapi import Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 from starlette.requests import ClientDisconnect
 
+from adapters_registry import json_text
 from adapters_registry.access import Scope
 from adapters_registry.api.plane import plane_of
 from adapters_registry.api.status import invalid
@@ -23,6 +25,8 @@ MetricName = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,128}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 VersionNumber = Annotated[int, Field(gt=0, lt=1 << 31)]
 M = TypeVar("M", bound=BaseModel)
+_INLINE = 16 << 10
+"""Bytes of a body that are parsed at once; longer ones would keep others waiting."""
 _ETAG = re.compile(r'"?(\d{1,18})"?')
 
 
@@ -113,10 +117,19 @@ class JsonBody(Generic[M]):
                     raise BodyTooLarge(f"The body has over {limit} bytes.")
         except ClientDisconnect:
             raise TruncatedUpload("The body ended early.") from None
+        if len(body) <= _INLINE:
+            return self.parse(bytes(body))
+        return await asyncio.to_thread(self.parse, bytes(body))
+
+    def parse(self, body: bytes) -> M:
+        """At a cost that is linear in ``body``; ``InvalidValue`` or ``UnknownParameter``."""
+        objection = json_text.objection(body)
+        if objection is not None:
+            raise InvalidValue(f"The body is too large to take in: {objection}.")
         try:
-            return self.model.model_validate_json(bytes(body), strict=True, extra=self.unknown)
+            return self.model.model_validate_json(body, strict=True, extra=self.unknown)
         except ValidationError as error:
-            raise invalid(dict(error.errors(include_url=False)[0])) from None
+            raise invalid(error) from None
 
 
 def check_lineage(lineage: dict[str, JsonValue], limit: int) -> None:

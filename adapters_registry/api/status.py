@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from adapters_registry import errors
@@ -82,6 +83,13 @@ _PASSING = {408, 429, 503, 507}
 """May go well later; clients that retry on their own are told not to retry the others."""
 
 
+MESSAGE_CHARS = 1000
+PARAM_CHARS = 200
+"""However much of a caller's text an error repeats, an answer carries no more."""
+_MOST_ERRORS = 100
+"""Of more the first is not looked for: pydantic gives all or none, and each costs a hundred times its bytes."""
+
+
 def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONResponse:
     """The answer for ``error``."""
     status = STATUS[type(error)]
@@ -91,7 +99,12 @@ def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONR
     else:
         sent["x-should-retry"] = "false"
     kind = "server_error" if status >= 500 else "invalid_request_error"
-    body = {"message": error.message, "type": kind, "param": error.param, "code": error.code}
+    body = {
+        "message": error.message[:MESSAGE_CHARS],
+        "type": kind,
+        "param": None if error.param is None else error.param[:PARAM_CHARS],
+        "code": error.code,
+    }
     return JSONResponse({"error": body}, status, sent)
 
 
@@ -102,9 +115,18 @@ def _told(error: RegistryError) -> dict[str, str]:
     return {"www-authenticate": "Bearer"} if isinstance(error, InvalidKey) else {}
 
 
-def invalid(found: dict[str, Any]) -> RegistryError:
-    """A pydantic error entry as ours, naming the field."""
-    field = ".".join(map(str, found["loc"])) or None
+def invalid(error: ValidationError | RequestValidationError) -> RegistryError:
+    """The first of pydantic's errors as ours, naming the field."""
+    if isinstance(error, ValidationError):
+        if error.error_count() > _MOST_ERRORS:
+            return InvalidValue(f"The body has {error.error_count()} errors: compare it with /openapi.json.")
+        return _invalid(dict(error.errors(include_url=False, include_input=False, include_context=False)[0]))
+    first = error.errors()[0]
+    return _invalid(first | {"loc": first["loc"][1:]})  # without the place: path, query, header
+
+
+def _invalid(found: dict[str, Any]) -> RegistryError:
+    field = ".".join(str(step)[:PARAM_CHARS] for step in found["loc"]) or None
     if found["type"] == "extra_forbidden":
         return UnknownParameter(f"Unknown field {field}.", param=field)
     return InvalidValue(f"{field or 'body'}: {found['msg']}.", param=field)
@@ -121,8 +143,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        return render(invalid(first | {"loc": first["loc"][1:]}))  # without the place: path, query, header
+        return render(invalid(error))
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> JSONResponse:

@@ -70,6 +70,7 @@ ROWS: dict[str, list[Panel]] = {
     "Traffic": [
         ("Requests by status", "reqps", [(total(names.REQUESTS, "status"), "{{status}}")]),
         ("Errors by code", "reqps", [(total(names.ERRORS, "code"), "{{code}}")]),
+        ("Request fields ignored", "reqps", [(total(names.PARAMETERS_IGNORED, "known"), "{{known}}")]),
         ("Keys refused by reason", "reqps", [(total(names.KEY_REFUSALS, "reason"), "{{reason}}")]),
         ("Requests by tenant", "reqps", [(total(names.TENANT_REQUESTS, "tenant"), "{{tenant}}")]),
         ("In flight", "short", [(total(names.IN_FLIGHT), "requests")]),

@@ -116,7 +116,9 @@ class Stream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": raw})
 
     def _events(self, batch: list[Delta]) -> list[bytes]:
-        extra = {"usage": None} if self._job.include_usage else {}
+        extra: dict[str, object] = {"usage": None} if self._job.include_usage else {}
+        if self._job.running_usage:
+            extra = {"usage": self._run.usage()}
         envelope = _envelope(self._job, self._shape.chunk_object)
         events = []
         for delta in batch:

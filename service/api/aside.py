@@ -21,7 +21,7 @@ class Aside:
         self._threads = ThreadPoolExecutor(threads, name)
 
     async def run(self, size: int, work: Callable[[], T]) -> T:
-        """The result of ``work`` on ``size`` bytes or characters. Whoever stops waiting takes what waits out of the queue."""
+        """The result of ``work`` on ``size`` bytes or characters; what nobody waits for any more is not begun."""
         if size <= INLINE:
             return work()
         context = copy_context()

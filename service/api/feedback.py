@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from service.api.aside import Aside
 from service.api.auth import caller_of
-from service.api.body import json_object
 from service.api.jobs import Job
+from service.api.json_object import json_object
 from service.api.schemas import Message, Prompt
 from service.api.text import Choice
 from service.errors import InvalidValue, QuickchangeError, RouteNotFound, UnknownParameter
@@ -30,8 +31,11 @@ OFF = "feedback is off: start the service with --feedback.enabled"
 class FeedbackRoutes:
     """Parses, asks the log's owner, renders."""
 
-    def __init__(self, feedback: Feedback | None, options: FeedbackOptions, metrics: GatewayMetrics) -> None:
+    def __init__(
+        self, feedback: Feedback | None, options: FeedbackOptions, metrics: GatewayMetrics, bodies: Aside
+    ) -> None:
         self._feedback = feedback
+        self._bodies = bodies
         self._options = options
         self._metrics = metrics
 
@@ -39,7 +43,8 @@ class FeedbackRoutes:
         """202 once every event of the body is durable; none is kept where one is refused."""
         feedback = self._on()
         try:
-            inputs = parse_inputs(json_object(await request.body()), self._options.batch)
+            raw = await request.body()
+            inputs = await self._bodies.run(len(raw), lambda: parse_inputs(json_object(raw), self._options.batch))
             receipts = await feedback.accept(inputs, _author(caller_of(request.scope)))
         except QuickchangeError as error:
             self._metrics.feedback_refused(error.code)
@@ -79,7 +84,7 @@ def response_record(job: Job, choices: Sequence[Choice], unfinished: FinishReaso
             Given(text=choice.text, finish=FinishReason(choice.finish or unfinished)) for choice in choices
         ),
         sampling=job.requests[0].sampling,
-        stops=job.stops,
+        stops=job.showing.stops,
         created_at=datetime.fromtimestamp(job.created_s, UTC),
     )
 

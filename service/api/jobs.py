@@ -6,10 +6,13 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from service.api.body import Parsed
 from service.api.front import Front
 from service.api.prompt import COMPLETION_TOKENS, Prompts
 from service.api.record import Record
 from service.api.schemas import ChatRequest, CompletionRequest, Message, Prompt, Request
+from service.api.template import Rendering
+from service.api.text import Showing
 from service.errors import DeadlineExceeded
 from service.keyring import Caller
 from service.names import parse_model
@@ -56,9 +59,12 @@ class Job:
     served: Served
     requests: tuple[GenerateRequest, ...]
     """One a prompt; choice j of prompt i is choice i × n + j of the answer."""
-    stops: tuple[str, ...]
+    showing: Showing
     logprobs: bool
     include_usage: bool
+    """Told once, at a stream's end."""
+    running_usage: bool
+    """Told with every chunk."""
     deadline: float
     """On the event loop's clock."""
 
@@ -82,20 +88,38 @@ class Jobs:
         tenant = caller.principal.tenant or ref.tenant  # a key for all tenants acts for the one that it names
         return Served(tenant, ref, str(ref), ref.digest, f"{fingerprint}_{_short(ref.digest)}", found.size_bytes)
 
-    async def chat(self, body: ChatRequest, caller: Caller, record: Record) -> Job:
+    async def chat(self, parsed: Parsed[ChatRequest], caller: Caller, record: Record) -> Job:
+        body = parsed.request
         served = self._begin(body, caller, record)
-        prompt = await self._prompts.chat(body.messages)
+        how = self._rendering(parsed)
+        prompt = await self._prompts.chat(body.messages, how, self._kept(body, None))
         top = (body.top_logprobs or 0) if body.logprobs else None
         sampling = self._sampling(body, prompt, default=None, param="messages", logprobs=top)
         return self._job("chatcmpl", body, served, record, caller, (body.messages,), [(prompt, sampling)])
 
-    async def completion(self, body: CompletionRequest, caller: Caller, record: Record) -> Job:
+    async def completion(self, parsed: Parsed[CompletionRequest], caller: Caller, record: Record) -> Job:
+        body = parsed.request
         served = self._begin(body, caller, record)
-        prompts = [await self._prompts.text(prompt) for prompt in body.prompt]
+        keep = self._kept(body, COMPLETION_TOKENS)
+        prompts = [await self._prompts.text(prompt, keep) for prompt in body.prompt]
         pairs = [
             (prompt, self._sampling(body, prompt, COMPLETION_TOKENS, "prompt", body.logprobs)) for prompt in prompts
         ]
         return self._job("cmpl", body, served, record, caller, body.prompt, pairs)
+
+    def _kept(self, body: Request, default: int | None) -> int | None:
+        return self._prompts.kept(
+            body.truncate_prompt_tokens, default if body.tokens_asked is None else body.tokens_asked
+        )
+
+    def _rendering(self, parsed: Parsed[ChatRequest]) -> Rendering:
+        body = parsed.request
+        variables, others = self._prompts.template.choose(body.chat_template_kwargs or {})
+        for name in others:
+            parsed.ignored.hint(f"chat_template_kwargs.{name}")
+        go_on = bool(body.continue_final_message)
+        begin = not go_on if body.add_generation_prompt is None else body.add_generation_prompt
+        return Rendering(begin, go_on, variables)
 
     def _begin(self, body: Request, caller: Caller, record: Record) -> Served:
         served = self.serve(body.model, caller)
@@ -120,6 +144,8 @@ class Jobs:
             logit_bias=self._prompts.check_bias(body.logit_bias),
             logprobs=logprobs,
             ignore_eos=bool(body.ignore_eos),
+            min_tokens=body.min_tokens or 0,
+            stop_token_ids=self._prompts.check_stops(body.stop_token_ids),
         )
 
     def _job(
@@ -157,9 +183,14 @@ class Jobs:
             base_digest=self._front.backend.served.digest,
             served=served,
             requests=requests,
-            stops=body.stop,
+            showing=Showing(
+                body.stop,
+                with_stop=bool(body.include_stop_str_in_output),
+                special=body.skip_special_tokens is False,
+            ),
             logprobs=prompts[0][1].logprobs is not None,
             include_usage=bool(body.stream_options and body.stream_options.include_usage),
+            running_usage=bool(body.stream_options and body.stream_options.continuous_usage_stats),
             deadline=deadline,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from adapters_registry import json_text
@@ -32,8 +32,8 @@ def json_object(raw: bytes) -> dict[str, Any]:
         ) from error
     if not isinstance(fields, dict):
         raise InvalidValue("the body must be a JSON object")
-    if json_text.may_hold_lone_surrogate(raw):
-        param = printable(_path_of_surrogate(fields))
+    if json_text.may_hold_lone_surrogate(raw) and (path := _path_of_surrogate(fields)) is not None:
+        param = printable(path)
         raise InvalidValue(f"{param}: holds a lone surrogate", param=param)
     return fields
 
@@ -47,10 +47,11 @@ def _not_json(constant: str) -> float:
     raise ValueError(constant)
 
 
-def _path_of_surrogate(fields: dict[str, Any]) -> str:
+def _path_of_surrogate(fields: dict[str, Any]) -> str | None:
     """The way to the first lone surrogate: it is no character, neither a tokenizer nor UTF-8 can take it.
 
-    Only the steps to where the walk is are kept, and none is put into words before the place is found.
+    None where it was in a value that another of the same name replaced. Only the steps to where the walk is are kept,
+    and none is put into words before the place is found.
     """
     steps: list[str | int] = []
     walks: list[Iterator[tuple[str | int, Any]]] = [_items(fields)]
@@ -69,14 +70,14 @@ def _path_of_surrogate(fields: dict[str, Any]) -> str:
         if isinstance(value, dict | list):
             steps.append(step)
             walks.append(_items(value))
-    raise AssertionError("the text has a lone surrogate and its values have none")
+    return None
 
 
 def _items(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]:
     return iter(value.items()) if isinstance(value, dict) else enumerate(value)
 
 
-def path_of(steps: list[str | int]) -> str:
+def path_of(steps: Sequence[str | int]) -> str:
     """As an error names a place: ``messages[3].content``; no longer than an error shows."""
     path = ""
     for step in steps:

@@ -2,61 +2,65 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Collection
 
-from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
+from service.api.aside import Aside
+from service.api.encode import Encoder
 from service.api.schemas import Message, Prompt
+from service.api.template import Rendering, Template
 from service.errors import ContextLengthExceeded, InvalidValue
 from service.values import ServedBase
 
-T = TypeVar("T")
-
 COMPLETION_TOKENS = 16
 """What ``/v1/completions`` generates when ``max_tokens`` is left out, as OpenAI's does."""
-_INLINE_CHARS = 4096
-"""Shorter texts take well under a millisecond: less than the way to a thread and back."""
+_THREADS = 2
+"""Long prompts tokenized at once: others wait, so that they take no more of the machine than that."""
 
 
 class Prompts:
     """The tokenizer, bounded by the base's vocabulary and context."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, served: ServedBase) -> None:
-        self._tokenizer = tokenizer
         self._served = served
-        # The first call settles truncation and padding inside the tokenizer; later ones only read, so they
-        # may run on several threads at once.
-        tokenizer("settle")
+        self._encoder = Encoder(tokenizer, served.context_tokens)
+        self.template = Template(tokenizer)
+        self._aside = Aside("tokenize", _THREADS)
 
-    async def chat(self, messages: tuple[Message, ...]) -> tuple[int, ...]:
-        """The conversation through the base's chat template, up to where the assistant's turn begins."""
-        if self._tokenizer.chat_template is None:
+    async def chat(
+        self, messages: tuple[Message, ...], how: Rendering = Rendering(), keep: int | None = None
+    ) -> tuple[int, ...]:
+        """The conversation through the base's chat template, and of it the last ``keep`` tokens."""
+        if not self.template:
             raise InvalidValue(f"{self._served.name} has no chat template: use /v1/completions", param="messages")
-        turns = [message.model_dump(exclude_none=True) for message in messages]
         chars = sum(len(message.content) for message in messages)
-        try:
-            ids = await self._run(chars, lambda: self._template(turns))
-        except (TemplateError, ValueError, TypeError) as error:
-            # Templates refuse by raising, e.g. roles that do not alternate; TypeError is one that concatenates.
-            raise InvalidValue(f"messages: the chat template refuses them: {error}", param="messages") from error
+        ids = await self._aside.run(chars, lambda: self._templated(messages, how, keep))
         return self._checked(ids, "messages")
 
-    async def text(self, prompt: Prompt) -> tuple[int, ...]:
+    async def text(self, prompt: Prompt, keep: int | None = None) -> tuple[int, ...]:
         """One completion prompt: text is encoded as transformers does, token ids are taken as they are."""
         if isinstance(prompt, tuple):
-            return self._checked(prompt, "prompt")
-        ids = await self._run(len(prompt), lambda: tuple(self._tokenizer(prompt)["input_ids"]))
+            return self._checked(prompt if keep is None else prompt[-keep:], "prompt")
+        ids = await self._aside.run(
+            len(prompt), lambda: tuple(self._encoder.encode(prompt, "prompt", special=True, keep=keep))
+        )
         return self._checked(ids, "prompt")
 
+    def kept(self, wanted: int | None, asked: int | None) -> int | None:
+        """How many tokens of a prompt ``truncate_prompt_tokens`` leaves; ``asked`` are to be generated."""
+        if wanted is None or wanted > 0:
+            return wanted
+        return max(self._served.context_tokens - max(asked or 1, 1), 1)
+
     def tokens_left(self, prompt: tuple[int, ...], asked: int | None, default: int | None, param: str) -> int:
-        """``max_tokens`` of a prompt: what was asked, else the default, else the rest of the context."""
+        """``max_tokens`` of a prompt: what was asked, else the default, else (or for -1) the rest of the context."""
         context = self._served.context_tokens
         rest = context - len(prompt)
-        if asked is None:
-            return rest if default is None else min(default, rest)
+        if asked is None and default is not None:
+            return min(default, rest)
+        if asked is None or asked < 0:
+            return rest
         if asked > rest:
             raise ContextLengthExceeded(
                 f"This model's context is {context} tokens, but {len(prompt) + asked} were asked for "
@@ -67,14 +71,17 @@ class Prompts:
 
     def check_bias(self, bias: dict[int, float] | None) -> tuple[tuple[int, float], ...]:
         """``logit_bias`` as the engine takes it."""
-        unknown = next((token for token in bias or {} if token >= self._served.vocab_size), None)
-        if unknown is not None:
-            raise InvalidValue(f"logit_bias: there is no token {unknown}", param="logit_bias")
+        self._check_known(bias or (), "logit_bias")
         return tuple((bias or {}).items())
 
-    def _template(self, turns: list[dict[str, str]]) -> tuple[int, ...]:
-        encoded = self._tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=True)
-        return tuple(encoded["input_ids"])
+    def check_stops(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """``stop_token_ids`` as the engine takes them."""
+        self._check_known(tokens, "stop_token_ids")
+        return tokens
+
+    def _templated(self, messages: tuple[Message, ...], how: Rendering, keep: int | None) -> tuple[int, ...]:
+        text = self.template.render(messages, how)
+        return tuple(self._encoder.encode(text, "messages", special=False, keep=keep))
 
     def _checked(self, ids: tuple[int, ...], param: str) -> tuple[int, ...]:
         if not ids:
@@ -85,10 +92,10 @@ class Prompts:
                 f"{len(ids)} and nothing would be left to generate: shorten them",
                 param=param,
             )
-        worst = max(ids)
-        if worst >= self._served.vocab_size:
-            raise InvalidValue(f"{param}: there is no token {worst}", param=param)
+        self._check_known(ids, param)
         return ids
 
-    async def _run(self, chars: int, work: Callable[[], T]) -> T:
-        return work() if chars <= _INLINE_CHARS else await asyncio.to_thread(work)
+    def _check_known(self, tokens: Collection[int], param: str) -> None:
+        worst = max(tokens, default=0)
+        if worst >= self._served.vocab_size:
+            raise InvalidValue(f"{param}: there is no token {str(worst)[:20]}", param=param)

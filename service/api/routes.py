@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from adapters_registry.access import Scope
 from adapters_registry.background import in_background
 from service.api import answer
+from service.api.aside import Aside
 from service.api.auth import OPEN, Gate, Gated, caller_of
 from service.api.body import chat_request, completion_request
 from service.api.edge import Edge
@@ -33,6 +34,7 @@ from service.api.places import Places, Room
 from service.api.record import record_of
 from service.api.run import Run
 from service.api.shapes import Chat, Completion, Shape
+from service.api.sorting import Ignored
 from service.api.status import error_response
 from service.api.text import Choice
 from service.api.vocabulary import Vocabulary
@@ -103,17 +105,32 @@ class _Routes:
         self._models = Models(front, int(time.time()))
         self._chat = Chat(vocabulary)
         self._completion = Completion(vocabulary)
-        self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback, front.metrics)
+        self._bodies = Aside("bodies", 1)
+        self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback, front.metrics, self._bodies)
 
     async def chat(self, request: Request) -> Response:
-        body = chat_request(await request.body(), self._limits)
-        job = await self._jobs.chat(body, caller_of(request.scope), record_of(request.scope))
-        return await self._answer(job, self._chat, bool(body.stream), request)
+        raw = await request.body()
+        parsed = await self._bodies.run(len(raw), lambda: chat_request(raw, self._limits))
+        with self._reporting(parsed.ignored, request):
+            job = await self._jobs.chat(parsed, caller_of(request.scope), record_of(request.scope))
+        return await self._answer(job, self._chat, bool(parsed.request.stream), request)
 
     async def completion(self, request: Request) -> Response:
-        body = completion_request(await request.body(), self._limits)
-        job = await self._jobs.completion(body, caller_of(request.scope), record_of(request.scope))
-        return await self._answer(job, self._completion, bool(body.stream), request)
+        raw = await request.body()
+        parsed = await self._bodies.run(len(raw), lambda: completion_request(raw, self._limits))
+        with self._reporting(parsed.ignored, request):
+            job = await self._jobs.completion(parsed, caller_of(request.scope), record_of(request.scope))
+        return await self._answer(job, self._completion, bool(parsed.request.stream), request)
+
+    @contextmanager
+    def _reporting(self, ignored: Ignored, request: Request) -> Iterator[None]:
+        """Tell the client and count what was ignored, whatever becomes of the request."""
+        try:
+            yield
+        finally:
+            if ignored.names:
+                record_of(request.scope).headers["x-ignored-parameters"] = ignored.header()
+                self._front.metrics.parameters_ignored(hints=ignored.hints, unknown=ignored.unknown)
 
     async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
         reserve(request.scope, job)

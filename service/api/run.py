@@ -31,7 +31,7 @@ class Run:
         self._pace = pace
         self._on_end = on_end
         self._n = job.requests[0].n
-        self.choices = [Choice.begin(index, vocabulary, job.stops) for index in range(len(job.requests) * self._n)]
+        self.choices = [Choice.begin(index, vocabulary, job.showing) for index in range(len(job.requests) * self._n)]
         self._inbox: list[tuple[int, list[Event]]] = []
         self._wake = asyncio.Event()
 

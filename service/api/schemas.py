@@ -1,4 +1,4 @@
-"""Wire models of the data plane: every field typed strictly and bounded, unknown fields refused."""
+"""Wire models of the data plane: every honoured field, typed strictly and bounded; others never get here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ Text = Annotated[str, Field(strict=True)]
 Label = Annotated[str, Field(strict=True, max_length=512)]
 Unit = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(strict=True, ge=-2, le=2, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(strict=True, ge=1, le=1 << 31)]
+Count = Annotated[int, Field(strict=True, ge=0, le=1 << 31)]
+Tokens = Annotated[int, Field(strict=True, ge=-1, le=1 << 31)]
+"""-1 is as many as there is room for."""
 
 Role = Literal["system", "user", "assistant"]
 Prompt = str | tuple[int, ...]
@@ -25,7 +27,8 @@ class StreamOptions(_Wire):
     """What a stream tells besides its text."""
 
     include_usage: StrictBool | None = None
-    include_obfuscation: Literal[False] | None = None
+    continuous_usage_stats: StrictBool | None = None
+    """Usage so far with every chunk."""
 
 
 class Message(_Wire):
@@ -63,19 +66,39 @@ class Request(_Wire):
     logit_bias: dict[int, float] | None = None
     """Token id to what is added to its logit, -100 to 100."""
     ignore_eos: StrictBool | None = None
+    min_tokens: Count | None = None
+    stop_token_ids: tuple[Count, ...] = ()
+    include_stop_str_in_output: StrictBool | None = None
+    skip_special_tokens: StrictBool | None = None
+    """None is true."""
+    truncate_prompt_tokens: Tokens | None = None
+    """Only so many of the prompt's last tokens are taken; -1 is as many as leave room for what is to be generated."""
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     user: Label | None = None
     safety_identifier: Label | None = None
     prompt_cache_key: Label | None = None
     store: StrictBool | None = None
-    metadata: (
-        Annotated[
-            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-            Field(max_length=16),
-        ]
-        | None
-    ) = None
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None = None
+
+    @field_validator("max_tokens", "max_completion_tokens")
+    @classmethod
+    def _generates(cls, tokens: int | None) -> int | None:
+        if tokens == 0:
+            raise ValueError("0 is not supported: nothing is scored without generating, ask for at least one token")
+        return tokens
+
+    @field_validator("truncate_prompt_tokens")
+    @classmethod
+    def _leaves_something(cls, tokens: int | None) -> int | None:
+        if tokens == 0:
+            raise ValueError("0 would leave nothing of the prompt")
+        return tokens
+
+    @field_validator("stop_token_ids", mode="before")
+    @classmethod
+    def _ids_as_tuple(cls, ids: Any) -> Any:
+        return tuple(ids) if isinstance(ids, list) else ids
 
     @field_validator("stop", mode="before")
     @classmethod
@@ -99,6 +122,7 @@ class Request(_Wire):
 
     @property
     def tokens_asked(self) -> int | None:
+        """None: it was not said. -1: as many as there is room for."""
         return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
 
 
@@ -108,6 +132,10 @@ class ChatRequest(Request):
     messages: Annotated[tuple[Message, ...], Field(min_length=1)]
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[int, Field(strict=True, ge=0, le=20)] | None = None
+    add_generation_prompt: StrictBool | None = None
+    """None is true, unless the last message is to be continued."""
+    continue_final_message: StrictBool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     @field_validator("messages", mode="before")
     @classmethod

@@ -59,13 +59,18 @@ GONE = 499
 """Logged, never sent: the client hung up before its answer was complete."""
 
 
+MESSAGE_CHARS = 1000
+PARAM_CHARS = 200
+"""However much of a client's text an error repeats, an answer carries no more."""
+
+
 def error_body(error: QuickchangeError) -> dict[str, object]:
     """``{"error": {...}}`` as OpenAI shapes it, for responses and for events inside a stream."""
     return {
         "error": {
-            "message": error.message,
+            "message": error.message[:MESSAGE_CHARS],
             "type": STATUS[type(error)].type,
-            "param": error.param,
+            "param": None if error.param is None else error.param[:PARAM_CHARS],
             "code": error.code,
         }
     }

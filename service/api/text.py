@@ -8,11 +8,25 @@ from service.api.vocabulary import Detokenizer, Vocabulary
 from service.values import Event, FinishReason, TokenLogprob
 
 
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """What of a choice is shown."""
+
+    stops: tuple[str, ...] = ()
+    """The text ends where one of these is complete."""
+    with_stop: bool = False
+    """Also the stop string, or the stop token's text, that ended it."""
+    special: bool = False
+    """Also the text of special tokens."""
+
+
 class StopMatcher:
     """Finds the stop string that is complete first, however the text is cut into pieces."""
 
-    def __init__(self, stops: tuple[str, ...]) -> None:
+    def __init__(self, stops: tuple[str, ...], with_stop: bool = False) -> None:
+        """``with_stop``: the text is cut after the stop string and not before it."""
         self._stops = stops
+        self._with_stop = with_stop
         self._held = ""
         """The longest end of the text so far with which a stop string begins."""
         self.matched = False
@@ -40,7 +54,7 @@ class StopMatcher:
     def _first(self, text: str) -> int | None:
         # The one that ends first; of those that end together, the longest.
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
-        return min(found)[1] if found else None
+        return min(found)[0 if self._with_stop else 1] if found else None
 
 
 def _overlap(text: str, stop: str) -> int:
@@ -73,6 +87,8 @@ class Choice:
     """One choice from its first event to its last. Events after its end are not looked at."""
 
     index: int
+    vocabulary: Vocabulary
+    showing: Showing
     detokenizer: Detokenizer
     stops: StopMatcher
     tokens: int = 0
@@ -88,8 +104,9 @@ class Choice:
     _logprobs: list[ShownToken] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, index: int, vocabulary: Vocabulary, stops: tuple[str, ...]) -> Choice:
-        return cls(index, vocabulary.detokenizer(), StopMatcher(stops))
+    def begin(cls, index: int, vocabulary: Vocabulary, showing: Showing) -> Choice:
+        detokenizer = vocabulary.detokenizer(special=showing.special)
+        return cls(index, vocabulary, showing, detokenizer, StopMatcher(showing.stops, showing.with_stop))
 
     def push(self, event: Event) -> None:
         """Take one event; what it makes visible waits for ``take``."""
@@ -106,6 +123,8 @@ class Choice:
                 return
         if event.finish in (FinishReason.STOP, FinishReason.LENGTH):
             self._show(self.detokenizer.flush())
+            if self.showing.with_stop and event.stop_token is not None:
+                self._show(self.vocabulary.spelling(event.stop_token).decode("utf-8", "replace"))
             self.finish = FinishReason.STOP if self.stops.matched else event.finish
             self._release(self.stops.flush())
 

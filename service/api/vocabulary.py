@@ -38,9 +38,9 @@ class Vocabulary:
         spell = _byte_level_spelling if self._byte_level else _plain_spelling
         self._spellings = [b"" if piece is None else spell(piece) for piece in self._pieces]
 
-    def detokenizer(self) -> Detokenizer:
-        """A fresh one for each choice. Special tokens have no text."""
-        return _Bytes(self) if self._byte_level else _Window(self)
+    def detokenizer(self, *, special: bool = False) -> Detokenizer:
+        """A fresh one for each choice. Special tokens have a text only where ``special`` says so."""
+        return _Bytes(self, special) if self._byte_level else _Window(self, special)
 
     def is_special(self, token: int) -> bool:
         return token in self._special
@@ -54,8 +54,8 @@ class Vocabulary:
         piece = self._pieces[token] if token < len(self._pieces) else None
         return piece is not None and _BYTE_TOKEN.fullmatch(piece) is not None
 
-    def decode(self, tokens: list[int]) -> str:
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+    def decode(self, tokens: list[int], *, special: bool = False) -> str:
+        text = self._tokenizer.decode(tokens, skip_special_tokens=not special)
         assert isinstance(text, str)
         return text
 
@@ -63,13 +63,14 @@ class Vocabulary:
 class _Bytes:
     """Byte-level BPE: every token is some bytes, so UTF-8's own state is all there is to keep."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, special: bool) -> None:
         self._vocabulary = vocabulary
+        self._special = special
         # Rust's lossy decoding and Python's "replace" put one U+FFFD for each maximal broken part.
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        if self._vocabulary.is_special(token):
+        if not self._special and self._vocabulary.is_special(token):
             return ""
         return self._utf8.decode(self._vocabulary.spelling(token))
 
@@ -88,31 +89,35 @@ class _Window:
     _HOLD = 16
     """A character has at most four bytes: what still looks broken after so many tokens is broken."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, special: bool) -> None:
         self._vocabulary = vocabulary
+        self._special = special
         self._neighbours: list[int] = []
         self._shown = ""
         self._held: list[int] = []
 
     def push(self, token: int) -> str:
-        if self._vocabulary.is_special(token):
+        if not self._special and self._vocabulary.is_special(token):
             return ""
         self._held.append(token)
         if self._vocabulary.is_byte(token):
             return ""
-        text = self._vocabulary.decode(self._neighbours + self._held)
+        text = self._decode(self._neighbours + self._held)
         if text.endswith("�") and len(self._held) < self._HOLD:
             return ""
         return self._take(text)
 
     def flush(self) -> str:
-        return self._take(self._vocabulary.decode(self._neighbours + self._held)) if self._held else ""
+        return self._take(self._decode(self._neighbours + self._held)) if self._held else ""
+
+    def _decode(self, tokens: list[int]) -> str:
+        return self._vocabulary.decode(tokens, special=self._special)
 
     def _take(self, text: str) -> str:
         new = text[len(self._shown) :]
         if new:
             self._neighbours = self._held
-            self._shown = self._vocabulary.decode(self._neighbours)
+            self._shown = self._decode(self._neighbours)
         else:
             self._neighbours = self._neighbours + self._held
         self._held = []

@@ -11,6 +11,8 @@ from service.feedback.said import KINDS, FeedbackInput
 _INPUT: TypeAdapter[FeedbackInput] = TypeAdapter(FeedbackInput)
 
 BATCH = "events"
+MOST_FIELDS = 16
+"""An event has at most seven, and its parts three. Of one with many more each would become an error of its own."""
 
 
 def parse_inputs(body: dict[str, object], most: int) -> tuple[FeedbackInput, ...]:
@@ -35,10 +37,21 @@ def field_path(index: int, count: int, field: str) -> str:
 
 
 def _input(event: object, path: str) -> FeedbackInput:
+    _check_sizes(event, path)
     try:
         return _INPUT.validate_python(event)
     except ValidationError as error:
         raise _first(error, path) from error
+
+
+def _check_sizes(event: object, path: str) -> None:
+    if not isinstance(event, dict):
+        return
+    if len(event) > MOST_FIELDS:
+        raise InvalidValue(f"{path or 'body'}: has over {MOST_FIELDS} fields", param=path or None)
+    for name, part in event.items():
+        if isinstance(part, dict):
+            _check_sizes(part, _shown(f"{path}.{name[:64]}" if path else name))
 
 
 def _first(error: ValidationError, path: str) -> QuickchangeError:

@@ -75,6 +75,7 @@ class GatewayMetrics:
         self._events = _counter(names.FEEDBACK_EVENTS, registry)
         self._duplicates = _counter(names.FEEDBACK_DUPLICATES, registry)
         self._refused = _counter(names.FEEDBACK_REFUSED, registry)
+        self._ignored = _counter(names.PARAMETERS_IGNORED, registry)
         self.started_at = time.monotonic()
         self._begin_at_zero()
 
@@ -86,6 +87,8 @@ class GatewayMetrics:
             self._key_refusals.labels(reason)
         for code in REFUSED:
             self._refused.labels(code)
+        for known in ("hint", "unknown"):
+            self._ignored.labels(known)
         for kind in KINDS:
             self._events.labels(kind)
             self._duplicates.labels(kind)
@@ -116,6 +119,11 @@ class GatewayMetrics:
             self._prompt_tokens.labels(tenant).inc(ended.prompt_tokens or 0)
             self._completion_tokens.labels(tenant).inc(ended.completion_tokens or 0)
             self._adapter_requests.labels(BASE if ended.adapter is None else self._adapters(ended.adapter)).inc()
+
+    def parameters_ignored(self, *, hints: int, unknown: int) -> None:
+        """Once for each request, with how many of its fields were ignored."""
+        self._ignored.labels("hint").inc(hints)
+        self._ignored.labels("unknown").inc(unknown)
 
     def first_token(self, seconds: float) -> None:
         self._first_token.observe(seconds)

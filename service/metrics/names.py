@@ -73,6 +73,12 @@ KEY_REFUSALS = _counter(
     "dashboard: Traffic",
     "reason",
 )
+PARAMETERS_IGNORED = _counter(
+    "quickchange_ignored_parameters_total",
+    "Request fields that were ignored and reported to the client: hints, and fields that no known API has.",
+    "dashboard: Traffic",
+    "known",
+)
 IN_FLIGHT = _gauge(
     "quickchange_in_flight_requests",
     "Requests that this gateway holds; probes and scrapes left out.",

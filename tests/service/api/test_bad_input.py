@@ -13,16 +13,29 @@ from hypothesis import strategies as st
 from service.settings import Limits
 from tests.service.api.world import BASE_NAME, CHAT, COMPLETIONS, CONTEXT, USER, World, chat, completion, says, world
 
-INVALID, UNKNOWN, UNSUPPORTED = "invalid_value", "unknown_parameter", "unsupported_parameter"
+INVALID, UNSUPPORTED = "invalid_value", "unsupported_parameter"
 
 
 def message(**more: Any) -> dict[str, Any]:
     return chat(messages=[{"role": "user", "content": "hello"} | more])
 
 
+def streamed(**options: Any) -> dict[str, Any]:
+    return {"stream": True, "stream_options": options}
+
+
 EITHER: list[tuple[dict[str, Any], str, str]] = [
-    ({"nonsense": 1}, UNKNOWN, "nonsense"),
-    ({"stop_token_ids": [1]}, UNKNOWN, "stop_token_ids"),
+    ({"stop_token_ids": 1}, INVALID, "stop_token_ids"),
+    ({"stop_token_ids": [-1]}, INVALID, "stop_token_ids[0]"),
+    ({"stop_token_ids": [True]}, INVALID, "stop_token_ids[0]"),
+    ({"stop_token_ids": [99_999]}, INVALID, "stop_token_ids"),
+    ({"stop_token_ids": [1] * 17}, INVALID, "stop_token_ids"),
+    ({"min_tokens": -1}, INVALID, "min_tokens"),
+    ({"min_tokens": 5, "max_tokens": 4}, INVALID, "min_tokens"),
+    ({"truncate_prompt_tokens": 0}, INVALID, "truncate_prompt_tokens"),
+    ({"truncate_prompt_tokens": -2}, INVALID, "truncate_prompt_tokens"),
+    ({"include_stop_str_in_output": "yes"}, INVALID, "include_stop_str_in_output"),
+    ({"skip_special_tokens": 1}, INVALID, "skip_special_tokens"),
     ({"model": None}, INVALID, "model"),
     ({"model": ""}, INVALID, "model"),
     ({"model": 7}, INVALID, "model"),
@@ -43,7 +56,7 @@ EITHER: list[tuple[dict[str, Any], str, str]] = [
     ({"n": "2"}, INVALID, "n"),
     ({"n": 10**30}, INVALID, "n"),
     ({"max_tokens": 0}, INVALID, "max_tokens"),
-    ({"max_tokens": -1}, INVALID, "max_tokens"),
+    ({"max_tokens": -2}, INVALID, "max_tokens"),
     ({"max_tokens": "16"}, INVALID, "max_tokens"),
     ({"max_tokens": 1.0}, INVALID, "max_tokens"),
     ({"max_tokens": 10**12}, INVALID, "max_tokens"),
@@ -66,14 +79,15 @@ EITHER: list[tuple[dict[str, Any], str, str]] = [
     ({"logit_bias": {"-1": 1}}, INVALID, "logit_bias"),
     ({"logit_bias": {"5": 101}}, INVALID, "logit_bias"),
     ({"logit_bias": {"5": True}}, INVALID, "logit_bias"),
-    ({"logit_bias": {"5": None}}, INVALID, "logit_bias"),
+    ({"logit_bias": {"5": []}}, INVALID, "logit_bias"),
     ({"logit_bias": {"99999": 1}}, INVALID, "logit_bias"),
     ({"logit_bias": {str(i): 1 for i in range(1025)}}, INVALID, "logit_bias"),
     ({"stream": 1}, INVALID, "stream"),
     ({"stream": "true"}, INVALID, "stream"),
     ({"stream_options": {"include_usage": True}}, INVALID, "stream_options"),
     ({"stream": True, "stream_options": {"include_usage": 1}}, INVALID, "stream_options.include_usage"),
-    ({"stream": True, "stream_options": {"chunk": 1}}, UNKNOWN, "stream_options.chunk"),
+    (streamed(continuous_usage_stats=1), INVALID, "stream_options.continuous_usage_stats"),
+    (streamed(include_obfuscation=True), UNSUPPORTED, "stream_options.include_obfuscation"),
     ({"user": 5}, INVALID, "user"),
     ({"user": "x" * 513}, INVALID, "user"),
     ({"user": "\ud83d"}, INVALID, "user"),
@@ -89,10 +103,7 @@ EITHER: list[tuple[dict[str, Any], str, str]] = [
     ({"functions": [{}]}, UNSUPPORTED, "functions"),
     ({"audio": {"voice": "x"}}, UNSUPPORTED, "audio"),
     ({"modalities": ["text", "audio"]}, UNSUPPORTED, "modalities"),
-    ({"reasoning_effort": "high"}, UNSUPPORTED, "reasoning_effort"),
-    ({"service_tier": "flex"}, UNSUPPORTED, "service_tier"),
     ({"web_search_options": {}}, UNSUPPORTED, "web_search_options"),
-    ({"prediction": {"type": "content"}}, UNSUPPORTED, "prediction"),
     ({"echo": True}, UNSUPPORTED, "echo"),
     ({"best_of": 2}, UNSUPPORTED, "best_of"),
     ({"best_of": True}, UNSUPPORTED, "best_of"),
@@ -107,7 +118,16 @@ CHATS = [
     (chat(messages=USER * 1025), INVALID, "messages"),
     ({"model": "acme/support"}, INVALID, "messages"),
     ({"messages": USER}, INVALID, "model"),
-    (chat(prompt="hello"), UNKNOWN, "prompt"),
+    (chat(prompt="hello"), UNSUPPORTED, "prompt"),
+    (chat(continue_final_message=True, add_generation_prompt=True), INVALID, "add_generation_prompt"),
+    (chat(chat_template="{{ messages }}"), UNSUPPORTED, "chat_template"),
+    (chat(chat_template_kwargs=[]), INVALID, "chat_template_kwargs"),
+    (chat(chat_template_kwargs={str(i): i for i in range(65)}), INVALID, "chat_template_kwargs"),
+    (chat(chat_template_kwargs={"messages": []}), INVALID, "chat_template_kwargs.messages"),
+    (chat(chat_template_kwargs={"raise_exception": 1}), INVALID, "chat_template_kwargs.raise_exception"),
+    (chat(chat_template_kwargs={"range": 1}), INVALID, "chat_template_kwargs.range"),
+    (chat(chat_template_kwargs={"eos_token": "x"}), INVALID, "chat_template_kwargs.eos_token"),
+    (chat(chat_template_kwargs={"documents": []}), INVALID, "chat_template_kwargs.documents"),
     (chat(logprobs=3), INVALID, "logprobs"),
     (chat(logprobs=True, top_logprobs=21), INVALID, "top_logprobs"),
     (chat(top_logprobs=2), INVALID, "top_logprobs"),
@@ -122,7 +142,7 @@ CHATS = [
     (message(content=[{"type": "text"}]), INVALID, "messages[0].content[0]"),
     (message(content=["hello"]), INVALID, "messages[0].content[0]"),
     (message(tool_calls=[{"id": "x"}]), UNSUPPORTED, "messages[0].tool_calls"),
-    (message(weight=1), UNKNOWN, "messages[0].weight"),
+    (message(prefix=True), UNSUPPORTED, "messages[0].prefix"),
     (message(name="x" * 513), INVALID, "messages[0].name"),
     (chat(messages=[*USER, {"role": "system", "content": "late"}]), INVALID, "messages"),
     (message(content="hello " * 1000), "context_length_exceeded", "messages"),
@@ -146,7 +166,9 @@ COMPLETES = [
     (completion(prompt=["fine", "\ud83d"]), INVALID, "prompt[1]"),
     (completion(prompt=[70] * CONTEXT), "context_length_exceeded", "prompt"),
     (completion(prompt="hello " * 20_000), "context_length_exceeded", "prompt"),
-    (completion(messages=USER), UNKNOWN, "messages"),
+    (completion(messages=USER), UNSUPPORTED, "messages"),
+    (completion(prompt=[9**4000]), INVALID, "prompt"),
+    (completion(prompt="hello", add_special_tokens=False), UNSUPPORTED, "add_special_tokens"),
     (completion(logprobs=True), INVALID, "logprobs"),
     (completion(logprobs=21), INVALID, "logprobs"),
     ({"model": "acme/support"}, INVALID, "prompt"),

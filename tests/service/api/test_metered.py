@@ -191,7 +191,7 @@ async def test_a_stream_that_fails_costs_what_came(tmp_path: Path) -> None:
 
 async def test_a_request_that_makes_no_sense_counts_as_one(tmp_path: Path) -> None:
     front, one = metered(tmp_path, requests_per_min=5, tokens_per_min=100)
-    assert (await complete(front, one, bogus=1)).status_code == 400
+    assert (await complete(front, one, best_of=2)).status_code == 400
     assert (await complete(front, one, model="acme/none")).status_code == 404
     assert told(await complete(front, one)) == [5, 2, 100, 100 - PROMPT - 20]
 

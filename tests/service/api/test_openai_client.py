@@ -125,9 +125,9 @@ async def test_bad_requests_have_the_clients_types(tmp_path: Path) -> None:
         with pytest.raises(openai.NotFoundError) as missing:
             await client.completions.create(model="no/such", prompt="hello")
         assert missing.value.code == "model_not_found"
-        with pytest.raises(openai.BadRequestError) as unknown:
-            await client.completions.create(model="mine", prompt="hello", extra_body={"guided": 1})
-        assert unknown.value.code == "unknown_parameter"
+        with pytest.raises(openai.BadRequestError) as refused:
+            await client.completions.create(model="mine", prompt="hello", extra_body={"guided_json": {}})
+        assert refused.value.code == "unsupported_parameter"
 
 
 async def test_an_error_inside_a_stream_is_raised_by_the_client(tmp_path: Path) -> None:

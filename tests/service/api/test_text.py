@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from service.api.text import Choice, Delta, StopMatcher
+from service.api.text import Choice, Delta, Showing, StopMatcher
 from service.api.vocabulary import Vocabulary
 from service.values import Event, FinishReason, TokenLogprob
 from tests.service.api.world import encode, tokenizer
@@ -55,7 +55,7 @@ def run(
     ids: list[int], cuts: list[int], stops: tuple[str, ...] = (), kind: str = "byte-level"
 ) -> tuple[Choice, list[Delta]]:
     """A choice that got ``ids`` in events cut at ``cuts``, taken from after each."""
-    choice = Choice.begin(0, VOCABULARIES[kind], stops)
+    choice = Choice.begin(0, VOCABULARIES[kind], Showing(stops))
     edges = sorted({0, len(ids), *(cut for cut in cuts if cut < len(ids))})
     deltas = []
     for start, end in pairwise(edges):
@@ -145,7 +145,7 @@ def test_the_matcher_holds_back_no_more_than_it_must(pieces: list[str], stops: l
 def test_an_incomplete_character_is_held_until_its_last_byte() -> None:
     ids = encode("a🦊b")
     assert len(ids) > 4
-    choice = Choice.begin(0, VOCABULARIES["byte-level"], ())
+    choice = Choice.begin(0, VOCABULARIES["byte-level"], Showing())
     seen = []
     for token in ids:
         choice.push(Event("r", 0, (token,)))
@@ -169,17 +169,17 @@ def test_special_tokens_have_no_text() -> None:
 @pytest.mark.parametrize(("finish", "shown"), [(FinishReason.LENGTH, "length"), (FinishReason.STOP, "stop")])
 def test_the_engines_reason_stands_unless_a_stop_string_was_completed(finish: FinishReason, shown: str) -> None:
     ids = tuple(encode("hello STOP"))
-    plain = Choice.begin(0, VOCABULARIES["byte-level"], ())
+    plain = Choice.begin(0, VOCABULARIES["byte-level"], Showing())
     plain.push(Event("r", 0, ids, (), finish))
     assert plain.finish == shown
-    stopped = Choice.begin(0, VOCABULARIES["byte-level"], ("STOP",))
+    stopped = Choice.begin(0, VOCABULARIES["byte-level"], Showing(("STOP",)))
     stopped.push(Event("r", 0, ids, (), finish))
     assert stopped.finish == "stop"
     assert stopped.take() == Delta(0, "hello ", (), "stop")
 
 
 def test_what_the_engine_failed_has_no_end() -> None:
-    choice = Choice.begin(0, VOCABULARIES["byte-level"], ())
+    choice = Choice.begin(0, VOCABULARIES["byte-level"], Showing())
     choice.push(Event("r", 0, (), (), FinishReason.FAILED))
     assert choice.finish is None
 

@@ -1,0 +1,90 @@
+"""Text to token ids at a cost that the base's context bounds, however long the text is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tokenizers import decoders
+from transformers import PreTrainedTokenizerBase
+
+from service.errors import ContextLengthExceeded
+
+_PIECE_CHARS = 1 << 14
+_SURE = 2
+"""So many contexts of tokens, counted piece by piece, are too many for one: each cut adds a few tokens."""
+_DENSE = 4
+"""So many characters a token of the context are encoded without being counted first."""
+
+
+class Encoder:
+    """The base's tokenizer. Its calls may run on several threads at once."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, context_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._context = context_tokens
+        self._most_bytes = _most_bytes(tokenizer, context_tokens)
+        # The first call settles truncation and padding inside the tokenizer; later ones only read.
+        tokenizer("settle")
+
+    def check_length(self, chars: int, param: str) -> None:
+        """Raises ``ContextLengthExceeded`` where no ``chars`` characters can be within the context."""
+        if self._most_bytes is not None and chars > self._most_bytes:
+            raise ContextLengthExceeded(
+                f"This model's context is {self._context} tokens, and the {param} have {chars} characters, more than "
+                "so many tokens ever spell: shorten them",
+                param=param,
+            )
+
+    def encode(self, text: str, param: str, *, special: bool, keep: int | None = None) -> list[int]:
+        """All of ``text``, or its last ``keep`` tokens.
+
+        ``special``: with what the tokenizer itself puts around a text. Raises ``ContextLengthExceeded`` for a text
+        that is surely over the context; one that is a little over it is encoded.
+        """
+        if keep is not None:
+            return self._ids(self._end_of(text, keep), special)[-keep:]
+        self.check_length(len(text), param)
+        if len(text) > _DENSE * self._context and self._is_too_much(text):
+            raise ContextLengthExceeded(
+                f"This model's context is {self._context} tokens, and the {param} have several times as many: "
+                "shorten them",
+                param=param,
+            )
+        return self._ids(text, special)
+
+    def _is_too_much(self, text: str) -> bool:
+        tokens = 0
+        for begin, end in _pieces(len(text)):
+            tokens += len(self._ids(text[begin:end], False))
+            if tokens > _SURE * self._context:
+                return True
+        return False
+
+    def _end_of(self, text: str, keep: int) -> str:
+        """A part of ``text`` that has its last ``keep`` tokens as the whole has them, and not many more."""
+        tokens = 0
+        for begin, end in reversed(list(_pieces(len(text)))):
+            if tokens > _SURE * keep:
+                return text[end:]
+            tokens += len(self._ids(text[begin:end], False))
+        return text
+
+    def _ids(self, text: str, special: bool) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=special)["input_ids"]
+        return ids
+
+
+def _pieces(chars: int) -> Iterator[tuple[int, int]]:
+    return ((begin, min(begin + _PIECE_CHARS, chars)) for begin in range(0, chars, _PIECE_CHARS))
+
+
+def _most_bytes(tokenizer: PreTrainedTokenizerBase, tokens: int) -> int | None:
+    """What so many tokens spell at most; None where a token may stand for text of any length.
+
+    Byte-level tokenizers that change nothing of a text before they cut it have a token for every byte of it.
+    """
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
+    if not isinstance(getattr(backend, "decoder", None), decoders.ByteLevel) or backend.normalizer is not None:
+        return None
+    return tokens * max(len(piece.encode()) for piece in tokenizer.get_vocab())
