@@ -305,3 +305,30 @@ async def test_no_json_makes_a_server_error(tmp_path: Path, more: dict[str, Any]
     assert response.status_code < 500, response.text
     if response.status_code != 200:
         assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "param"),
+    [
+        (b'{"a": {"b": [1, "\\ud800"]}}', "a.b[1]"),
+        (b'{"' + b"k" * 1000 + b'": ["\\ud800"]}', "k" * 200),
+        (b'{"a": 1, "a\\udfff": 2}', ""),
+    ],
+)
+async def test_a_lone_surrogate_is_named_by_a_short_path(tmp_path: Path, raw: bytes, param: str) -> None:
+    await refused(world(tmp_path, says("never")), CHAT, raw, INVALID, param)
+
+
+async def test_a_lone_surrogate_that_a_later_key_replaced_is_none(tmp_path: Path) -> None:
+    raw = json.dumps(chat(user="ok")).replace('"user": "ok"', '"user": "\\ud800", "user": "ok"').encode()
+    assert (await world(tmp_path, says("fine")).post(CHAT, raw)).status_code == 200
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"x": [' + b"[]," * 20_000 + b"0]}", b"[" * 65, b'{"a":' * 65, b'{"x": [' + b"0," * (1 << 19) + b"0]}"],
+    ids=["lists", "depth", "objects", "values"],
+)
+async def test_what_would_cost_too_much_to_parse(tmp_path: Path, path: str, raw: bytes) -> None:
+    await refused(world(tmp_path, says("never")), path, raw, INVALID, None)

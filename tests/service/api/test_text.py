@@ -199,3 +199,34 @@ def test_a_run_of_broken_bytes_costs_no_more_than_its_length() -> None:
     choice, deltas = run([continuation] * 4000, list(range(4000)))
     assert joined(deltas) == "\ufffd" * 4000
     assert choice.tokens == 4000
+
+
+def shown(showing: Showing, event: Event) -> tuple[str, str | None]:
+    choice = Choice.begin(0, VOCABULARIES["byte-level"], showing)
+    choice.push(event)
+    return choice.text, choice.finish
+
+
+def test_a_stop_string_is_shown_where_that_is_wanted() -> None:
+    event = Event("r", 0, tuple(encode("hello STOP here")))
+    assert shown(Showing(("STOP",)), event) == ("hello ", "stop")
+    assert shown(Showing(("STOP",), with_stop=True), event) == ("hello STOP", "stop")
+
+
+def test_so_is_a_stop_token() -> None:
+    token = encode("fox")[-1]
+    event = Event("r", 0, tuple(encode("hello ")), (), FinishReason.STOP, stop_token=token)
+    spelling = VOCABULARIES["byte-level"].spelling(token).decode()
+    assert shown(Showing(), event) == ("hello ", "stop")
+    assert shown(Showing(with_stop=True), event) == (f"hello {spelling}", "stop")
+
+
+@pytest.mark.parametrize("kind", TOKENIZERS)
+def test_special_tokens_are_shown_where_that_is_wanted(kind: str) -> None:
+    special = TOKENIZERS[kind]().convert_tokens_to_ids("<|im_start|>" if kind == "byte-level" else "<s>")
+    text = []
+    for showing in (Showing(), Showing(special=True)):
+        choice = Choice.begin(0, VOCABULARIES[kind], showing)
+        choice.push(Event("r", 0, (special,), (), FinishReason.LENGTH))
+        text.append(choice.text)
+    assert text == ["", "<|im_start|>" if kind == "byte-level" else "<s>"]
