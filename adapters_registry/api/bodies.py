@@ -107,8 +107,8 @@ class JsonBody(Generic[M]):
         """At most as many bytes as the limit says are read."""
         limit = getattr(plane_of(request).limits, self.limit)
         announced = request.headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > limit:
-            raise BodyTooLarge(f"The body has {announced} bytes, over {limit}.")
+        if re.fullmatch("[0-9]+", announced) and (len(announced) > 18 or int(announced) > limit):
+            raise BodyTooLarge(f"The body has over {limit} bytes.")
         body = bytearray()
         try:
             async for chunk in request.stream():

@@ -105,7 +105,7 @@ class Guard:
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit():
             raise InvalidValue("content-length is not a number", param="content-length")
-        if int(length) > self._limits.body_bytes:
+        if len(length) > 18 or int(length) > self._limits.body_bytes:  # int() refuses thousands of digits
             raise _too_large(self._limits)
 
 
