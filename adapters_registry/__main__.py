@@ -3,6 +3,7 @@
     python -m adapters_registry --data-dir D --port P               serve, to this machine only without a key
     python -m adapters_registry create-admin-key --data-dir D       print a new admin key, once
     python -m adapters_registry --data-dir D --host 0.0.0.0         serve to others; everybody needs a key now
+    python -m adapters_registry reopen --data-dir D                 no keys again, once those that were are lost
 
 The second also helps whoever lost all admin keys; with SQLite the registry must not run meanwhile. On the machine
 itself the first key can be made as well by ``POST /v1/keys`` to a registry that has none.
@@ -28,14 +29,16 @@ from pythonjsonlogger.json import JsonFormatter
 from adapters_registry.access import Scope, parse_key
 from adapters_registry.api.app import create_app
 from adapters_registry.collector import COLLECTOR, collecting
-from adapters_registry.errors import KeyNeeded, RegistryError
+from adapters_registry.errors import InvalidValue, KeyNeeded, RegistryError
 from adapters_registry.feed import Feed
-from adapters_registry.keys import Keys
+from adapters_registry.keys import LOST, Keys
+from adapters_registry.mark import KeyMark
 from adapters_registry.opening import open_registry
 from adapters_registry.registry import Registry
 from adapters_registry.settings import RegistrySettings
 
 CREATE_KEY = "create-admin-key"
+REOPEN = "reopen"
 DRAIN_S = 1
 """What requests under way get when the process is to stop; long-polls end at once."""
 
@@ -62,11 +65,13 @@ S = TypeVar("S", bound=RegistrySettings)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT, or make a key; the exit code."""
+    """Serve until SIGTERM or SIGINT, make a key, or forget that there were keys; the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         if given[:1] == [CREATE_KEY]:
             return _create_key(_settings(_KeyOptions, given[1:]))
+        if given[:1] == [REOPEN]:
+            return _reopen(_settings(RegistrySettings, given[1:]))
         return _run(_settings(RegistrySettings, given))
     except ValidationError as error:
         first = error.errors()[0]
@@ -82,21 +87,41 @@ def _run(settings: RegistrySettings) -> int:
     feed = Feed()
     here = _is_loopback(settings.host)
     with _opened(settings, feed) as registry:
+        mark = _mark(settings)
         if not here and not Keys(registry.metadata).exist():
             raise KeyNeeded(
-                f"On {settings.host} other machines could do anything with this registry, as it has no key yet. "
+                LOST
+                if mark.is_set
+                else f"On {settings.host} other machines could do anything with this registry, as it has no key yet. "
                 f"Make one first: python -m adapters_registry {CREATE_KEY}, with the same options."
             )
         service_key = None if settings.service_key is None else parse_key(settings.service_key.get_secret_value())
-        app = create_app(registry, feed, settings.limits, anonymous=here, service_key=service_key)
+        app = create_app(registry, feed, settings.limits, anonymous=here, service_key=service_key, mark=mark)
         with collecting(lambda: registry.collect(dry_run=False, by=COLLECTOR), settings.collect_every_s):
             return _serve(_Server(_config(app, settings), feed))
 
 
 def _create_key(settings: _KeyOptions) -> int:
     with _opened(settings, Feed()) as registry:
-        print(Keys(registry.metadata).create(None, settings.key_name, [Scope.ADMIN]).key)
+        print(Keys(registry.metadata, mark=_mark(settings)).create(None, settings.key_name, [Scope.ADMIN]).key)
     return 0
+
+
+def _reopen(settings: RegistrySettings) -> int:
+    """Forget that there were keys, of a registry that does not run and whose database holds none."""
+    with _opened(settings, Feed()) as registry:
+        if Keys(registry.metadata).exist():
+            raise InvalidValue(
+                "This registry has keys. Where nobody holds one that can make others: "
+                f"python -m adapters_registry {CREATE_KEY}, with the same options."
+            )
+        _mark(settings).remove()
+    print("without a key everybody on this machine may do everything again", file=sys.stderr)
+    return 0
+
+
+def _mark(settings: RegistrySettings) -> KeyMark:
+    return KeyMark(settings.data_dir, *([] if settings.mark_dir is None else [settings.mark_dir]))
 
 
 @contextmanager

@@ -46,6 +46,12 @@ class InvalidKey(RegistryError):
     code = "invalid_key"
 
 
+class KeysLost(RegistryError):
+    """There were keys and the database holds none any more: nobody can be told from anybody."""
+
+    code = "keys_lost"
+
+
 class InsufficientScope(RegistryError):
     """The key may not do this."""
 

@@ -8,30 +8,55 @@
 
 Revocation holds from the next request on, in every process of the registry; serving planes hear of it by the feed.
 Whatever is wrong with a key, the answer is the same and takes the same way: one look-up, one comparison.
+
+Some key that can make others always works. A *lasting operator* is a key of no tenant with ``admin`` and without an
+end. The first key is one, and whatever ends one must be asked for with another: that somebody holds that other key is
+proved so, and by nothing else (the answer that carried a new key may have been lost).
+
+A registry that ever had a key stays closed: ``mark.py``.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
 
 from adapters_registry.access import ANONYMOUS, KeyText, Principal, Scope, new_key
-from adapters_registry.errors import InvalidKey, InvalidValue, KeyNotFound, LastAdminKey
+from adapters_registry.errors import (
+    InvalidKey,
+    InvalidValue,
+    KeyNotFound,
+    KeysLost,
+    LastAdminKey,
+    RegistryError,
+    StorageFailed,
+    StorageFull,
+)
+from adapters_registry.mark import KeyMark
 from adapters_registry.metadata import Metadata
 from adapters_registry.recognition import NO_GRANT, REFUSED, is_over, recognise
 from adapters_registry.records import KeyGrant, KeyRecord, NewKey, Quotas
 from adapters_registry.rows import Change, Rows
 from adapters_registry.rows.keys import ROTATED
 
+_log = logging.getLogger(__name__)
+
 MOST_KEYS = 10_000
 """That are not revoked: serving planes hold all of them."""
 MOST_OF_TENANT = 1000
 """Of those, so that no tenant's admin takes what is left from the others."""
 MOST_OVERLAP_S = 30 * 86_400.0
+LOST_RETRY_S = 30.0
+LOST = (
+    "This registry had API keys and its database holds none any more, so nobody is let in: restore the database, or "
+    "on the registry's machine make an admin key (python -m adapters_registry create-admin-key) or go on without "
+    "keys (python -m adapters_registry reopen)."
+)
 SERVICE = "service"
 """The actor that has the key of the settings, which has no row."""
 
@@ -46,25 +71,31 @@ class Keys:
         *,
         anonymous: bool = True,
         service_key: KeyText | None = None,
+        mark: KeyMark | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``anonymous``: whether everybody is let in while no key exists."""
+        """``anonymous``: whether everybody is let in while no key was ever made; ``mark`` remembers that one was."""
         self._metadata = metadata
         self._committed = committed
         self._anonymous = anonymous
         self._settled = {} if service_key is None else {service_key.id: _service_grant(service_key)}
         self._clock = clock
-        self._exist = False
-        """Once a key exists one always does."""
+        self._mark = mark or KeyMark()
+        if self.exist():
+            self._remember()
 
     def authenticate(self, authorization: str | None) -> Principal:
-        """Whose the ``Authorization`` header is; ``InvalidKey``."""
+        """Whose the ``Authorization`` header is; ``InvalidKey``, or ``KeysLost``."""
         with self._metadata.reading() as rows:
             found = recognise(authorization, lambda id: self._settled.get(id) or rows.keys.get(id), self._clock())
-            self._exist = self._exist or rows.keys.exist()
+            exist = rows.keys.exist()
+        if exist and not self._mark.is_set:
+            self._remember()
         if isinstance(found, KeyGrant):
             return found.principal
-        if self._anonymous and not self._exist:
+        if not exist and self._mark.is_set:
+            raise KeysLost(LOST, retry_after_s=LOST_RETRY_S)
+        if not exist and self._anonymous:
             return ANONYMOUS
         raise InvalidKey(REFUSED)
 
@@ -77,7 +108,7 @@ class Keys:
         expires_at: datetime | None = None,
         by: Principal = ANONYMOUS,
     ) -> NewKey:
-        """The very first must be an operator's: of every tenant and with ``admin``, or nobody could make another."""
+        """The very first must be a lasting operator's, or nobody could make another."""
         if not scopes:
             raise InvalidValue("A key needs a scope at least.", param="scopes")
         if Scope.SERVE in scopes and tenant is not None:
@@ -86,14 +117,19 @@ class Keys:
             )
         if expires_at is not None and expires_at <= self._clock():
             raise InvalidValue("expires_at is over already.", param="expires_at")
-        with self._changing() as rows:
-            if not rows.keys.exist() and (tenant is not None or Scope.ADMIN not in scopes):
-                raise InvalidValue(
-                    "The first key must have the scope admin and no tenant: "
-                    "from then on every request needs a key, and no other could make one.",
-                    param="scopes",
-                )
-            return self._add(rows, _Wish(tenant, name, scopes, quotas, expires_at), by)
+        wish = _Wish(tenant, name, scopes, quotas, expires_at)
+        was_set = self._mark.is_set
+        try:
+            with self._changing() as rows:
+                if not rows.keys.exist():
+                    _check_first(wish)
+                new = self._add(rows, wish, by)
+                self._mark.set()  # before the key: a crash between the two leaves a closed registry, not an open one
+                return new
+        except BaseException:
+            if not was_set and self._mark.is_set:
+                self._unmark()
+            raise
 
     def list(self, tenant: str | None = None) -> tuple[KeyRecord, ...]:
         """Oldest first, expired and revoked ones too; None is all."""
@@ -107,7 +143,8 @@ class Keys:
     def rotate(self, id: str, overlap_s: float, by: Principal = ANONYMOUS) -> NewKey:
         """A key in place of ``id``, which goes on for ``overlap_s``; the new one may live as long as it might.
 
-        Once for each key: a second time its successor is to be rotated.
+        Once for each key: a second time its successor is to be rotated. A lasting operator that no other one rotates
+        (``by``) goes on until it is revoked by another.
         """
         if not 0 <= overlap_s <= MOST_OVERLAP_S:
             raise InvalidValue(f"overlap_s is between 0 and {MOST_OVERLAP_S:g}.", param="overlap_s")
@@ -121,23 +158,26 @@ class Keys:
             expires_at = None if old.expires_at is None else now + (old.expires_at - old.created_at)
             wish = _Wish(old.tenant, old.name, old.scopes, old.quotas, expires_at)
             new = self._add(rows, wish, by)
-            end = now + timedelta(seconds=overlap_s)
-            rows.keys.expire(id, end if old.expires_at is None else min(end, old.expires_at))
+            if _may_end(rows, by, old, now):
+                end = now + timedelta(seconds=overlap_s)
+                rows.keys.expire(id, end if old.expires_at is None else min(end, old.expires_at))
             rows.record(Change(ROTATED, id, detail={"to": new.record.id}), actor=by.id)
         return new
 
     def revoke(self, id: str, by: Principal = ANONYMOUS) -> None:
-        """At once and for good; again changes nothing. ``LastAdminKey`` if nobody could make a key afterwards."""
+        """At once and for good; again changes nothing.
+
+        ``LastAdminKey`` if nobody might be able to make a key afterwards: a lasting operator is revoked by another.
+        """
         now = self._clock()
         with self._changing() as rows:
             grant = _known(rows, id)
             if grant.revoked_at is not None:
                 return
-            if _is_operator(grant, now) and not any(
-                _is_operator(other, now) for other in rows.keys.unrevoked() if other.id != id
-            ):
+            if not _may_end(rows, by, grant, now):
                 raise LastAdminKey(
-                    f"Key {id} is the last one with the scope admin and no tenant: create another one first.",
+                    f"Key {id} can make keys. So that somebody always can, revoke it with another such key that has "
+                    "no end; if there is none, create one first (scope admin, no tenant, no end).",
                     param="id",
                 )
             rows.keys.revoke(id, now)
@@ -166,6 +206,19 @@ class Keys:
         rows.keys.add(grant, tenant_id)
         rows.record(Change("key.create", text.id, detail=_said(grant)), actor=by.id)
         return NewKey(record=_record(grant), key=str(text))
+
+    def _unmark(self) -> None:
+        """The first key was not made, as far as can be known."""
+        with suppress(RegistryError, OSError):
+            if not self.exist():
+                self._mark.remove()
+
+    def _remember(self) -> None:
+        """Keys are there, and the mark is not: they are older than it, or another process made them."""
+        try:
+            self._mark.set()
+        except (StorageFailed, StorageFull) as error:
+            _log.error("a lost database would let everybody in", extra={"error": error.message})
 
     @contextmanager
     def _changing(self) -> Iterator[Rows]:
@@ -213,5 +266,33 @@ def _said(grant: KeyGrant) -> dict[str, JsonValue]:
     return {"tenant": grant.tenant, "name": grant.name, "scopes": list(map(str, grant.scopes))}
 
 
+def _check_first(wish: _Wish) -> None:
+    if wish.tenant is not None or Scope.ADMIN not in wish.scopes:
+        raise InvalidValue(
+            "The first key must have the scope admin and no tenant: "
+            "from then on every request needs a key, and no other could make one.",
+            param="scopes",
+        )
+    if wish.expires_at is not None:
+        raise InvalidValue(
+            "The first key must not expire: once it has, nobody could make another.", param="expires_at"
+        )
+
+
+def _may_end(rows: Rows, by: Principal, ended: KeyGrant, now: datetime) -> bool:
+    """Whether somebody can certainly make keys once ``ended`` is gone."""
+    if not _is_operator(ended, now):
+        return True
+    if ended.expires_at is not None:
+        return any(_lasts(other, now) for other in rows.keys.unrevoked())
+    own = rows.keys.get(by.id)
+    return own is not None and own.id != ended.id and _lasts(own, now)
+
+
 def _is_operator(grant: KeyGrant, now: datetime) -> bool:
     return grant.tenant is None and Scope.ADMIN in grant.scopes and not is_over(grant, now)
+
+
+def _lasts(grant: KeyGrant, now: datetime) -> bool:
+    """Whether it is a lasting operator."""
+    return grant.expires_at is None and _is_operator(grant, now)

@@ -75,6 +75,9 @@ class RegistrySettings(BaseSettings):
 
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange") / "registry")
     """The database and the blobs, as far as they are not elsewhere, and uploads under way: one process owns it."""
+    mark_dir: Path | None = None
+    """A second place, on another disk, for the mark that keys were made: it keeps the registry closed when
+    ``data_dir`` is lost. None: ``data_dir`` alone has it."""
     database_url: SecretStr | None = None
     """``postgresql://user:password@host:5432/name``, which several processes may share; None is SQLite in
     ``data_dir``. Give it by QUICKCHANGE_REGISTRY_DATABASE_URL: arguments are seen by every user of the machine.

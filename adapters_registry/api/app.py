@@ -16,6 +16,7 @@ from adapters_registry.api.routes import FAMILIES
 from adapters_registry.api.status import install
 from adapters_registry.feed import Feed
 from adapters_registry.keys import Keys
+from adapters_registry.mark import KeyMark
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 
@@ -24,9 +25,15 @@ _ANSWERING = 16
 
 
 def create_app(
-    registry: Registry, feed: Feed, limits: Limits, *, anonymous: bool = True, service_key: KeyText | None = None
+    registry: Registry,
+    feed: Feed,
+    limits: Limits,
+    *,
+    anonymous: bool = True,
+    service_key: KeyText | None = None,
+    mark: KeyMark | None = None,
 ) -> FastAPI:
-    """``registry`` must report its commits to ``feed``; ``anonymous`` as for ``Keys``.
+    """``registry`` must report its commits to ``feed``; the rest is as for ``Keys``.
 
     Whatever route is added until it starts must say what it needs: a ``TypeError`` otherwise.
     """
@@ -43,7 +50,7 @@ def create_app(
 
     app = FastAPI(title="Quickchange adapter registry", lifespan=lifespan, openapi_url=None)
     app.router.redirect_slashes = False
-    keys = Keys(registry.metadata, feed.committed, anonymous=anonymous, service_key=service_key)
+    keys = Keys(registry.metadata, feed.committed, anonymous=anonymous, service_key=service_key, mark=mark)
     app.state.plane = Plane(registry, keys, registry.staging, feed, limits)
     for family in FAMILIES:
         app.router.routes.extend(family.router.routes)

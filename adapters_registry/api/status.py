@@ -32,6 +32,7 @@ STATUS: dict[type[RegistryError], int] = {
     errors.KeyNeeded: 503,
     errors.AuditBroken: 500,
     errors.InvalidKey: 401,
+    errors.KeysLost: 503,
     errors.InsufficientScope: 403,
     errors.KeyNotFound: 404,
     errors.LastAdminKey: 409,

@@ -12,7 +12,7 @@ import pytest
 from adapters_registry.access import ANONYMOUS, Principal, Scope, new_key, parse_key
 from adapters_registry.errors import InvalidKey, InvalidValue, KeyNotFound, LastAdminKey, RegistryError
 from adapters_registry.keys import MOST_OVERLAP_S, Keys
-from adapters_registry.records import Quotas
+from adapters_registry.records import NewKey, Quotas
 from adapters_registry.registry import Registry
 
 BY = Principal("somebody", None, frozenset(Scope))
@@ -170,18 +170,73 @@ def test_a_revocation_holds_at_once_and_everywhere(registry, keys, hands):
     assert registry.changes(seq).seq == seq + 1
 
 
+def principal(keys: Keys, new: NewKey) -> Principal:
+    """Who shows the key."""
+    return keys.authenticate(bearer(new.key))
+
+
 def test_the_last_operator_stays(keys, hands):
-    """Else nobody could make a key, and serving planes, without any key, would let everybody in."""
+    """Else nobody could make a key. None that will expire counts, and who asks must hold one that stays."""
     first = keys.create(None, "first", [Scope.ADMIN])
     keys.create("acme", "tenant's", [Scope.ADMIN])
-    keys.create(None, "short", [Scope.ADMIN], expires_at=hands.at + timedelta(seconds=1))
-    hands.pass_s(1)
-    with pytest.raises(LastAdminKey):
-        keys.revoke(first.record.id)
+    short = keys.create(None, "short", [Scope.ADMIN], expires_at=hands.at + timedelta(seconds=14))
+    for asker in (first, short):
+        with pytest.raises(LastAdminKey):
+            keys.revoke(first.record.id, by=principal(keys, asker))
     second = keys.create(None, "second", [Scope.ADMIN])
-    keys.revoke(first.record.id)
+    for asker in (first, short):
+        with pytest.raises(LastAdminKey):
+            keys.revoke(first.record.id, by=principal(keys, asker))
+    keys.revoke(first.record.id, by=principal(keys, second))
+    keys.revoke(short.record.id, by=principal(keys, short))
+    hands.pass_s(14)
     with pytest.raises(LastAdminKey):
-        keys.revoke(second.record.id)
+        keys.revoke(second.record.id, by=principal(keys, second))
+    assert keys.create(None, "third", [Scope.ADMIN], by=principal(keys, second))
+
+
+def test_the_first_key_does_not_expire(keys, hands):
+    with pytest.raises(InvalidValue, match="must not expire") as caught:
+        keys.create(None, "first", [Scope.ADMIN], expires_at=hands.at + timedelta(days=1))
+    assert caught.value.param == "expires_at"
+    assert keys.authenticate(None) is ANONYMOUS
+
+
+def test_a_rotation_whose_answer_is_lost_locks_nobody_out(keys, hands):
+    """The old key of an operator goes on until it is revoked with another, which somebody then holds."""
+    old = keys.create(None, "operator", [Scope.ADMIN])
+    new = keys.rotate(old.record.id, 0, by=principal(keys, old))
+    hands.pass_s(86_400)
+    with pytest.raises(LastAdminKey):
+        keys.revoke(old.record.id, by=principal(keys, old))
+    assert keys.get(old.record.id).expires_at is None
+    keys.revoke(old.record.id, by=principal(keys, new))
+    with pytest.raises(InvalidKey):
+        keys.authenticate(bearer(old.key))
+
+
+def test_two_operators_rotated_one_after_the_other_lock_nobody_out(keys, hands):
+    one, other = (keys.create(None, name, [Scope.ADMIN]) for name in ("one", "other"))
+    keys.rotate(one.record.id, 60, by=principal(keys, other))  # the answers of both are lost
+    keys.rotate(other.record.id, 60, by=principal(keys, other))
+    hands.pass_s(60)
+    with pytest.raises(InvalidKey):
+        keys.authenticate(bearer(one.key))
+    assert keys.create(None, "another", [Scope.ADMIN], by=principal(keys, other))
+
+
+def test_operators_that_all_expire_are_kept_to_their_ends(registry, keys, hands):
+    """As earlier releases allowed it."""
+    first = keys.create(None, "first", [Scope.ADMIN])
+    end = hands.at + timedelta(days=1)
+    with registry.metadata.writing() as rows:
+        rows.keys.expire(first.record.id, end)
+    second = keys.create(None, "second", [Scope.ADMIN], expires_at=end)
+    for asker in (first, second):
+        with pytest.raises(LastAdminKey):
+            keys.revoke(first.record.id, by=principal(keys, asker))
+    keys.rotate(first.record.id, 0, by=principal(keys, second))
+    assert keys.get(first.record.id).expires_at == end
 
 
 def test_how_many_there_may_be(keys, monkeypatch):

@@ -67,8 +67,8 @@ async def test_whatever_is_wrong_with_a_key_the_answer_is_the_same(app, http, re
         None, "expired", [*Scope], expires_at=now - timedelta(days=1)
     )
     revoked = keys.create(None, "revoked", [*Scope])
-    keys.revoke(revoked.record.id)
     good = world.operator.key
+    keys.revoke(revoked.record.id, by=keys.authenticate(f"Bearer {good}"))
     wrong = good[:-43] + new_key().secret
     given: list[list[tuple[str, str]]] = [[]]
     given += [[("authorization", text)] for text in ("Bearer", "Bearer x", f"Basic {good}", good, f"Bearer {good}x")]

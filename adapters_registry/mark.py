@@ -1,0 +1,79 @@
+"""The mark of a registry that has had a key: a file beside the database, which stays when the database is lost.
+
+    no key ──► the mark is durable ──► the first key is ──► every start finds the mark, whatever the database holds
+
+It is removed by hand only (``python -m adapters_registry reopen``).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from adapters_registry.errors import StorageFailed, StorageFull
+
+NAME = "keys-were-made"
+_TEXT = """\
+API keys were made for the registry whose data this is. As long as this file is here nobody is let in without a key,
+also if the database holds none any more. To go on without keys: python -m adapters_registry reopen --help
+"""
+
+
+class KeyMark:
+    """The same mark in each of some directories; one of them is enough to find it. Without a directory, in memory."""
+
+    def __init__(self, *directories: Path) -> None:
+        self._paths = [directory / NAME for directory in directories]
+        self._is_set = any(map(_is_there, self._paths))
+
+    def __repr__(self) -> str:
+        return f"<KeyMark {'set' if self._is_set else 'not set'}>"
+
+    @property
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        """Durable when it returns. Raises ``StorageFull`` or ``StorageFailed``; it is set in memory all the same."""
+        self._is_set = True
+        try:
+            for path in self._paths:
+                if not path.exists():
+                    _write(path)
+        except OSError as error:
+            kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageFailed
+            raise kind(f"The mark that there are keys cannot be written ({error}).", retry_after_s=5) from error
+
+    def remove(self) -> None:
+        """Durable when it returns; the memory forgets too."""
+        for path in self._paths:
+            if path.exists():
+                path.unlink()
+                _sync(path.parent)
+        self._is_set = False
+
+
+def _is_there(path: Path) -> bool:
+    """A place that cannot be read might hold it."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
+def _write(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        file.write(_TEXT)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
