@@ -20,6 +20,7 @@ from ray.serve.config import RequestRouterConfig
 from service.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp
 from service.logs import open_logs
+from service.marks import key_mark, registry_name
 from service.recorder import Recorder
 from service.replica import EngineReplica, Parts
 from service.settings import Settings
@@ -104,7 +105,7 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     open_logs(settings.log_level, settings.logs, "gateway")
     served = backend.served
     client = AsyncRegistryClient(settings.registry, key=settings.registry_bearer)
-    catalog = Catalog(client, _catalog_file(settings, served), served.digest)
+    catalog = Catalog(client, _catalog_file(settings, served), served.digest, key_mark(settings))
     tokenizer = AutoTokenizer.from_pretrained(served.path)
     metrics = GatewayMetrics(CollectorRegistry(), settings.metrics)
     return create_app(Front(settings, catalog, tokenizer, backend, metrics))
@@ -112,8 +113,7 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
 
 def _catalog_file(settings: Settings, served: ServedBase) -> Path:
     """The last-known-good snapshot of this registry for this base: one registry's is never taken for another's."""
-    registry = settings.registry_url or f"embedded:{settings.data_dir.resolve()}"
-    key = hashlib.sha256(f"{registry}\0{served.digest}".encode()).hexdigest()
+    key = hashlib.sha256(f"{registry_name(settings)}\0{served.digest}".encode()).hexdigest()
     return settings.cache_dir / "catalog" / f"{key}.json"
 
 

@@ -7,8 +7,12 @@ disk (last known good) ──► memory ◄── follow(): snapshot once, then 
                  find, list, keys.admit      (a registry that is down stops none of them)
 ```
 
-The file is readable by its owner only: of keys it holds the hashes. Its time of change says when the registry was
-last heard of, so that a restart does not make old keys young.
+The file is readable by its owner only: of keys it holds the hashes. Its time of change says when the registry last
+answered, so that a restart does not make old keys young.
+
+A registry with another history was restored from a backup, or is another one. It is obeyed, but for keys that ended
+since (``keyring.py``), and reported. One that had keys and has none any more has lost its database: what it says
+counts as no answer.
 """
 
 from __future__ import annotations
@@ -20,16 +24,17 @@ import random
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from adapters_registry.access import DEFAULT_TENANT, Principal
 from adapters_registry.background import in_background
-from adapters_registry.errors import RegistryError
-from adapters_registry.records import EVERYBODY, AdapterRecord, Changes, Snapshot, VersionRecord
+from adapters_registry.errors import KeysLost, RegistryError
+from adapters_registry.mark import KeyMark
+from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, Changes, Snapshot, VersionRecord
 from service.durable import write_whole
 from service.errors import AdapterIncompatible, ModelNotFound
 from service.keyring import Keyring
@@ -67,6 +72,13 @@ class Listed:
 def model_not_found(name: ModelName) -> ModelNotFound:
     """Unknown, deleted and foreign are one message: a tenant cannot tell them apart."""
     return ModelNotFound(f"The model `{_spell(name)}` does not exist or you do not have access to it.", param="model")
+
+
+class _Known(Snapshot):
+    """What the file holds: the registry's snapshot, and what was learnt in addition."""
+
+    ended: dict[str, datetime] = Field(default_factory=dict)
+    """As ``Keyring.ended``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +124,8 @@ _NOTHING = _Entry(
 class Catalog:
     """Which adapters exist and where their aliases point, as of the last change heard of."""
 
-    def __init__(self, source: CatalogSource, path: Path, base_digest: str) -> None:
-        """Reads ``path`` if it is there; touches no network."""
+    def __init__(self, source: CatalogSource, path: Path, base_digest: str, mark: KeyMark | None = None) -> None:
+        """Reads ``path`` if it is there; touches no network. ``mark`` as for ``Keyring``."""
         self._source = source
         self._path = path
         self._base = base_digest
@@ -122,12 +134,15 @@ class Catalog:
         self._dirty = asyncio.Event()
         self._heard = asyncio.Event()
         self._reachable = False
+        self._lost = False
         self._heard_at: float | None = None
         self._on_disk: int | None = None
         self._touched_at = float("-inf")
         self._age_at_start_s = 0.0
         self._started_at = time.monotonic()
-        self.keys = Keyring()
+        self._restores = 0
+        self._restored_at: float | None = None
+        self.keys = Keyring(mark)
         self._load()
 
     def __repr__(self) -> str:
@@ -141,7 +156,16 @@ class Catalog:
     def report(self) -> CatalogReport:
         """How well the registry is known as of now."""
         age_s = None if self._heard_at is None else time.monotonic() - self._heard_at
-        return CatalogReport(self._seq, len(self._entries), self._reachable, age_s)
+        return CatalogReport(
+            self._seq,
+            len(self._entries),
+            self._reachable,
+            age_s,
+            keys_lost=self.keys.lost or self._lost,
+            restores=self._restores,
+            restored_at=self._restored_at,
+            contested=self.keys.contested,
+        )
 
     def silent_s(self) -> float:
         """Seconds since the registry was last heard of, by this process or by the one that left the file."""
@@ -204,7 +228,11 @@ class Catalog:
             try:
                 await self._hear()
             except RegistryError as error:
-                if not down:
+                lost, self._lost = self._lost, isinstance(error, KeysLost)
+                if self._lost and not lost:
+                    self.keys.lose()
+                    log.error("the registry has lost its keys, serving what is known", extra={"error": str(error)})
+                elif not down:
                     log.warning("registry does not answer, serving what is known", extra={"error": str(error)})
             except Exception:
                 # A follower that died would freeze every alias until a restart, so a defect is told and retried.
@@ -213,7 +241,7 @@ class Catalog:
                 if down:
                     log.info("registry answers again", extra={"seq": self._seq})
                 pause_s, down = BACKOFF_S[0], False
-                self._reachable, self._heard_at = True, time.monotonic()
+                self._reachable, self._lost, self._heard_at = True, False, time.monotonic()
                 self._touch(self._heard_at)
                 continue
             down, self._reachable = True, False
@@ -222,39 +250,50 @@ class Catalog:
 
     async def _hear(self) -> None:
         if self._seq is None:
-            self._replace(await self._source.snapshot())
+            self._replace(_credible(await self._source.snapshot(), self.keys))
             return
         # A registry that is not known to answer is asked for an answer at once.
         changes = await self._source.changes(self._seq, POLL_S if self._reachable else 0.0)
         if changes.reset:
-            log.warning("the registry has another history: taking a new snapshot", extra={"seq": self._seq})
-            self._replace(await self._source.snapshot())
+            self._restore(_credible(await self._source.snapshot(), self.keys))
         elif changes.seq > self._seq:
+            if changes.keys == () and self.keys.is_marked:
+                raise _lost()
             self._merge(changes.adapters)
             if changes.keys is not None:
-                self.keys.replace(changes.keys)
+                self.keys.replace(changes.keys, datetime.now(UTC))
             self._advance(changes.seq)
 
     def _replace(self, snapshot: Snapshot) -> None:
-        """Takes all of ``snapshot``, of the same history or, after a reset, of a new one."""
-        kept = self._entries
-        self._entries = {}
-        self._merge(snapshot.adapters, kept)
-        self.keys.replace(snapshot.keys)
+        """Takes all of ``snapshot``, with nothing known before."""
+        self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
+        self.keys.replace(snapshot.keys, datetime.now(UTC))
         self._advance(snapshot.seq)
 
-    def _merge(self, records: Iterable[AdapterRecord], known: dict[tuple[str, str], _Entry] | None = None) -> None:
-        known = self._entries if known is None else known
+    def _restore(self, snapshot: Snapshot) -> None:
+        """Takes all of ``snapshot``, which is of another history; keys that ended stay ended."""
+        before = self._seq
+        self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
+        self.keys.replace(snapshot.keys, datetime.now(UTC), restored=True)
+        self._advance(snapshot.seq)
+        self._restores += 1
+        self._restored_at = time.time()
+        log.warning(
+            "the registry has another history, as after a restore from a backup: it is obeyed",
+            extra={"before": before, "seq": snapshot.seq, "keys_to_revoke_again": ", ".join(self.keys.contested)},
+        )
+
+    def _merge(self, records: Iterable[AdapterRecord]) -> None:
         for record in records:
             key = (record.tenant, record.name)
-            old = known.get(key)
+            old = self._entries.get(key)
             if not record.versions:
                 self._entries.pop(key, None)
-            elif old is not None and _goes_back(old.record, record):
+                continue
+            kept = record if old is None else _not_back(old.record, record)
+            if kept is not record:
                 log.warning("refused an alias older than the one served", extra={"adapter": "/".join(key)})
-                self._entries[key] = old
-            else:
-                self._entries[key] = _Entry(record)
+            self._entries[key] = _Entry(kept)
 
     def _advance(self, seq: int) -> None:
         self._seq = seq
@@ -263,7 +302,7 @@ class Catalog:
 
     def _load(self) -> None:
         try:
-            snapshot = Snapshot.model_validate_json(self._path.read_bytes())
+            known = _Known.model_validate_json(self._path.read_bytes())
             self._age_at_start_s = max(0.0, time.time() - self._path.stat().st_mtime)
         except FileNotFoundError:
             return
@@ -271,9 +310,10 @@ class Catalog:
             # It is a cache: the registry has the truth, and the next change writes a whole file again.
             log.warning("last-known-good catalog is unreadable, starting empty", extra={"error": str(error)})
             return
-        self._replace(snapshot)
+        self.keys.ended.update(known.ended)
+        self._replace(known)
         self._dirty.clear()
-        self._on_disk = snapshot.seq
+        self._on_disk = known.seq
 
     async def _write_changes(self) -> None:
         # Apart from following, so that an alias move waits for no fsync and a burst of moves is one write.
@@ -287,10 +327,10 @@ class Catalog:
                 await writing  # or it would put its older file over the one that follow's own end writes
                 raise
 
-    def _snapshot(self) -> Snapshot:
+    def _snapshot(self) -> _Known:
         assert self._seq is not None
         adapters = tuple(entry.record for entry in self._entries.values())
-        return Snapshot(seq=self._seq, adapters=adapters, keys=self.keys.grants)
+        return _Known(seq=self._seq, adapters=adapters, keys=self.keys.grants, ended=dict(self.keys.ended))
 
     def _touch(self, now: float) -> None:
         """Note beside what is on the disk that the registry was heard of just now."""
@@ -317,15 +357,33 @@ class Catalog:
             log.warning("cannot write the last-known-good catalog", extra={"error": str(error)})
 
 
-def _goes_back(old: AdapterRecord, new: AdapterRecord) -> bool:
-    """Whether ``new`` is the same adapter with an alias from before the one in ``old``.
+def _credible(snapshot: Snapshot, known: Keyring) -> Snapshot:
+    """``snapshot``; ``KeysLost`` if it lacks the keys that there were."""
+    if not snapshot.keys and known.is_marked:
+        raise _lost()
+    return snapshot
+
+
+def _lost() -> KeysLost:
+    return KeysLost("it had API keys and has none any more: restore its database, or make an admin key there")
+
+
+def _not_back(old: AdapterRecord, new: AdapterRecord) -> AdapterRecord:
+    """``new``, with the aliases of ``old`` where those of ``new`` are older; all else of ``new`` holds.
 
     An adapter deleted and made again counts its generations anew; its ``created_at`` tells.
     """
     if new.created_at != old.created_at:
-        return False
-    seen = {alias.alias: alias.generation for alias in old.aliases}
-    return any(alias.generation < seen.get(alias.alias, 0) for alias in new.aliases)
+        return new
+    seen = {alias.alias: alias for alias in old.aliases}
+    there = {version.number for version in new.versions}
+
+    def newest(alias: AliasRecord) -> AliasRecord:
+        known = seen.get(alias.alias, alias)
+        return known if known.generation > alias.generation and known.version in there else alias
+
+    aliases = tuple(map(newest, new.aliases))
+    return new if aliases == new.aliases else new.model_copy(update={"aliases": aliases})
 
 
 def _spell(name: ModelName) -> str:

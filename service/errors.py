@@ -95,6 +95,16 @@ class InsufficientScope(QuickchangeError):
         return "scope"
 
 
+class KeysLost(QuickchangeError):
+    """There were keys and none is known any more: nobody is let in until an operator says how to go on."""
+
+    code = "keys_lost"
+
+    @property
+    def reason(self) -> str:
+        return "lost"
+
+
 class KeysStale(QuickchangeError):
     """The registry was not heard of for so long that a revoked key could still be let in: nobody is."""
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from adapters_registry.access import ANONYMOUS, DEFAULT_TENANT, Principal
+from adapters_registry.errors import RegistryError
+from adapters_registry.mark import KeyMark
 from adapters_registry.recognition import REFUSED, Stranger, recognise
 from adapters_registry.records import KeyGrant, Quotas
-from service.errors import InvalidKey, KeysStale, NotReady
+from service.errors import InvalidKey, KeysLost, KeysStale, NotReady
 
-STALE_RETRY_S = 30.0
+log = logging.getLogger(__name__)
+
+RETRY_S = 30.0
+LOST = (
+    "there were API keys and the registry has none any more, so nobody is let in: restore its database, make an "
+    "admin key on its machine (python -m adapters_registry create-admin-key), or go on without keys "
+    "(quickchange keys reopen)"
+)
+MOST_ENDED = 20_000
+"""Ended keys that are remembered; about 150 bytes of memory and of the snapshot's file each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +49,91 @@ NOBODY = Caller(ANONYMOUS, Quotas())
 
 
 class Keyring:
-    """All keys that are not revoked. Until something was heard of the registry it lets nobody in."""
+    """All keys that are not revoked. Until the registry has answered once it lets nobody in.
 
-    def __init__(self) -> None:
-        self._grants: dict[str, KeyGrant] | None = None
+    Once it knew a key it never lets anybody in without one, also when the registry says that there are none: a
+    registry keeps the row of every key, so one that has none any more has lost its database.
+
+    A key that ended stays ended, also when the registry, restored from an older backup, says that it works.
+    """
+
+    def __init__(self, mark: KeyMark | None = None) -> None:
+        """``mark`` remembers across restarts, and without the snapshot, that there were keys."""
+        self._mark = mark or KeyMark()
+        self._told: dict[str, KeyGrant] | None = None
+        """As the registry has them."""
+        self._grants: dict[str, KeyGrant] = {}
+        """As they are let in: of those told the ones that have ended have an end."""
+        self.ended: dict[str, datetime] = {}
+        """When keys ended of which a restored registry might say otherwise, by id; the oldest first."""
 
     def __repr__(self) -> str:
-        return f"<Keyring {'unheard' if self._grants is None else len(self._grants)}>"
+        return f"<Keyring {'unheard' if self._told is None else len(self._grants)}>"
 
     @property
     def grants(self) -> tuple[KeyGrant, ...]:
-        return tuple((self._grants or {}).values())
+        """As the registry has them."""
+        return tuple((self._told or {}).values())
 
     @property
     def known(self) -> bool:
-        """Whether it was ever told which keys there are."""
-        return self._grants is not None
+        """Whether anybody can be let in at all."""
+        return self._told is not None and not self.lost
 
-    def replace(self, grants: Iterable[KeyGrant]) -> None:
-        """These are all the keys now; those that run go on."""
-        self._grants = {grant.id: grant for grant in grants}
+    @property
+    def lost(self) -> bool:
+        """Whether there were keys, and the registry answered that there are none."""
+        return self._mark.is_set and self._told == {}
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether there ever were keys."""
+        return self._mark.is_set
+
+    @property
+    def contested(self) -> tuple[str, ...]:
+        """Ids of keys that the registry would let in and that are refused here, since they have ended before."""
+        return tuple(id for id, grant in (self._told or {}).items() if self._grants[id] != grant)
+
+    def replace(self, grants: Iterable[KeyGrant], now: datetime, *, restored: bool = False) -> None:
+        """Replaces all keys. Requests already admitted continue.
+
+        Those of before that are missing were revoked, unless the registry was ``restored``: then they may be
+        younger than its backup.
+        """
+        before, told = self._grants, {grant.id: grant for grant in grants}
+        if restored:
+            later = (id for id in before.keys() & told.keys() if _ends_before(before[id], told[id]))
+            self._end({id: end for id in later if (end := before[id].expires_at) is not None})
+        else:
+            self._end(dict.fromkeys(before.keys() - told.keys(), now))
+        if told and not self._mark.is_set:
+            self._remember()
+        self._told = told
+        self._grants = {id: self._as_ended(grant) for id, grant in told.items()}
+
+    def lose(self) -> None:
+        """The registry says that it has lost its keys. Those known go on; where none are known nobody is let in."""
+        if not self._mark.is_set:
+            self._remember()
+        self._told = self._told or {}
 
     def admit(self, authorization: str | None, now: datetime, *, stale: bool, anonymous: bool) -> Caller:
         """The caller whose ``Authorization`` header it is; ``stale``: the keys are older than they may be.
 
-        With no keys at all everybody is ``NOBODY`` if ``anonymous``, whatever the header.
-        Raises ``NotReady``, ``KeysStale`` or ``InvalidKey``.
+        If no key was ever made everybody is ``NOBODY`` if ``anonymous``, whatever the header.
+        Raises ``NotReady``, ``KeysLost``, ``KeysStale`` or ``InvalidKey``.
         """
-        if self._grants is None:
-            raise NotReady("the registry was not heard of yet, so nobody can be let in: wait and ask again")
+        if self._told is None:
+            raise NotReady("the registry has not answered yet, so nobody can be let in: wait and ask again")
+        if self.lost:
+            raise KeysLost(LOST, retry_after_s=RETRY_S)
         if not self._grants and anonymous:
             return NOBODY
         if self._grants and stale:
             raise KeysStale(
                 "the registry has not answered for too long to trust the keys known of it: try again once it does",
-                retry_after_s=STALE_RETRY_S,
+                retry_after_s=RETRY_S,
             )
         found = recognise(authorization, self._grants.get, now)
         if isinstance(found, Stranger):
@@ -79,3 +141,24 @@ class Keyring:
             error.why = found.why
             raise error
         return Caller(found.principal, found.quotas)
+
+    def _end(self, ends: Mapping[str, datetime]) -> None:
+        """What ended first stays; beyond the bound the oldest are forgotten."""
+        for id, end in ends.items():
+            self.ended[id] = min(end, self.ended.get(id, end))
+        for id in list(self.ended)[: max(0, len(self.ended) - MOST_ENDED)]:
+            del self.ended[id]
+
+    def _as_ended(self, grant: KeyGrant) -> KeyGrant:
+        ended = grant.model_copy(update={"expires_at": self.ended.get(grant.id)})
+        return ended if _ends_before(ended, grant) else grant
+
+    def _remember(self) -> None:
+        try:
+            self._mark.set()
+        except RegistryError as error:
+            log.error("a registry that loses its keys would let everybody in", extra={"error": error.message})
+
+
+def _ends_before(one: KeyGrant, other: KeyGrant) -> bool:
+    return one.expires_at is not None and (other.expires_at is None or one.expires_at < other.expires_at)

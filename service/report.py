@@ -65,3 +65,11 @@ class CatalogReport:
     """Whether the registry answered when it was last asked."""
     age_s: float | None
     """Seconds since it last answered; None: not since this process began."""
+    keys_lost: bool = False
+    """It had API keys and has none any more."""
+    restores: int = 0
+    """How often another history than the known one was taken from it, as after a restore from a backup."""
+    restored_at: float | None = None
+    """Unix time of the last one."""
+    contested: tuple[str, ...] = ()
+    """Ids of keys that ended and that it would let in again; they are refused."""

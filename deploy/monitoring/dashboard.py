@@ -169,6 +169,15 @@ ROWS: dict[str, list[Panel]] = {
         ("Registry answers", "bool_yes_no", [(f"min({names.REGISTRY_UP.name})", "registry")]),
         ("Since its last answer", "s", [(f"max({names.CATALOG_AGE_S.name})", "catalog")]),
         ("Adapters known", "short", [(f"min({names.CATALOG_ADAPTERS.name})", "adapters")]),
+        ("Registry has its keys", "bool_yes_no", [(f"1 - max({names.KEYS_LOST.name})", "keys")]),
+        (
+            "Restores, and keys refused since",
+            "short",
+            [
+                (f"sum(increase({names.RESTORES.name}[{WINDOW}]))", "restores"),
+                (f"max({names.CONTESTED_KEYS.name})", "keys refused"),
+            ],
+        ),
         ("Changes applied", "short", [(f"changes({names.CATALOG_SEQ.name}[{WINDOW}])", "{{instance}}")]),
     ],
 }

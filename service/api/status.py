@@ -33,6 +33,7 @@ STATUS: dict[type[QuickchangeError], Row] = {
     errors.RequestTimeout: Row(408, _INVALID),
     errors.InvalidKey: Row(401, "authentication_error"),
     errors.InsufficientScope: Row(403, "permission_error"),
+    errors.KeysLost: Row(503, _SERVER),
     errors.KeysStale: Row(503, _SERVER),
     errors.QuotaExceeded: Row(429, "rate_limit_error"),
     errors.QuotaTooSmall: Row(403, "permission_error"),

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapters_registry.access import Scope
+from adapters_registry.access import Scope, parse_key
 from adapters_registry.records import KeyRecord, NewKey, Quotas
+from service.commands.obstacles import CannotStart, only_one
 from service.commands.output import moment, print_json, print_table, say
-from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry
+from service.commands.target import JsonOption, KeyFileOption, RegistryOption, api_key, configured, open_registry
+from service.errors import InvalidValue
+from service.marks import forget_keys, mark_dir
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, rotate and revoke API keys.")
 
@@ -90,7 +100,12 @@ def rotate(
     """
     with open_registry(registry, key_file) as client:
         made = client.rotate_key(id, overlap_s)
-    _tell(made, json, f"key {made.record.id} takes the place of {id}, which works for another {overlap_s:g} s.")
+    own = parse_key(api_key(key_file) or "")
+    alone = own is not None and own.id == id
+    until = (
+        "is revoked with the new one" if alone and _is_lasting_operator(made.record) else f"{overlap_s:g} s are over"
+    )
+    _tell(made, json, f"key {made.record.id} takes the place of {id}, which works until {until}.")
 
 
 @app.command()
@@ -112,6 +127,46 @@ def revoke(
         say(f"revoked {id}")
 
 
+@app.command()
+def reopen(
+    data_dir: Annotated[Path | None, typer.Option(help="As of `quickchange up`; else QUICKCHANGE_DATA_DIR.")] = None,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="As of `quickchange up`; else QUICKCHANGE_CACHE_DIR.")
+    ] = None,
+    registry_url: Annotated[
+        str | None, typer.Option(help="As of `quickchange up`, if the registry is elsewhere.")
+    ] = None,
+) -> None:
+    """Serve without keys again, after the database that had them is gone for good. The service must not run.
+
+    A registry elsewhere is reopened there first: python -m adapters_registry reopen.
+
+    quickchange keys reopen
+    """
+    given = {"data_dir": data_dir, "cache_dir": cache_dir, "registry_url": registry_url}
+    settings = configured().model_copy(update={name: value for name, value in given.items() if value is not None})
+    with _stopped(settings):
+        if settings.registry_url is None:
+            places = ["--data-dir", str(settings.data_dir), "--mark-dir", str(mark_dir(settings))]
+            if subprocess.run([sys.executable, "-m", "adapters_registry", "reopen", *places], check=False).returncode:
+                raise typer.Exit(1)  # it has said why
+        forget_keys(settings)
+    say("no keys are remembered any more: start the service again")
+
+
+@contextlib.contextmanager
+def _stopped(settings: Settings) -> Iterator[None]:
+    """While ``quickchange up`` of an embedded registry does not run."""
+    if settings.registry_url is not None:
+        yield
+        return
+    try:
+        with only_one(settings.data_dir):
+            yield
+    except CannotStart as error:
+        raise InvalidValue(str(error)) from error
+
+
 def _tell(made: NewKey, json: bool, line: str) -> None:
     """The key alone on stdout, so that it can be sent to a file; all about it on stderr."""
     if json:
@@ -119,6 +174,11 @@ def _tell(made: NewKey, json: bool, line: str) -> None:
     else:
         print(made.key)
     print(f"{line} Keep it safe: it is shown this once.", file=sys.stderr)
+
+
+def _is_lasting_operator(record: KeyRecord) -> bool:
+    """Only another such key ends one: that somebody holds another is then certain."""
+    return record.tenant is None and Scope.ADMIN in record.scopes and record.expires_at is None
 
 
 def _row(record: KeyRecord) -> tuple[str, ...]:

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import fcntl
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adapters_registry.client import AsyncRegistryClient
-from adapters_registry.errors import InsufficientScope, InvalidKey, RegistryUnavailable
+from adapters_registry.errors import InsufficientScope, InvalidKey, KeysLost, RegistryUnavailable
+from service.keyring import LOST
 from service.loopback import is_loopback
+from service.marks import key_mark
 from service.settings import Settings
 from service.waiting import CannotStart
 
@@ -24,21 +26,27 @@ def listens_beyond(host: str) -> bool:
         raise CannotStart(f"--host {host} is no address of this machine ({error})") from error
 
 
-def need_good_key(settings: Settings, *, beyond: bool) -> None:
+def need_good_key(settings: Settings, say: Callable[[str], None], *, beyond: bool) -> None:
     """The registry, if it answers at all, takes our key; and it has keys of callers if we listen ``beyond`` loopback.
 
-    One that is down holds up nothing: the gateway goes by the keys of before, or lets nobody in.
+    One that has lost its keys is reported. Like one that is down it delays nothing: the gateway goes by the keys of
+    before, or lets nobody in.
     """
     try:
         keys = asyncio.run(_keys(settings))
     except RegistryUnavailable:
+        return
+    except KeysLost:
+        say(LOST)
         return
     except (InvalidKey, InsufficientScope) as error:
         raise CannotStart(
             f"the registry at {settings.registry} refuses the key of QUICKCHANGE_REGISTRY_KEY: give one with "
             f"the scope serve ({error.message})"
         ) from error
-    if beyond and not keys:
+    if not keys and key_mark(settings).is_set:
+        say(LOST)
+    elif beyond and not keys:
         raise CannotStart(
             f"--host {settings.host} can be reached from other machines, and there are no API keys yet: start on "
             "127.0.0.1, make an admin key (quickchange keys create --help), and start again"

@@ -32,6 +32,7 @@ from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.life import DriverLife, Place
 from service.logs import open_logs
+from service.marks import key_mark, mark_dir
 from service.ray_directory import NotOurs, home, ray_directory
 from service.settings import Settings
 from service.supervisor import Service
@@ -106,6 +107,7 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
         beyond = listens_beyond(settings.host)
         need_port(settings.host, settings.port, "--port")
         settings, logs_dir = _with_logs(settings)
+        checked = beyond
         stack.callback(end_descendants)
         registry = None
         if settings.registry_url is None:
@@ -113,10 +115,11 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
             stack.enter_context(only_one(settings.data_dir))
             settings = _with_key(settings)
             registry = _start_registry(settings, stack)
-            if beyond:
+            checked = beyond or key_mark(settings).is_set
+            if checked:
                 await_answer(f"{settings.registry}/health", REGISTRY_S, stop)
-        if beyond or registry is None:
-            _until(stop, lambda: need_good_key(settings, beyond=beyond))
+        if checked or registry is None:
+            _until(stop, lambda: need_good_key(settings, _say, beyond=beyond))
         _say(f"preparing base {settings.base}")
         base = _until(stop, lambda: _prepare(settings))
         if registry is not None:
@@ -167,6 +170,7 @@ def _with_logs(settings: Settings) -> tuple[Settings, Path]:
 def _start_registry(settings: Settings, stack: contextlib.ExitStack) -> Child:
     options = {
         "data-dir": settings.data_dir,
+        "mark-dir": mark_dir(settings),
         "host": "127.0.0.1",
         "port": settings.registry_port,
         "log-level": "warning",

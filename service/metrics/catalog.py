@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric as Family
 
 from service.metrics import names
-from service.metrics.families import gauge
+from service.metrics.families import counter, gauge
 from service.report import CatalogReport
 
 
@@ -17,3 +17,6 @@ def catalog_families(catalog: CatalogReport, up_s: float) -> Iterator[Family]:
     yield gauge(names.CATALOG_AGE_S, [((), up_s if catalog.age_s is None else catalog.age_s)])
     yield gauge(names.CATALOG_SEQ, [((), catalog.seq or 0)])
     yield gauge(names.CATALOG_ADAPTERS, [((), catalog.adapters)])
+    yield gauge(names.KEYS_LOST, [((), catalog.keys_lost)])
+    yield counter(names.RESTORES, [((), catalog.restores)])
+    yield gauge(names.CONTESTED_KEYS, [((), len(catalog.contested))])

@@ -33,7 +33,17 @@ REFUSED = (
     "unknown_parameter",
 )
 """What feedback is refused for; anything else becomes a series when it happens."""
-KEY_REASONS = ("expired", "malformed", "missing", "scope", "stale", "unknown", "wrong", *sorted(Quotas.model_fields))
+KEY_REASONS = (
+    "expired",
+    "lost",
+    "malformed",
+    "missing",
+    "scope",
+    "stale",
+    "unknown",
+    "wrong",
+    *sorted(Quotas.model_fields),
+)
 """What of a key refuses a request; a revoked key is unknown."""
 DURATION_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)

@@ -130,6 +130,21 @@ CATALOG_SEQ = _gauge(
     "quickchange_catalog_seq", "The registry's last change that this gateway applied.", "dashboard: Registry"
 )
 CATALOG_ADAPTERS = _gauge("quickchange_catalog_adapters", "Adapters that this gateway knows.", "dashboard: Registry")
+KEYS_LOST = _gauge(
+    "quickchange_registry_keys_lost",
+    "1 if the registry had API keys and has none any more: its database was deleted or swapped.",
+    "dashboard: Registry; alert: RegistryKeysLost",
+)
+RESTORES = _counter(
+    "quickchange_registry_restores_total",
+    "How often the registry came back with another history, as after a restore from a backup.",
+    "dashboard: Registry",
+)
+CONTESTED_KEYS = _gauge(
+    "quickchange_contested_keys",
+    "Keys that ended and that a restored registry would let in again; this gateway refuses them.",
+    "dashboard: Registry; alert: ContestedKeys",
+)
 
 # -- the gateway: feedback ------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from adapters_registry.client import AsyncRegistryClient, RegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey
 from service.commands import up as command
 from service.commands.obstacles import listens_beyond, need_good_key
+from service.marks import key_mark
 from service.settings import Settings
 from service.waiting import CannotStart
 from tests.acceptance.up import eventually, free_port
@@ -71,11 +72,11 @@ def test_other_machines_are_listened_to_once_there_are_keys(embedded: Settings) 
     public = embedded.model_copy(update={"host": "0.0.0.0"})
     assert listens_beyond(public.host)
     assert not listens_beyond(embedded.host)
-    need_good_key(embedded, beyond=False)
+    need_good_key(embedded, print, beyond=False)
     with pytest.raises(CannotStart, match=r"0\.0\.0\.0 .* no API keys yet.*keys create"):
-        need_good_key(public, beyond=True)
+        need_good_key(public, print, beyond=True)
     operator_key(embedded)
-    need_good_key(public, beyond=True)
+    need_good_key(public, print, beyond=True)
 
 
 def test_a_key_that_the_registry_refuses_is_told(embedded: Settings) -> None:
@@ -83,11 +84,20 @@ def test_a_key_that_the_registry_refuses_is_told(embedded: Settings) -> None:
     for key in (None, str(new_key()), admin):
         wrong = embedded.model_copy(update={"registry_key": key and SecretStr(key)})
         with pytest.raises(CannotStart, match=r"refuses.*QUICKCHANGE_REGISTRY_KEY.*scope serve"):
-            need_good_key(wrong, beyond=False)
+            need_good_key(wrong, print, beyond=False)
+
+
+def test_a_registry_that_has_lost_its_keys_is_reported(
+    embedded: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = embedded.model_copy(update={"cache_dir": tmp_path, "host": "0.0.0.0"})
+    key_mark(lost).set()
+    need_good_key(lost, print, beyond=True)
+    assert "the registry has none any more" in capsys.readouterr().out
 
 
 def test_a_registry_that_is_down_holds_up_nobody() -> None:
-    need_good_key(Settings(registry_port=free_port(), host="0.0.0.0"), beyond=True)
+    need_good_key(Settings(registry_port=free_port(), host="0.0.0.0"), print, beyond=True)
 
 
 def test_up_says_so_before_it_loads_anything(tmp_path: Path) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 from adapters_registry.access import ANONYMOUS, Principal, Scope
-from adapters_registry.errors import RegistryError, RegistryUnavailable
+from adapters_registry.errors import KeysLost, RegistryError, RegistryUnavailable
+from adapters_registry.mark import KeyMark
 from adapters_registry.records import AdapterRecord, Changes, KeyGrant, Snapshot
 from service import catalog as catalog_module
 from service.catalog import Catalog
-from service.errors import AdapterIncompatible, InvalidKey, ModelNotFound
+from service.errors import AdapterIncompatible, InvalidKey, ModelNotFound, QuickchangeError
 from service.names import parse_model
 from tests.service.api.world import BASE, CREATED, OTHER_BASE, Key, adapter, key, version
 
@@ -194,7 +195,9 @@ async def test_the_follower_survives_whatever_the_registry_does(
         assert served(catalog, "acme/support") == "acme/support@1"
 
 
-async def test_another_history_is_taken_whole_but_no_alias_goes_back(registry: FakeRegistry, path: Path) -> None:
+async def test_another_history_is_taken_whole_and_reported(
+    registry: FakeRegistry, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     two = (version(1), version(2))
     await registry.put(
         adapter("acme", "old"), adapter("acme", "support", *two, generation=5), adapter("acme", "gone")
@@ -202,14 +205,36 @@ async def test_another_history_is_taken_whole_but_no_alias_goes_back(registry: F
     async with following(Catalog(registry, path, BASE)) as catalog:
         await catalog.heard()
         await until(lambda: catalog.seq == 3)
+        assert (catalog.report().restores, catalog.report().restored_at) == (0, None)
     restored = FakeRegistry()
     await restored.put(adapter("acme", "support", *two, production=1, generation=4), adapter("acme", "new"))
     async with following(Catalog(restored, path, BASE)) as catalog:
         await until(lambda: catalog.seq == 2)
-        assert served(catalog, "acme/support") == "acme/support@2"
+        assert served(catalog, "acme/support") == "acme/support@1"
         assert served(catalog, "acme/new") == "acme/new@1"
         assert served(catalog, "acme/gone") == "model_not_found"
-        await restored.put(adapter("acme", "support", *two, production=1, generation=6))
+        assert catalog.report().restores == 1
+        assert catalog.report().restored_at == pytest.approx(time.time(), abs=60)
+        assert "another history" in caplog.text
+        await restored.put(adapter("acme", "support", *two, production=2, generation=5))
+        await until(lambda: served(catalog, "acme/support") == "acme/support@2")
+
+
+async def test_an_alias_that_goes_back_keeps_nothing_else_from_taking_effect(
+    registry: FakeRegistry, path: Path
+) -> None:
+    """Of one history no alias goes back; an unshare, a deleted version and another alias hold all the same."""
+    three, globex = (version(1), version(2), version(3)), Principal("k", "globex", frozenset({Scope.INFER}))
+    await registry.put(adapter("acme", "support", *three, production=2, generation=5, shared_with=["globex"]))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: bool(catalog.list_models(globex)))
+        back = adapter("acme", "support", version(1), version(2), production=1, generation=4)
+        await registry.put(back)
+        await until(lambda: catalog.seq == 2)
+        assert served(catalog, "acme/support") == "acme/support@2"
+        assert served(catalog, "acme/support@3") == "model_not_found"
+        assert catalog.list_models(globex) == []
+        await registry.put(adapter("acme", "support", version(1), production=1, generation=4))
         await until(lambda: served(catalog, "acme/support") == "acme/support@1")
 
 
@@ -283,6 +308,13 @@ def lets_in(catalog: Catalog, one: Key) -> bool:
         return False
 
 
+def refusal(catalog: Catalog) -> str:
+    """Of somebody without a key, on loopback."""
+    with pytest.raises(QuickchangeError) as caught:
+        catalog.keys.admit(None, CREATED, stale=False, anonymous=True)
+    return caught.value.code
+
+
 async def test_keys_come_and_go_with_the_changes_and_adapters_leave_them_alone(
     registry: FakeRegistry, path: Path
 ) -> None:
@@ -337,6 +369,98 @@ async def test_another_history_brings_its_own_keys(registry: FakeRegistry, path:
     async with following(Catalog(restored, path, BASE)) as catalog:
         await until(lambda: lets_in(catalog, two))
         assert not lets_in(catalog, one)
+
+
+async def test_keys_that_ended_do_not_come_back_with_a_backup(
+    registry: FakeRegistry, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, revoked, rotated = key(), key(), key()
+    ending = rotated.grant.model_copy(update={"expires_at": CREATED})
+    await registry.put_keys(good.grant, revoked.grant, rotated.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: lets_in(catalog, revoked))
+        await registry.put_keys(good.grant, ending)
+        await until(lambda: not lets_in(catalog, revoked) and not lets_in(catalog, rotated))
+    restored = FakeRegistry()
+    await restored.put_keys(good.grant, revoked.grant, rotated.grant)
+    for _ in range(2):  # the second time as after a restart of the gateway
+        async with following(Catalog(restored, path, BASE)) as catalog:
+            await until(lambda: catalog.seq == restored.seq)
+            assert lets_in(catalog, good)
+            assert not lets_in(catalog, revoked)
+            assert not lets_in(catalog, rotated)
+            assert set(catalog.report().contested) == {revoked.grant.id, rotated.grant.id}
+    assert revoked.grant.id in caplog.text
+    async with following(Catalog(restored, path, BASE)) as catalog:
+        await restored.put_keys(good.grant)  # they are revoked again
+        await until(lambda: not catalog.report().contested)
+        assert lets_in(catalog, good)
+
+
+async def test_a_key_made_after_the_backup_is_unknown_but_not_ended(registry: FakeRegistry, path: Path) -> None:
+    old, young = key(), key()
+    await registry.put_keys(old.grant)
+    await registry.put_keys(old.grant, young.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: lets_in(catalog, young))
+    restored = FakeRegistry()
+    await restored.put_keys(old.grant)
+    async with following(Catalog(restored, path, BASE)) as catalog:
+        await until(lambda: not lets_in(catalog, young))
+        await restored.put_keys(old.grant, young.grant)  # a newer backup was found
+        await until(lambda: lets_in(catalog, young))
+
+
+@pytest.mark.parametrize("says", ["nothing at all", "that it has lost them"])
+async def test_a_registry_without_its_keys_is_no_answer(
+    registry: FakeRegistry, path: Path, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Keys and adapters known go on, and nobody else is let in, also after a restart and without the snapshot."""
+    one, mark = key(), path.parent / "mark"
+    await registry.put(adapter("acme", "support"))
+    await registry.put_keys(one.grant)
+    async with following(Catalog(registry, path, BASE, KeyMark(mark))) as catalog:
+        await until(lambda: lets_in(catalog, one))
+    wiped = FakeRegistry()
+    wiped.down = None if says == "nothing at all" else KeysLost("The registry has none.")
+    async with following(Catalog(wiped, path, BASE, KeyMark(mark))) as catalog:
+        await until(lambda: catalog.report().keys_lost)
+        assert "lost its keys" in caplog.text
+        assert lets_in(catalog, one)
+        assert refusal(catalog) == "invalid_key"
+        assert served(catalog, "acme/support") == "acme/support@1"
+        assert not catalog.report().reachable
+    path.unlink()
+    async with following(Catalog(wiped, path, BASE, KeyMark(mark))) as catalog:
+        await until(lambda: catalog.report().keys_lost)
+        assert not catalog.keys.known
+        assert refusal(catalog) == "keys_lost"
+        wiped.down = None
+        await wiped.put_keys(one.grant)  # an operator made a key on the registry's machine
+        await until(lambda: lets_in(catalog, one))
+        assert not catalog.report().keys_lost
+        assert refusal(catalog) == "invalid_key"
+
+
+async def test_a_registry_that_says_so_marks_a_gateway_that_never_knew(registry: FakeRegistry, path: Path) -> None:
+    registry.down = KeysLost("The registry has none.")
+    mark = path.parent / "mark"
+    async with following(Catalog(registry, path, BASE, KeyMark(mark))) as catalog:
+        await until(lambda: catalog.report().keys_lost)
+        assert refusal(catalog) == "keys_lost"
+    assert KeyMark(mark).is_set
+
+
+async def test_keys_that_vanish_within_one_history_are_no_answer(registry: FakeRegistry, path: Path) -> None:
+    """As when somebody deletes the rows by hand."""
+    one = key()
+    await registry.put_keys(one.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: lets_in(catalog, one))
+        await registry.put_keys()
+        await until(lambda: catalog.report().keys_lost)
+        assert lets_in(catalog, one)
+        assert refusal(catalog) == "invalid_key"
 
 
 async def test_silence_is_counted_across_a_restart(registry: FakeRegistry, path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from adapters_registry.access import Scope, new_key
+from adapters_registry.mark import KeyMark
 from adapters_registry.recognition import REFUSED
 from adapters_registry.records import KeyGrant
-from service.errors import InvalidKey, KeysStale, NotReady, QuickchangeError
+from service.errors import InvalidKey, KeysLost, KeysStale, NotReady, QuickchangeError
 from service.keyring import NOBODY, Caller, Keyring
 from tests.service.api.world import CREATED, Key, key
 
@@ -21,7 +23,7 @@ REVOKED = key("acme", Scope.INFER, revoked_at=CREATED)
 
 def ring(*keys: Key) -> Keyring:
     known = Keyring()
-    known.replace(one.grant for one in keys)
+    known.replace((one.grant for one in keys), NOW)
     return known
 
 
@@ -83,7 +85,7 @@ def test_a_key_ends_on_the_moment_that_was_said() -> None:
 
 def test_new_keys_take_the_place_of_all_old_ones() -> None:
     keyring = ring(GOOD)
-    keyring.replace([ENDED.grant])
+    keyring.replace([ENDED.grant], NOW)
     with pytest.raises(InvalidKey):
         admit(keyring, f"Bearer {GOOD.text}")
     assert keyring.grants == (ENDED.grant,)
@@ -142,3 +144,29 @@ def test_a_hash_is_no_secret() -> None:
         InvalidKey.code
     )
     assert datetime.now(UTC) > CREATED
+
+
+def test_once_there_was_a_key_an_empty_list_lets_nobody_in(tmp_path: Path) -> None:
+    """Also not in a later process, which knows of it by the mark alone."""
+    mark = KeyMark(tmp_path)
+    keyring = Keyring(mark)
+    keyring.replace([], NOW)
+    assert outcome(keyring, None, stale=False, anonymous=True) == NOBODY.id
+    keyring.replace([GOOD.grant], NOW)
+    keyring.replace([], NOW)
+    later = Keyring(KeyMark(tmp_path))
+    assert outcome(later, None, stale=False, anonymous=True) == NotReady.code
+    later.replace([], NOW)
+    for one in (keyring, later):
+        assert (one.lost, one.known) == (True, False)
+        for header in (None, f"Bearer {GOOD.text}", "Bearer none"):
+            assert outcome(one, header, stale=False, anonymous=True) == KeysLost.code
+
+
+def test_how_many_ended_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.keyring.MOST_ENDED", 2)
+    many = [key("acme") for _ in range(3)]
+    keyring = Keyring()
+    for left in range(3, -1, -1):
+        keyring.replace([GOOD.grant, *(one.grant for one in many[:left])], NOW)
+    assert list(keyring.ended) == [many[1].grant.id, many[0].grant.id]

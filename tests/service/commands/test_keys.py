@@ -8,6 +8,9 @@ import re
 import pytest
 
 from adapters_registry.access import Scope, parse_key
+from service.commands.obstacles import only_one
+from service.marks import key_mark
+from service.settings import Settings
 from tests.service.commands.conftest import document
 
 KEY = re.compile(r"qc_[a-z2-7]{12}_[A-Za-z0-9_-]{43}")
@@ -145,3 +148,39 @@ def test_without_keys_the_list_says_what_that_means(run):
 def test_help_names_every_scope(run):
     shown = plain(run("keys", "create", "--help")[1])
     assert [scope for scope in Scope if scope not in shown] == []
+
+
+def test_the_operators_key_goes_on_until_it_is_revoked_with_the_new_one(run, operator, monkeypatch):
+    old = parse_key(operator).id
+    code, out, err = run("keys", "rotate", old, "--overlap-s", "0")
+    assert code == 0
+    assert "works until it is revoked with the new one" in plain(err)
+    code, _, err = run("keys", "revoke", old)
+    assert (code, "revoke it with another such key" in err) == (1, True)
+    monkeypatch.setenv("QUICKCHANGE_API_KEY", out.strip())
+    assert run("keys", "revoke", old)[1] == f"revoked {old}\n"
+
+
+def test_a_service_whose_registry_is_gone_is_reopened_on_purpose(run, tmp_path, monkeypatch):
+    """The registry's own part of it: ``tests/adapters_registry/test_mark.py``."""
+    monkeypatch.delenv("QUICKCHANGE_REGISTRY_URL")
+    data, cache = tmp_path / "gone", tmp_path / "cache"
+    settings = Settings(data_dir=data, cache_dir=cache)
+    key_mark(settings).set()
+    (cache / "catalog").mkdir(parents=True)
+    (cache / "catalog" / "known.json").write_text("{}")
+    with only_one(data):
+        code, _, err = run("keys", "reopen", "--data-dir", data, "--cache-dir", cache)
+    assert (code, "stop it" in err) == (1, True)
+    assert key_mark(settings).is_set
+    code, out, _ = run("keys", "reopen", "--data-dir", data, "--cache-dir", cache)
+    assert (code, "start the service again" in out) == (0, True)
+    assert not key_mark(settings).is_set
+    assert list((cache / "catalog").iterdir()) == []
+
+
+def test_of_a_registry_elsewhere_the_gateways_part_is_forgotten(run, url, tmp_path):
+    settings = Settings(registry_url=url, cache_dir=tmp_path)
+    key_mark(settings).set()
+    code, _, _ = run("keys", "reopen", "--cache-dir", tmp_path)
+    assert (code, key_mark(settings).is_set) == (0, False)
