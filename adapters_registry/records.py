@@ -273,6 +273,8 @@ class Snapshot(_Record):
     adapters: tuple[AdapterRecord, ...]
     keys: tuple[KeyGrant, ...] = ()
     """All that are not revoked; none at all means that nobody needs one."""
+    head: Digest | None = None
+    """The audit's digest at ``seq``, which no other history has; None of an earlier release."""
 
 
 class Changes(_Record):
@@ -286,3 +288,10 @@ class Changes(_Record):
     """All that are not revoked, if a key changed; None leaves them as they are."""
     reset: bool = False
     """True: ``since`` is not of this registry's history; take a new snapshot."""
+    head: Digest | None = None
+    """As of a snapshot: pass it with ``since``."""
+
+
+SINCE_FULL = frozenset({"head"})
+"""Fields of ``Snapshot`` and ``Changes`` that only readers who ask for all are sent: those of the first releases
+refuse a field that they do not know, and would hear of no revoked key any more."""

@@ -55,7 +55,7 @@ class CatalogSource(Protocol):
     """What the catalog needs of the registry's client."""
 
     async def snapshot(self) -> Snapshot: ...
-    async def changes(self, since: int, wait_s: float) -> Changes: ...
+    async def changes(self, since: int, wait_s: float, head: str | None) -> Changes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +130,8 @@ class Catalog:
         self._path = path
         self._base = base_digest
         self._seq: int | None = None
+        self._head: str | None = None
+        """The audit's digest at ``_seq``, by which the registry knows its own history."""
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._dirty = asyncio.Event()
         self._heard = asyncio.Event()
@@ -253,7 +255,7 @@ class Catalog:
             self._replace(_credible(await self._source.snapshot(), self.keys))
             return
         # A registry that is not known to answer is asked for an answer at once.
-        changes = await self._source.changes(self._seq, POLL_S if self._reachable else 0.0)
+        changes = await self._source.changes(self._seq, POLL_S if self._reachable else 0.0, self._head)
         if changes.reset:
             self._restore(_credible(await self._source.snapshot(), self.keys))
         elif changes.seq > self._seq:
@@ -262,20 +264,22 @@ class Catalog:
             self._merge(changes.adapters)
             if changes.keys is not None:
                 self.keys.replace(changes.keys, datetime.now(UTC))
-            self._advance(changes.seq)
+            self._advance(changes.seq, changes.head)
+        elif changes.seq == self._seq and self._head is None and changes.head is not None:
+            self._advance(changes.seq, changes.head)  # the registry was upgraded: now it can be recognised
 
     def _replace(self, snapshot: Snapshot) -> None:
         """Takes all of ``snapshot``, with nothing known before."""
         self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
         self.keys.replace(snapshot.keys, datetime.now(UTC))
-        self._advance(snapshot.seq)
+        self._advance(snapshot.seq, snapshot.head)
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Takes all of ``snapshot``, which is of another history; keys that ended stay ended."""
         before = self._seq
         self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
         self.keys.replace(snapshot.keys, datetime.now(UTC), restored=True)
-        self._advance(snapshot.seq)
+        self._advance(snapshot.seq, snapshot.head)
         self._restores += 1
         self._restored_at = time.time()
         log.warning(
@@ -295,8 +299,8 @@ class Catalog:
                 log.warning("refused an alias older than the one served", extra={"adapter": "/".join(key)})
             self._entries[key] = _Entry(kept)
 
-    def _advance(self, seq: int) -> None:
-        self._seq = seq
+    def _advance(self, seq: int, head: str | None) -> None:
+        self._seq, self._head = seq, head
         self._dirty.set()
         self._heard.set()
 
@@ -330,7 +334,13 @@ class Catalog:
     def _snapshot(self) -> _Known:
         assert self._seq is not None
         adapters = tuple(entry.record for entry in self._entries.values())
-        return _Known(seq=self._seq, adapters=adapters, keys=self.keys.grants, ended=dict(self.keys.ended))
+        return _Known(
+            seq=self._seq,
+            head=self._head,
+            adapters=adapters,
+            keys=self.keys.grants,
+            ended=dict(self.keys.ended),
+        )
 
     def _touch(self, now: float) -> None:
         """Note beside what is on the disk that the registry was heard of just now."""

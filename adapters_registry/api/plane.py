@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request, Response
@@ -55,8 +55,8 @@ def digest(sha256: str) -> str:
     return f"sha256:{sha256.removeprefix('sha256:')}"
 
 
-def rendered(value: BaseModel, status: int = 200) -> Response:
-    return Response(value.model_dump_json(), status, media_type="application/json")
+def rendered(value: BaseModel, status: int = 200, leave_out: Collection[str] = ()) -> Response:
+    return Response(value.model_dump_json(exclude=set(leave_out)), status, media_type="application/json")
 
 
 async def reply(verb: Callable[[], BaseModel]) -> Response:

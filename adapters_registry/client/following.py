@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import httpx
 
+from adapters_registry.errors import UnknownParameter
 from adapters_registry.manifest import BaseManifest
 from adapters_registry.records import Changes, Snapshot
 from adapters_registry.wire import bearer, check, is_loopback, parse, translated
@@ -38,12 +40,23 @@ class AsyncRegistryClient:
         await self._send("PUT", f"/v1/bases/{base.digest}", content=base.model_dump_json())
 
     async def snapshot(self) -> Snapshot:
-        return parse(Snapshot, await self._send("GET", "/v1/snapshot"))
+        return parse(Snapshot, await self._full("/v1/snapshot", {}, {}))
 
-    async def changes(self, since: int, wait_s: float) -> Changes:
-        """What changed after ``since``; waits up to ``wait_s`` for something to change."""
+    async def changes(self, since: int, wait_s: float, head: str | None = None) -> Changes:
+        """What changed after ``since``; waits up to ``wait_s`` for something to change. ``head`` came with it."""
         params = {"since": since, "wait_s": wait_s}
-        return parse(Changes, await self._send("GET", "/v1/changes", params=params, timeout=wait_s + _SLACK_S))
+        newer = {} if head is None else {"head": head}
+        return parse(Changes, await self._full("/v1/changes", params, newer, timeout=wait_s + _SLACK_S))
+
+    async def _full(
+        self, path: str, params: Mapping[str, Any], newer: Mapping[str, Any], **options: Any
+    ) -> httpx.Response:
+        """All that the registry has to say; of one of an earlier release, what it could say then."""
+        try:
+            asked = {**params, **newer, "full": True}
+            return await self._send("GET", path, params=asked, **options)
+        except UnknownParameter:
+            return await self._send("GET", path, params=params, **options)
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         with translated(self._url):

@@ -47,6 +47,13 @@ class FeedRows:
         """The digest of the last entry."""
         return str(self._db.execute(sa.select(feed.c.head)).scalar_one())
 
+    def head_at(self, seq: int) -> str | None:
+        """The digest of the entry ``seq``; None if there is none."""
+        if seq == self.first_seq():
+            return GENESIS
+        found = self._db.execute(sa.select(audit.c.digest).where(audit.c.seq == seq)).scalar()
+        return None if found is None else str(found)
+
     def record(self, change: Change, actor: str) -> int:
         """Add ``change`` to the audit; its seq."""
         seq, prev, at = self.seq() + 1, self.head(), now()

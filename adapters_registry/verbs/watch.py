@@ -13,16 +13,25 @@ class WatchVerbs(Verbs):
 
     def snapshot(self) -> Snapshot:
         with self.metadata.reading() as rows:
-            return Snapshot(seq=rows.feed.seq(), adapters=rows.adapters.records(), keys=rows.keys.unrevoked())
+            return Snapshot(
+                seq=rows.feed.seq(),
+                adapters=rows.adapters.records(),
+                keys=rows.keys.unrevoked(),
+                head=rows.feed.head(),
+            )
 
-    def changes(self, since: int) -> Changes:
-        """What changed after ``since`` (0: since ever), at once."""
+    def changes(self, since: int, head: str | None = None) -> Changes:
+        """What changed after ``since`` (0: since ever), at once; ``head`` is the audit's digest that came with it.
+
+        A registry that was restored from a backup may have passed ``since`` again, by other changes: ``head`` tells.
+        """
         with self.metadata.reading() as rows:
             seq = rows.feed.seq()
-            if since != 0 and not rows.feed.first_seq() <= since <= seq:
+            if since != 0 and not (rows.feed.first_seq() <= since <= seq and _same(rows.feed.head_at(since), head)):
                 return Changes(seq=seq, adapters=(), reset=True)
             keys = rows.keys.unrevoked() if rows.feed.keys_touched(since) else None
-            return Changes(seq=seq, adapters=rows.adapters.records(rows.feed.touched(since)), keys=keys)
+            changed = rows.adapters.records(rows.feed.touched(since))
+            return Changes(seq=seq, adapters=changed, keys=keys, head=rows.feed.head())
 
     def audit(self, after: int = 0, limit: int | None = None) -> AuditPage:
         """One page, oldest first; ``after`` is the ``next`` of the page before."""
@@ -44,3 +53,8 @@ class WatchVerbs(Verbs):
         """Raises if the database does not answer."""
         with self.metadata.reading() as rows:
             rows.feed.seq()
+
+
+def _same(here: str | None, there: str | None) -> bool:
+    """Whether both are of one history; a reader of an earlier release says nothing of its own."""
+    return there is None or here == there

@@ -11,7 +11,7 @@ from service.api.auth import caller_of
 from service.api.front import Front
 from service.errors import InsufficientScope
 from service.metrics import exposition
-from service.report import ReplicaReport
+from service.report import CatalogReport, ReplicaReport
 
 
 class InspectRoutes:
@@ -37,12 +37,24 @@ class InspectRoutes:
         principal = caller_of(request.scope).principal
         fleet = await self._front.backend.inspect()
         replicas = [self._replica(id, report, principal) for id, report in fleet.replicas.items()]
-        return JSONResponse({"object": "list", "data": replicas})
+        registry = {} if principal.tenant is not None else {"registry": _registry(self._front.catalog.report())}
+        return JSONResponse({"object": "list", "data": replicas} | registry)
 
     def _replica(self, id: str, report: ReplicaReport, principal: Principal) -> dict[str, object]:
         may_use = self._front.catalog.may_use
         shown = [_adapter(adapter) for adapter in report.adapters if may_use(adapter.ref, principal)]
         return _load(id, report) | {"adapters": shown}
+
+
+def _registry(catalog: CatalogReport) -> dict[str, object]:
+    """How this gateway knows it, for those who may know of all tenants."""
+    return {
+        "reachable": catalog.reachable,
+        "age_s": None if catalog.age_s is None else round(catalog.age_s, 3),
+        "keys_lost": catalog.keys_lost,
+        "restored_at": catalog.restored_at,
+        "contested_keys": list(catalog.contested),
+    }
 
 
 def _load(id: str, report: ReplicaReport) -> dict[str, object]:

@@ -103,7 +103,9 @@ def rotate(
     own = parse_key(api_key(key_file) or "")
     alone = own is not None and own.id == id
     until = (
-        "is revoked with the new one" if alone and _is_lasting_operator(made.record) else f"{overlap_s:g} s are over"
+        "it is revoked with the new one"
+        if alone and _is_lasting_operator(made.record)
+        else f"{overlap_s:g} s are over"
     )
     _tell(made, json, f"key {made.record.id} takes the place of {id}, which works until {until}.")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import RegistryError, RegistryUnavailable
 from service.chat.remote import Model, Service, unreachable
-from service.commands.output import print_json, print_table, say, size
+from service.commands.output import moment, print_json, print_table, say, size
 from service.commands.target import (
     JsonOption,
     KeyFileOption,
@@ -60,10 +61,21 @@ class Replica(BaseModel):
     adapters: list[Held]
 
 
+class Followed(BaseModel):
+    """The registry, as the gateway knows it."""
+
+    keys_lost: bool = False
+    restored_at: float | None = None
+    """Unix time at which it came back with another history."""
+    contested_keys: list[str] = []
+
+
 class Residency(BaseModel):
     """``/v1/adapters/residency``."""
 
     data: list[Replica]
+    registry: Followed | None = None
+    """None for a tenant's key, and of an earlier release."""
 
 
 class Ready(BaseModel):
@@ -84,7 +96,7 @@ class Registry(BaseModel):
 class Problem(BaseModel):
     """Why a part is not known."""
 
-    part: Literal["service", "replicas", "models", "registry"]
+    part: Literal["service", "replicas", "models", "registry", "gateway"]
     code: str
     message: str
 
@@ -108,7 +120,7 @@ class _Service:
 
     ready: Ready | Problem
     models: list[Model] | Problem
-    replicas: list[Replica] | Problem
+    replicas: Residency | Problem
 
 
 def status(
@@ -143,10 +155,13 @@ def _look(url: str, registry_url: str | None, key_file: Path | None) -> Status:
         ready=not isinstance(service.ready, Problem),
         base=base,
         models=None if isinstance(service.models, Problem) else len(service.models),
-        replicas=None if isinstance(service.replicas, Problem) else service.replicas,
+        replicas=None if isinstance(service.replicas, Problem) else service.replicas.data,
         registry_url=registry_url,
         registry=None if isinstance(registry, Problem) else registry,
-        problems=[part for part in parts if isinstance(part, Problem)],
+        problems=[
+            *(part for part in parts if isinstance(part, Problem)),
+            *([] if isinstance(service.replicas, Problem) else _followed(service.replicas.registry or Followed())),
+        ],
     )
 
 
@@ -159,8 +174,29 @@ async def _service(url: str, key: str | None) -> _Service:
         )
 
 
-async def _replicas(service: Service) -> list[Replica]:
-    return (await service.get("/v1/adapters/residency", Residency)).data
+async def _replicas(service: Service) -> Residency:
+    return await service.get("/v1/adapters/residency", Residency)
+
+
+def _followed(registry: Followed) -> Iterator[Problem]:
+    """What the gateway has found wrong with the registry."""
+    if registry.keys_lost:
+        lost = "the registry has lost its API keys: restore its database, or make an admin key on its machine"
+        yield Problem(part="gateway", code="keys_lost", message=f"{lost}; keys known here go on meanwhile")
+    if registry.restored_at is not None:
+        at = moment(datetime.fromtimestamp(registry.restored_at, UTC))
+        yield Problem(
+            part="gateway",
+            code="registry_restored",
+            message=f"the registry came back with another history at {at}, as after a restore from a backup",
+        )
+    if registry.contested_keys:
+        ids = ", ".join(registry.contested_keys)
+        yield Problem(
+            part="gateway",
+            code="contested_keys",
+            message=f"keys that had ended work again at the registry; revoke them again (refused here): {ids}",
+        )
 
 
 async def _or_problem(part: Literal["service", "models", "replicas"], asked: Awaitable[T]) -> T | Problem:

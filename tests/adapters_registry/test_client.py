@@ -7,11 +7,13 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from adapters_registry.access import Scope
 from adapters_registry.api.app import create_app
+from adapters_registry.api.status import render
 from adapters_registry.client import AsyncRegistryClient, RegistryClient, UploadState
 from adapters_registry.errors import (
     BlobNotFound,
@@ -21,6 +23,7 @@ from adapters_registry.errors import (
     PickleRefused,
     RegistryUnavailable,
     UnknownFile,
+    UnknownParameter,
     UnsupportedField,
 )
 from adapters_registry.folder import WEIGHTS, describe
@@ -175,6 +178,9 @@ async def test_following(url, push):
         assert [a.name for a in found.adapters] == ["support"]
         assert (await client.changes(found.seq, 0)).adapters == ()
         assert (await client.changes(before.seq + 10**9, 50)).reset
+        assert before.head != found.head
+        assert not (await client.changes(found.seq, 0, found.head)).reset
+        assert (await client.changes(found.seq, 50, before.head)).reset
     async with AsyncRegistryClient("http://127.0.0.1:1") as nobody:
         with pytest.raises(RegistryUnavailable):
             await nobody.snapshot()
@@ -275,3 +281,30 @@ def test_the_verbs_for_operators(url, client, push, tmp_path):
 
 def _later() -> datetime:
     return datetime.now(UTC) + timedelta(hours=1)
+
+
+async def test_readers_of_the_first_releases_are_sent_what_they_know(url):
+    """They refuse a field that is new to them, and would not hear of a revoked key any more."""
+    async with httpx.AsyncClient(base_url=url) as http:
+        snapshot = (await http.get("/v1/snapshot")).json()
+        assert snapshot.keys() == {"seq", "adapters", "keys"}
+        changes = (await http.get("/v1/changes", params={"since": snapshot["seq"]})).json()
+        assert changes.keys() == {"seq", "adapters", "keys", "reset"}
+
+
+async def test_a_registry_of_an_earlier_release_is_followed():
+    """It refuses parameters that it does not know."""
+    app, asked = FastAPI(), []
+
+    @app.get("/v1/{what}")
+    async def old(request: Request, what: str) -> Response:
+        asked.append(sorted(request.query_params))
+        if {"full", "head"} & request.query_params.keys():
+            return render(UnknownParameter("Unknown parameter full.", param="full"))
+        return Response('{"seq": 7, "adapters": []}', media_type="application/json")
+
+    with serving(app) as url:
+        async with AsyncRegistryClient(url) as client:
+            assert (await client.snapshot()).head is None
+            assert (await client.changes(6, 0, "sha256:" + "1" * 64)).seq == 7
+    assert asked == [["full"], [], ["full", "head", "since", "wait_s"], ["since", "wait_s"]]

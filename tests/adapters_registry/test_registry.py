@@ -250,6 +250,21 @@ def test_a_since_of_another_history_asks_for_a_new_snapshot(registry, push):
     assert not registry.changes(seq).reset
 
 
+def test_a_head_of_another_history_asks_for_a_new_snapshot(registry, push):
+    """As when a restored registry has come by other changes to a number that was seen before."""
+    empty = registry.snapshot()
+    push()
+    before, after = empty.seq, registry.snapshot()
+    assert not registry.changes(before, empty.head).reset
+    first = registry.audit(after=before, limit=1).entries[0]
+    found = registry.changes(first.seq, first.digest)
+    assert (found.reset, found.seq, found.head) == (False, after.seq, after.head)
+    assert after.head == registry.audit().entries[-1].digest == registry.verify_audit().head
+    for seq in (before, first.seq, after.seq):
+        assert registry.changes(seq, "sha256:" + "f" * 64).reset
+    assert registry.changes(after.seq, empty.head).reset
+
+
 def test_pages(registry, push):
     for name in ("b/x", "a/y", "a/x", "c/x"):
         push(name)

@@ -3,49 +3,70 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
 from adapters_registry.api.auth import Server
 from adapters_registry.api.describe import answers
-from adapters_registry.api.plane import P, Plane, rendered, reply
+from adapters_registry.api.plane import P, Plane, rendered
 from adapters_registry.errors import Overloaded
-from adapters_registry.records import Changes, Snapshot
+from adapters_registry.manifest import DIGEST_PATTERN
+from adapters_registry.records import SINCE_FULL, Changes, Snapshot
 
 WAIT_S = 60.0
 """Longest long-poll; a longer wish is shortened."""
 router = APIRouter(tags=["feed"])
 Since = Annotated[int, Query(ge=0, lt=1 << 53)]
+Head = Annotated[str | None, Query(pattern=DIGEST_PATTERN)]
 WaitS = Annotated[float, Query(ge=0, allow_inf_nan=False)]
 
 
 @router.get("/v1/snapshot", response_model=Snapshot, responses=answers())
-async def snapshot(by: Server, plane: P) -> Response:
-    """All tenants' adapters and keys."""
-    return await reply(plane.registry.snapshot)
+async def snapshot(by: Server, plane: P, full: bool = False) -> Response:
+    """All tenants' adapters and keys; `full` with the fields that readers of the first releases refuse."""
+    return await asyncio.to_thread(lambda: rendered(plane.registry.snapshot(), leave_out=_left_out(full)))
 
 
 @router.get("/v1/changes", response_model=Changes, responses=answers())
-async def changes(by: Server, plane: P, since: Since, wait_s: WaitS = 0.0) -> Response:
-    """What changed after `since`; waits for something to change, up to `wait_s`."""
+async def changes(
+    by: Server, plane: P, since: Since, wait_s: WaitS = 0.0, head: Head = None, full: bool = False
+) -> Response:
+    """What changed after `since`; waits for something to change, up to `wait_s`.
+
+    `head` is what came with `since`: another history answers with `reset`. `full` as for the snapshot.
+    """
     if plane.watchers >= plane.limits.watchers:
         raise Overloaded(f"{plane.watchers} long-polls are under way: come back later.", retry_after_s=1)
     plane.watchers += 1
     try:
-        return rendered(await _watch(plane, since, min(wait_s, WAIT_S)))
+        found = await _watch(plane, _Place(since, head), min(wait_s, WAIT_S))
     finally:
         plane.watchers -= 1
+    return await asyncio.to_thread(lambda: rendered(found, leave_out=_left_out(full)))
 
 
-async def _watch(plane: Plane, since: int, wait_s: float) -> Changes:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """How far a reader has come, and in which history."""
+
+    since: int
+    head: str | None
+
+
+def _left_out(full: bool) -> frozenset[str]:
+    return frozenset() if full else SINCE_FULL
+
+
+async def _watch(plane: Plane, place: _Place, wait_s: float) -> Changes:
     """The count is read before the database, so that no commit falls between look and wait."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
         seen = plane.feed.commits
-        found = await asyncio.to_thread(plane.registry.changes, since)
+        found = await asyncio.to_thread(plane.registry.changes, place.since, place.head)
         left = deadline - loop.time()
-        if found.seq != since or left <= 0 or plane.feed.closed:
+        if found.seq != place.since or found.reset or left <= 0 or plane.feed.closed:
             return found
         await plane.feed.wait(seen, left)

@@ -252,6 +252,13 @@ async def test_residency_shows_what_the_caller_may_use(tmp_path: Path) -> None:
     assert shown == {"acme": everything, "globex": {"acme/b"}, "operator": everything}
 
 
+async def test_how_the_registry_is_known_is_for_operators(tmp_path: Path) -> None:
+    front = world(tmp_path, says("x"), keys=KEYS)
+    assert "registry" not in (await front.get("/v1/adapters/residency", headers=ACME.header)).json()
+    told = (await front.get("/v1/adapters/residency", headers=OPERATOR.header)).json()["registry"]
+    assert (told["keys_lost"], told["restored_at"], told["contested_keys"]) == (False, None, [])
+
+
 async def test_metrics_are_of_all_tenants_and_so_for_no_tenants_key(tmp_path: Path) -> None:
     answer = await front(tmp_path).get("/metrics", headers=ACME.header)
     assert (answer.status_code, answer.json()["error"]["param"]) == (403, "scrape")
@@ -369,7 +376,7 @@ async def test_the_gateway_asks_nobody_to_know_a_key(tmp_path: Path) -> None:
         async def snapshot(self) -> Any:
             raise AssertionError
 
-        async def changes(self, since: int, wait_s: float) -> Any:
+        async def changes(self, since: int, wait_s: float, head: str | None) -> Any:
             raise AssertionError
 
     assert (await front(tmp_path, source=Silent()).post(CHAT, chat(), headers=ACME.header)).status_code == 200

@@ -94,11 +94,11 @@ async def test_the_catalog_is_followed_while_the_application_lives(tmp_path: Pat
     class Moved(QuietSource):
         changed = False
 
-        async def changes(self, since: int, wait_s: float) -> Changes:
+        async def changes(self, since: int, wait_s: float, head: str | None) -> Changes:
             if not self.changed:
                 self.changed = True
                 return Changes(seq=2, adapters=(adapter("acme", "new"),))
-            return await super().changes(since, wait_s)
+            return await super().changes(since, wait_s, head)
 
     front = world(tmp_path, says("x"), source=Moved())
     assert (await front.get("/v1/models/acme/new")).status_code == 404

@@ -231,7 +231,7 @@ class QuietSource:
     async def snapshot(self) -> Snapshot:
         return Snapshot(seq=1, adapters=self._adapters)
 
-    async def changes(self, since: int, wait_s: float) -> Changes:
+    async def changes(self, since: int, wait_s: float, head: str | None) -> Changes:
         await asyncio.Event().wait()
         raise AssertionError
 

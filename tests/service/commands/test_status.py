@@ -194,6 +194,26 @@ def test_with_keys_it_shows_its_own(run, url, tmp_path, monkeypatch):
         assert {problem["part"] for problem in found["problems"]} == {"replicas", "models"}
 
 
+def test_what_the_gateway_found_wrong_with_the_registry(run, front, tmp_path):
+    async def residency(request: Request) -> JSONResponse:
+        known = {"keys_lost": True, "restored_at": 1_800_000_000.0, "contested_keys": ["abcdefghijkl", "b" * 12]}
+        return JSONResponse(RESIDENCY | {"registry": known})
+
+    app = Starlette(routes=[Route("/v1/adapters/residency", residency), Mount("/", front.app)])
+    with serving(app) as service:
+        code, out, _ = run("status", "--url", service)
+        found = json.loads(run("status", "--url", service, "--json")[1])
+    assert code == 0
+    assert "gateway: the registry has lost its API keys" in out
+    assert "another history at 2027-01-15" in out
+    assert "revoke them again (refused here): abcdefghijkl, bbbbbbbbbbbb" in out
+    assert [problem["code"] for problem in found["problems"]] == [
+        "keys_lost",
+        "registry_restored",
+        "contested_keys",
+    ]
+
+
 def test_addresses_that_are_none(run):
     assert run("status", "--url", "localhost:8000")[0] == 2
     assert run("status", "--registry", "localhost")[0] == 2
