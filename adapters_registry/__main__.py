@@ -28,6 +28,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from adapters_registry.access import Scope, parse_key
 from adapters_registry.api.app import create_app
+from adapters_registry.api.edge import WithIds
 from adapters_registry.collector import COLLECTOR, collecting
 from adapters_registry.errors import InvalidValue, KeyNeeded, RegistryError
 from adapters_registry.feed import Feed
@@ -96,7 +97,15 @@ def _run(settings: RegistrySettings) -> int:
                 f"Make one first: python -m adapters_registry {CREATE_KEY}, with the same options."
             )
         service_key = None if settings.service_key is None else parse_key(settings.service_key.get_secret_value())
-        app = create_app(registry, feed, settings.limits, anonymous=here, service_key=service_key, mark=mark)
+        app = create_app(
+            registry,
+            feed,
+            settings.limits,
+            anonymous=here,
+            service_key=service_key,
+            mark=mark,
+            cors_origins=settings.cors_origins,
+        )
         with collecting(lambda: registry.collect(dry_run=False, by=COLLECTOR), settings.collect_every_s):
             return _serve(_Server(_config(app, settings), feed))
 
@@ -178,6 +187,7 @@ def _log_json(level: str) -> None:
             reserved_attrs=ignored,
         )
     )
+    handler.addFilter(WithIds())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("alembic").setLevel("WARNING")
 

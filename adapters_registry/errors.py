@@ -28,6 +28,18 @@ class StoreOwned(RegistryError):
     code = "store_owned"
 
 
+class KeylessRefused(RegistryError):
+    """There are no keys, and the request does not certainly come from a program on the registry's machine."""
+
+    code = "keyless_refused"
+
+
+class OriginRefused(RegistryError):
+    """A browser asks for a web page of an origin that the settings do not name."""
+
+    code = "origin_refused"
+
+
 class KeyNeeded(RegistryError):
     """Without a key the registry is for this machine only; raised at start, not over HTTP."""
 

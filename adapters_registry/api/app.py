@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 
@@ -11,9 +11,12 @@ from fastapi import FastAPI
 
 from adapters_registry.access import KeyText
 from adapters_registry.api.auth import check_doors
+from adapters_registry.api.edge import Edge
 from adapters_registry.api.plane import Plane
 from adapters_registry.api.routes import FAMILIES
 from adapters_registry.api.status import install
+from adapters_registry.edge.cors import Cors
+from adapters_registry.edge.origins import Origins
 from adapters_registry.feed import Feed
 from adapters_registry.keys import Keys
 from adapters_registry.mark import KeyMark
@@ -32,8 +35,9 @@ def create_app(
     anonymous: bool = True,
     service_key: KeyText | None = None,
     mark: KeyMark | None = None,
+    cors_origins: Sequence[str] = (),
 ) -> FastAPI:
-    """``registry`` must report its commits to ``feed``; the rest is as for ``Keys``.
+    """``registry`` reports its commits to ``feed``; pages of ``cors_origins`` may ask; the rest is as for ``Keys``.
 
     Whatever route is added until it starts must say what it needs: a ``TypeError`` otherwise.
     """
@@ -51,9 +55,11 @@ def create_app(
     app = FastAPI(title="Quickchange adapter registry", lifespan=lifespan, openapi_url=None)
     app.router.redirect_slashes = False
     keys = Keys(registry.metadata, feed.committed, anonymous=anonymous, service_key=service_key, mark=mark)
-    app.state.plane = Plane(registry, keys, registry.staging, feed, limits)
+    app.state.plane = Plane(registry, keys, registry.staging, feed, limits, Origins.of(cors_origins))
     for family in FAMILIES:
         app.router.routes.extend(family.router.routes)
     check_doors(app.routes)
     install(app)
+    app.add_middleware(Edge, origins=cors_origins)
+    app.add_middleware(Cors, origins=cors_origins)  # around the other: the last one added
     return app

@@ -17,15 +17,21 @@ from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from adapters_registry.access import Principal, Scope
+from adapters_registry.access import ANONYMOUS, Principal, Scope
+from adapters_registry.api.parts import PARTIAL_TYPE
 from adapters_registry.api.plane import plane_of
+from adapters_registry.edge.trust import Asked, keyless_refusal
 from adapters_registry.errors import (
     AdapterNotFound,
     InsufficientScope,
+    KeylessRefused,
     RegistryError,
     TenantNotFound,
     UnknownParameter,
 )
+
+BODY_TYPES = frozenset({b"application/json", b"application/octet-stream", PARTIAL_TYPE.encode()})
+"""What a body may be without a key: a page's browser asks before it sends these elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +46,14 @@ class Door:
     """Lets in to the path's tenant whoever it might have shared with; the handler looks."""
 
     async def admit(self, request: Request) -> Principal:
-        """Who it is; ``InvalidKey``, ``InsufficientScope``, or the 404 of what is another tenant's."""
-        by = await asyncio.to_thread(plane_of(request).keys.authenticate, _authorization(request))
+        """Who it is; ``InvalidKey``, ``KeylessRefused``, ``InsufficientScope``, or another tenant's 404."""
+        plane = plane_of(request)
+        by = await asyncio.to_thread(plane.keys.authenticate, _authorization(request))
+        if by is ANONYMOUS:
+            asked = Asked(request.scope["method"], request.scope["headers"])
+            why = keyless_refusal(asked, BODY_TYPES, plane.origins)
+            if why is not None:
+                raise KeylessRefused(why)
         foreign = self._foreign(by, request.path_params)
         if foreign is not None:
             raise foreign

@@ -25,6 +25,7 @@ _EVERY: tuple[type[RegistryError], ...] = (
     errors.UnknownParameter,
     errors.InvalidKey,
     errors.InsufficientScope,
+    errors.KeylessRefused,
     errors.RouteNotFound,
     errors.MethodNotAllowed,
     errors.Overloaded,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from adapters_registry.api.uploads import Uploads
 from adapters_registry.blobs import Staging
+from adapters_registry.edge.origins import Origins
 from adapters_registry.feed import Feed
 from adapters_registry.keys import Keys
 from adapters_registry.manifest import NAME_PATTERN
@@ -22,12 +23,22 @@ from adapters_registry.settings import Limits
 class Plane:
     """One registry, as it is served."""
 
-    def __init__(self, registry: Registry, keys: Keys, staging: Staging, feed: Feed, limits: Limits) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        keys: Keys,
+        staging: Staging,
+        feed: Feed,
+        limits: Limits,
+        origins: Origins = Origins(),
+    ) -> None:
         self.registry = registry
         self.keys = keys
         self.staging = staging
         self.feed = feed
         self.limits = limits
+        self.origins = origins
+        """Whose pages may ask."""
         self.uploads = Uploads(
             registry.blobs, staging, limits, registry.uploaded, registry.holds, registry.check_room
         )

@@ -30,6 +30,8 @@ STATUS: dict[type[RegistryError], int] = {
     errors.RegistryUnavailable: 503,
     errors.StoreOwned: 503,
     errors.KeyNeeded: 503,
+    errors.KeylessRefused: 403,
+    errors.OriginRefused: 403,
     errors.AuditBroken: 500,
     errors.InvalidKey: 401,
     errors.KeysLost: 503,

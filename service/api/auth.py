@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from starlette.middleware import Middleware
@@ -12,15 +12,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as Connection
 
-from adapters_registry.access import Scope
+from adapters_registry.access import ANONYMOUS, Scope
+from adapters_registry.edge.origins import Origins
+from adapters_registry.edge.trust import Asked, keyless_refusal
 from service.api.record import record_of
 from service.catalog import Catalog
-from service.errors import InsufficientScope
+from service.errors import InsufficientScope, KeylessRefused
 from service.keyring import Caller
 from service.settings import KeyOptions
 
 OPEN = None
 """What a route needs that is for everybody: said, never left out."""
+
+BODY_TYPES = frozenset({b"application/json"})
+"""What a body may be without a key: a page's browser asks before it sends that elsewhere."""
 
 _CALLER = "quickchange.caller"
 """In the ASGI scope. A handler without a door finds none, and fails."""
@@ -29,9 +34,12 @@ _CALLER = "quickchange.caller"
 class Gate:
     """The keys known, and how far they are trusted."""
 
-    def __init__(self, catalog: Catalog, options: KeyOptions, *, anonymous: bool) -> None:
-        """``anonymous``: whether everybody may come in while no key exists."""
+    def __init__(
+        self, catalog: Catalog, options: KeyOptions, origins: Sequence[str] = (), *, anonymous: bool
+    ) -> None:
+        """``anonymous``: whether programs of this machine may come in while no key exists; of pages, ``origins``."""
         self._catalog = catalog
+        self._origins = Origins.of(origins)
         self._max_staleness_s = options.max_staleness_s
         self._anonymous = anonymous
 
@@ -40,10 +48,16 @@ class Gate:
         """Whether anybody can be let in at all."""
         return self._catalog.keys.known
 
-    def admit(self, authorization: str | None, needs: Scope) -> Caller:
-        """Raises what ``Keyring.admit`` raises, or ``InsufficientScope``."""
+    def admit(self, connection: Connection, needs: Scope) -> Caller:
+        """Raises what ``Keyring.admit`` raises, ``KeylessRefused`` or ``InsufficientScope``."""
+        authorization = _authorization(connection)
         stale = self._max_staleness_s is not None and self._catalog.silent_s() > self._max_staleness_s
         caller = self._catalog.keys.admit(authorization, datetime.now(UTC), stale=stale, anonymous=self._anonymous)
+        if caller.principal is ANONYMOUS:
+            asked = Asked(connection["method"], connection["headers"])
+            refusal = keyless_refusal(asked, BODY_TYPES, self._origins)
+            if refusal is not None:
+                raise KeylessRefused(refusal)
         if not caller.principal.may(needs):
             raise InsufficientScope(f"this key lacks the scope `{needs}`: use one that has it", param=str(needs))
         return caller
@@ -58,7 +72,7 @@ class Door:
         self._needs = needs
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        caller = self._gate.admit(_authorization(scope), self._needs)
+        caller = self._gate.admit(scope, self._needs)
         record_of(scope).key = caller.id
         scope[_CALLER] = caller
         await self._app(scope, receive, send)

@@ -1,31 +1,29 @@
-"""The outermost middleware: refuses headers that would steer the server behind it, and stamps the request's id.
+"""The outermost middleware: takes off the headers that would steer Ray Serve, and stamps the request's id.
 
-Ray Serve reads some request headers before any application code does, and puts an ``x-request-id`` of its own
-into requests that have none, so that inside Serve a client's id cannot be told from Serve's. Under Serve this
-middleware must therefore also run in front of Serve's own: ``serve_middlewares`` is the function to name in
-``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``. The second time a request meets it, it does nothing.
+Ray Serve reads some request headers before any application code does, so this stands in front of Serve's own code:
+the gateway's listener puts it there (``gateway.py``), and where Serve's proxies listen instead, ``serve_middlewares``
+is the function to name in ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``. The second time a request meets it, it does
+nothing. Ordinary ingresses, meshes and clients send some of those headers: none is a reason to refuse a request.
 """
 
 from __future__ import annotations
 
 import uuid
+from dataclasses import dataclass
 
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.record import Record, log_request
-from service.api.status import error_response
-from service.errors import UnknownParameter
+from adapters_registry.edge.correlation import OWN_ID, REQUEST_ID, Correlation, correlation
+from adapters_registry.edge.paths import canonical
 
-REQUEST_ID = "x-request-id"
-
-_STAMP = "quickchange.request_id"
+_STAMP = "quickchange.stamp"
 """In the ASGI scope, where no client can put it."""
 
-REFUSED = frozenset(
+STEERING = frozenset(
     {
-        REQUEST_ID,
+        REQUEST_ID,  # Serve would take it for its own id of the request
         "serve-multiplexed-model-id",  # chooses a replica
         "x-session-id",  # chooses a replica
         "x-request-timeout-seconds",  # ≤ 0 switches the timeout off
@@ -33,7 +31,16 @@ REFUSED = frozenset(
     }
 )
 """Lower case, with hyphens; proxies and Serve take underscores for the same."""
-REFUSED_PREFIX = "x-serve-router-"
+STEERING_PREFIX = "x-serve-router-"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What the edge knows of a request."""
+
+    request_id: str
+    """Ours: in logs, in answers' ids, and with Serve."""
+    correlation: Correlation
 
 
 class Edge:
@@ -46,40 +53,31 @@ class Edge:
         if scope["type"] != "http" or _STAMP in scope:
             await self._app(scope, receive, send)
             return
-        request_id = uuid.uuid4().hex
+        stamp = Stamp(uuid.uuid4().hex, correlation(scope["headers"]))
 
-        async def send_with_id(message: Message) -> None:
+        async def send_with_ids(message: Message) -> None:
             if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
                 # Serve's own middleware, where there is one, has already answered with the id stamped below.
-                MutableHeaders(scope=message).setdefault(REQUEST_ID, request_id)
+                headers[REQUEST_ID] = stamp.correlation.client_request_id or stamp.request_id
+                headers[OWN_ID] = stamp.request_id
             await send(message)
 
-        refused = _refused(scope)
-        if refused is not None:
-            error = UnknownParameter(
-                f"the header {refused!r} is not accepted from clients: leave it out", param=refused
-            )
-            response = error_response(error)
-            await response(scope, receive, send_with_id)
-            record = Record(request_id, scope["method"], status=response.status_code, error=error.code)
-            log_request(record)
-            return
-        stamped = [*scope["headers"], (REQUEST_ID.encode(), request_id.encode())]
-        await self._app({**scope, "headers": stamped, _STAMP: request_id}, receive, send_with_id)
+        kept = [(name, value) for name, value in scope["headers"] if not _steers(name)]
+        kept.append((REQUEST_ID.encode(), stamp.request_id.encode()))
+        inner = {**scope, "headers": kept, "path": canonical(scope["path"]), _STAMP: stamp}
+        await self._app(inner, receive, send_with_ids)
 
 
-def _refused(scope: Scope) -> str | None:
-    for raw, _ in scope["headers"]:
-        name = raw.decode("latin-1").lower().replace("_", "-")
-        if name in REFUSED or name.startswith(REFUSED_PREFIX):
-            return name
-    return None
+def _steers(raw: bytes) -> bool:
+    name = raw.decode("latin-1").lower().replace("_", "-")
+    return name in STEERING or name.startswith(STEERING_PREFIX)
 
 
-def stamp_of(scope: Scope) -> str:
-    """The id that the request was given at the edge."""
+def stamp_of(scope: Scope) -> Stamp:
+    """What the request was given at the edge."""
     stamp = scope[_STAMP]
-    assert isinstance(stamp, str)
+    assert isinstance(stamp, Stamp)
     return stamp
 
 

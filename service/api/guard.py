@@ -11,6 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters_registry.edge.headers import printable
 from service import logs
 from service.api.disconnect import ClientGone
 from service.api.edge import stamp_of
@@ -23,6 +24,7 @@ from service.errors import (
     InvalidValue,
     QuickchangeError,
     RequestTimeout,
+    UnsupportedMediaType,
 )
 from service.metrics import GatewayMetrics
 from service.settings import Limits
@@ -57,7 +59,9 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = Record(stamp_of(scope), scope["method"])
+        stamp = stamp_of(scope)
+        theirs = stamp.correlation
+        record = Record(stamp.request_id, scope["method"], theirs.client_request_id, theirs.traceparent)
         attach(scope, record)
         token = logs.request_id.set(record.request_id)
         sent = _Sent()
@@ -102,6 +106,12 @@ class Guard:
         header_bytes += len(scope.get("raw_path") or b"") + len(scope["query_string"])
         if header_bytes > self._limits.header_bytes:
             raise HeadersTooLarge(f"request line and headers are over {self._limits.header_bytes} bytes")
+        coding = dict(scope["headers"]).get(b"content-encoding", b"identity")
+        if coding.strip().lower() != b"identity":
+            raise UnsupportedMediaType(
+                f"the body's Content-Encoding is {printable(coding)!r}: send it uncompressed, without that header",
+                param="content-encoding",
+            )
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if not length.isdigit():
             raise InvalidValue("content-length is not a number", param="content-length")

@@ -37,6 +37,7 @@ class Models:
             "owned_by": "quickchange",
             "parent": None,
             "root": name,
+            "max_model_len": self._front.backend.served.context_tokens,
         }
 
     def _adapter(self, model: str, listed: Listed) -> dict[str, object]:
@@ -47,4 +48,5 @@ class Models:
             "owned_by": listed.ref.tenant,
             "parent": self._front.backend.served.name,
             "root": str(listed.ref),
+            "max_model_len": self._front.backend.served.context_tokens,
         }

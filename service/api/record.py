@@ -20,6 +20,9 @@ class Record:
 
     request_id: str
     method: str
+    client_request_id: str | None = None
+    """The id that the client or its proxy gave the request, where it came in a form fit for a log."""
+    traceparent: str | None = None
     arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     """On the event loop's clock, in seconds: deadlines count from it."""
     route: str | None = None
@@ -50,6 +53,8 @@ class Record:
         """The log line's fields; what did not happen is left out."""
         names = (
             "request_id",
+            "client_request_id",
+            "traceparent",
             "method",
             "route",
             "status",

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from adapters_registry.access import Scope
 from adapters_registry.background import in_background
+from adapters_registry.edge.cors import Cors
 from service.api import answer
 from service.api.aside import Aside
 from service.api.auth import OPEN, Gate, Gated, caller_of
@@ -31,6 +32,7 @@ from service.api.metered import Metered, reserve
 from service.api.models import Models
 from service.api.pace import Pace
 from service.api.places import Places, Room
+from service.api.preflight import Preflights
 from service.api.record import record_of
 from service.api.run import Run
 from service.api.shapes import Chat, Completion, Shape
@@ -52,7 +54,8 @@ READY_S = 5.0
 def create_app(front: Front) -> Starlette:
     """The ASGI application over ``front``; while its lifespan lasts, the catalog follows the registry."""
     # Without a key everybody may do everything, so only this machine may ask then.
-    gate = Gate(front.catalog, front.settings.keys, anonymous=is_loopback(front.settings.host))
+    origins = front.settings.cors_origins
+    gate = Gate(front.catalog, front.settings.keys, origins, anonymous=is_loopback(front.settings.host))
     generation, feedback, reading = (Room(front.settings.limits) for _ in range(3))
     front.metrics.in_flight_is(lambda: generation.taken + feedback.taken + reading.taken)
     metered = Middleware(Metered, book=QuotaBook(front.settings.keys.gateways))
@@ -79,10 +82,16 @@ def create_app(front: Front) -> Starlette:
             Gated(gate, "GET", "/v1/models/{id:path}", Scope.INFER, routes.model, _placed(reading)),
             Gated(gate, "GET", "/v1/adapters/residency", Scope.SCRAPE, inspect.residency, _placed(reading)),
             Gated(gate, "GET", "/metrics", Scope.SCRAPE, inspect.metrics),
+            Gated(gate, "GET", "/", OPEN, routes.root),
             Gated(gate, "GET", "/health", OPEN, routes.health),
             Gated(gate, "GET", "/ready", OPEN, routes.ready),
         ],
-        middleware=[Middleware(Edge), Middleware(Guard, limits=front.settings.limits, metrics=front.metrics)],
+        middleware=[
+            Middleware(Edge),
+            Middleware(Cors, origins=origins),
+            Middleware(Guard, limits=front.settings.limits, metrics=front.metrics),
+            Middleware(Preflights, origins=origins),
+        ],
         exception_handlers={HTTPException: _no_route},
         lifespan=lifespan,
     )
@@ -156,6 +165,10 @@ class _Routes:
 
     async def model(self, request: Request) -> Response:
         return JSONResponse(self._models.retrieve(request.path_params["id"], caller_of(request.scope).principal))
+
+    async def root(self, request: Request) -> Response:
+        """What load balancers and people ask first; says no more than that this answers."""
+        return JSONResponse({"service": "quickchange", "api": "/v1", "health": "/health", "ready": "/ready"})
 
     async def health(self, request: Request) -> Response:
         """200 as long as the process answers at all."""

@@ -30,6 +30,9 @@ STATUS: dict[type[QuickchangeError], Row] = {
     errors.ContextLengthExceeded: Row(400, _INVALID),
     errors.BodyTooLarge: Row(413, _INVALID),
     errors.HeadersTooLarge: Row(431, _INVALID),
+    errors.UnsupportedMediaType: Row(415, _INVALID),
+    errors.OriginRefused: Row(403, "permission_error"),
+    errors.KeylessRefused: Row(403, "permission_error"),
     errors.RequestTimeout: Row(408, _INVALID),
     errors.InvalidKey: Row(401, "authentication_error"),
     errors.InsufficientScope: Row(403, "permission_error"),
@@ -85,7 +88,8 @@ def error_headers(error: QuickchangeError) -> dict[str, str]:
         return {"retry-after": str(max(1, math.ceil(wait_s)))}
     if status == 401:
         return {"x-should-retry": "false", "www-authenticate": "Bearer"}
-    if status < 500 and status != 408:
+    if (status < 500 and status != 408) or status == 504:
+        # A request that took all of its time once would take it again.
         return {"x-should-retry": "false"}
     return {}
 

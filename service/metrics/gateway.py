@@ -20,7 +20,7 @@ from service.values import ServedBase
 
 BASE = "base"
 """The label of requests for the base itself; no adapter's, which all have a slash."""
-METHODS = ("GET", "HEAD", "POST")
+METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 REFUSED = (
     "body_too_large",
     "idempotency_conflict",
@@ -35,6 +35,7 @@ REFUSED = (
 """What feedback is refused for; anything else becomes a series when it happens."""
 KEY_REASONS = (
     "expired",
+    "keyless",
     "lost",
     "malformed",
     "missing",
@@ -44,7 +45,7 @@ KEY_REASONS = (
     "wrong",
     *sorted(Quotas.model_fields),
 )
-"""What of a key refuses a request; a revoked key is unknown."""
+"""What of a key refuses a request; a revoked key is unknown, keyless is a request that cannot do without one."""
 DURATION_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
 INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters_registry.manifest import NAME_PATTERN
-from service.errors import InvalidValue
+from service.errors import ModelNotFound
 from service.names import Alias, Exact, ModelName, Version, parse_model
 
 BASE = "Org/Base:1b"
@@ -39,7 +39,7 @@ def test_every_well_formed_name_means_what_it_is_made_of(
 def test_any_other_text_is_refused_with_the_field_named(text: str) -> None:
     if re.fullmatch(r"[a-z0-9._:/@-]*", text):
         return  # well formed, or among the malformed ones below
-    with pytest.raises(InvalidValue) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         parse_model(text, BASE)
     assert caught.value.param == "model"
 
@@ -61,11 +61,11 @@ def test_the_base_is_itself_whatever_its_name_holds(base: str) -> None:
     ],
 )  # fmt: skip
 def test_malformed(text: str) -> None:
-    with pytest.raises(InvalidValue, match="malformed model"):
+    with pytest.raises(ModelNotFound, match="does not exist or"):
         parse_model(text, BASE)
 
 
 def test_a_long_name_is_not_echoed_whole() -> None:
-    with pytest.raises(InvalidValue) as caught:
+    with pytest.raises(ModelNotFound) as caught:
         parse_model("x" * 5000, BASE)
     assert len(str(caught.value)) < 400

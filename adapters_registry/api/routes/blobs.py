@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from adapters_registry.access import Principal
@@ -22,14 +22,26 @@ _BYTES: Responses = {
     }
 }
 
+_HEAD: Responses = {200: {"headers": headers("ETag", "Content-Length")}}
+
+
+@router.head("/v1/blobs/{sha256}", response_class=Response, responses=answers(BlobNotFound, good=_HEAD))
+async def blob_size(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
+    """How long the file is; its bytes are not read."""
+    name = digest(sha256)
+    return Response(headers=_told(name, await asyncio.to_thread(_size, plane, by, name)))
+
 
 @router.get("/v1/blobs/{sha256}", response_class=StreamingResponse, responses=answers(BlobNotFound, good=_BYTES))
 async def blob(by: ReaderOrServer, plane: P, sha256: Sha256) -> StreamingResponse:
     """One file of a version that the caller may see."""
     name = digest(sha256)
-    size = await asyncio.to_thread(_size, plane, by, name)
-    told = {"content-length": str(size), "etag": f'"{name}"'}
-    return StreamingResponse(send(plane.registry.blobs, name), headers=told, media_type="application/octet-stream")
+    told = _told(name, await asyncio.to_thread(_size, plane, by, name))
+    return StreamingResponse(send(plane.registry.blobs, name), headers=told)
+
+
+def _told(name: str, size: int) -> dict[str, str]:
+    return {"content-length": str(size), "etag": f'"{name}"', "content-type": "application/octet-stream"}
 
 
 def _size(plane: Plane, by: Principal, name: str) -> int:

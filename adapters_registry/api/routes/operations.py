@@ -27,6 +27,21 @@ class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
 
+class Root(BaseModel):
+    """Where to go on."""
+
+    service: Literal["quickchange-registry"] = "quickchange-registry"
+    api: Literal["/v1"] = "/v1"
+    health: Literal["/health"] = "/health"
+    description: Literal["/openapi.json"] = "/openapi.json"
+
+
+@router.get("/", response_model=Root, dependencies=[OPEN], responses=answers())
+async def root() -> Root:
+    """What load balancers and people ask first; says no more than that this answers."""
+    return Root()
+
+
 @router.get("/health", response_model=Health, dependencies=[OPEN], responses=answers())
 async def health(plane: P) -> Health:
     """200 as long as the database answers."""

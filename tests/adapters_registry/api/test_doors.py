@@ -14,7 +14,7 @@ from adapters_registry.keys import Keys
 from tests.adapters_registry.api.world import TENANT_SCOPES, Names, World, bearer, content, door, every
 from tests.adapters_registry.artifacts import sha256
 
-OPEN_ROUTES = {"/health", "/openapi.json"}
+OPEN_ROUTES = {"/", "/health", "/openapi.json"}
 
 
 async def ask(http, method, route, names: Names, headers, files=()) -> httpx.Response:
@@ -22,9 +22,13 @@ async def ask(http, method, route, names: Names, headers, files=()) -> httpx.Res
     return await http.request(method, names.path(route), **body | {"headers": body.get("headers", {}) | headers})
 
 
+OWN = ("date", "content-length", "x-request-id", "x-quickchange-request-id")
+"""Headers that differ from answer to answer."""
+
+
 def told(answer: httpx.Response, names: Names) -> tuple[object, ...]:
     """All that a caller learns, but the names it gave itself."""
-    headers = {name: value for name, value in answer.headers.items() if name not in ("date", "content-length")}
+    headers = {name: value for name, value in answer.headers.items() if name not in OWN}
     return answer.status_code, names.stripped(answer.text), headers
 
 

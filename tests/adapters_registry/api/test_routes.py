@@ -25,6 +25,7 @@ from tests.adapters_registry.conftest import LIMITS
 
 DATA = b"weights" * 1000
 SUPPORT = "/v1/adapters/acme/support"
+JSON = {"content-type": "application/json"}
 
 
 def code(answer: httpx.Response) -> tuple[int, str, str | None]:
@@ -93,7 +94,7 @@ async def test_a_full_disk(tmp_path):
     staging = Staging(tmp_path / "staging", LIMITS, disk)
     registry = Registry(metadata, DirectoryBlobs(tmp_path / "blobs"), staging, LIMITS)
     app = create_app(registry, Feed(), LIMITS)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://r") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as http:
         answer = await http.put(put(sha256(DATA)), content=DATA)
         assert code(answer) == (507, "storage_full", None)
         assert answer.headers["retry-after"] == "30"
@@ -184,12 +185,14 @@ async def test_malformed_commits(http, body, expected):
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"files": "\\ud800"}', b"\xff", b"[" * 10_000])
 async def test_bodies_that_are_not_json(http, content):
-    assert code(await http.post(f"{SUPPORT}/versions", content=content))[:2] == (400, "invalid_value")
+    answer = await http.post(f"{SUPPORT}/versions", content=content, headers=JSON)
+    assert code(answer)[:2] == (400, "invalid_value")
 
 
 async def test_bodies_are_bounded(http):
     large = b" " * (LIMITS.commit_bytes + 1)
-    assert code(await http.post(f"{SUPPORT}/versions", content=large)) == (413, "body_too_large", None)
+    answer = await http.post(f"{SUPPORT}/versions", content=large, headers=JSON)
+    assert code(answer) == (413, "body_too_large", None)
 
 
 async def test_names_in_paths(http):

@@ -52,7 +52,7 @@ def break_off(web: httpx.Client, data: bytes, announced: int) -> int:
 
     What the server had not read when it saw the end is lost to it.
     """
-    head = f"PUT {AT} HTTP/1.1\r\nhost: r\r\ncontent-length: {announced}\r\n\r\n".encode()
+    head = f"PUT {AT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {announced}\r\n\r\n".encode()
     while True:
         with socket.create_connection((web.base_url.host, web.base_url.port)) as line:
             line.sendall(head + data)
@@ -242,6 +242,6 @@ def test_a_stranger_sends_nothing(url, tmp_path, world: World):
     """Whoever has no key is told so before the body was read."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port)) as line:
-        line.sendall(f"PUT {AT} HTTP/1.1\r\nhost: r\r\ncontent-length: {1 << 19}\r\n\r\n".encode())
+        line.sendall(f"PUT {AT} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {1 << 19}\r\n\r\n".encode())
         assert line.recv(100).startswith(b"HTTP/1.1 401 ")
     assert tree(tmp_path / "staging") == []

@@ -57,6 +57,7 @@ NEEDS = {
     ("GET", "/v1/feedback"): Scope.FEEDBACK_EXPORT,
     ("GET", "/v1/adapters/residency"): Scope.SCRAPE,
     ("GET", "/metrics"): Scope.SCRAPE,
+    ("GET", "/"): None,
     ("GET", "/health"): None,
     ("GET", "/ready"): None,
 }
@@ -83,7 +84,7 @@ async def ask(world: World, method: str, path: str, headers: dict[str, str], bod
 
 def alike(response: httpx.Response) -> tuple[int, object, list[tuple[str, str]]]:
     """All of a response that is not the request's own id."""
-    own = ("x-request-id", "date")
+    own = ("x-request-id", "x-quickchange-request-id", "date")
     return response.status_code, response.json(), [h for h in response.headers.multi_items() if h[0] not in own]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,73 +15,15 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message
 
-from service.api.edge import Edge, serve_middlewares
+from service.api.edge import Edge
 from service.api.guard import Guard
 from service.errors import Overloaded
 from service.metrics import GatewayMetrics
 from service.settings import Limits, MetricsOptions
 from tests.service.api import world as w
 from tests.service.api.world import CHAT, chat, encode, plays, says, world
-
-REFUSED = [
-    "serve_multiplexed_model_id", "Serve-Multiplexed-Model-Id", "x-session-id", "X_Session_Id", "x-request-id",
-    "X-Request-Timeout-Seconds", "x_request_timeout_seconds", "x-request-disconnect-disabled", "x-serve-router-pick",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSED)
-async def test_steering_headers_are_refused_by_name(tmp_path: Path, name: str) -> None:
-    front = world(tmp_path, says("never"))
-    response = await front.post(CHAT, chat(), headers={name: "1"})
-    assert response.status_code == 400
-    error = response.json()["error"]
-    assert error["code"] == "unknown_parameter"
-    assert error["param"] == name.lower().replace("_", "-")
-    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
-    assert front.engine.requests == []
-
-
-async def test_other_headers_pass(tmp_path: Path) -> None:
-    headers = {
-        "x-stainless-retry-count": "0",
-        "authorization": "Bearer any",
-        "openai-organization": "o",
-        "idempotency-key": "k",
-    }
-    assert (await world(tmp_path, says("fine")).post(CHAT, chat(), headers=headers)).status_code == 200
-
-
-async def test_behind_a_server_that_stamps_requests_itself(tmp_path: Path) -> None:
-    """As Ray Serve does: it adds an id to requests without one, and answers with it."""
-
-    class Server:
-        def __init__(self, app: ASGIApp) -> None:
-            self._app = app
-            self.ids: list[bytes] = []
-
-        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-            headers = dict(scope["headers"])
-            self.ids.append(headers.setdefault(b"x-request-id", b"the server's"))
-
-            async def answering(message: Message) -> None:
-                if message["type"] == "http.response.start":
-                    message["headers"] = [*message["headers"], (b"x-request-id", self.ids[-1])]
-                await send(message)
-
-            await self._app(dict(scope, headers=list(headers.items())), receive, answering)
-
-    front = world(tmp_path, says("fine"))
-    server = Server(front.app)
-    [edge] = serve_middlewares()
-    front.app = edge.cls(server, *edge.args, **edge.kwargs)
-    response = await front.post(CHAT, chat())
-    assert response.status_code == 200
-    assert response.headers.get_list("x-request-id") == [server.ids[0].decode()]
-    assert front.engine.requests[0].request_id == server.ids[0].decode()
-    assert (await front.post(CHAT, chat(), headers={"x-request-id": "mine"})).status_code == 400
-    assert len(server.ids) == 1
 
 
 async def test_a_body_over_the_cap_by_its_length(tmp_path: Path) -> None:
@@ -104,7 +45,7 @@ async def test_a_body_over_the_cap_as_it_comes(tmp_path: Path) -> None:
             yield b"x" * 40
 
     async with front.client() as client:
-        response = await client.post(CHAT, content=endless())
+        response = await client.post(CHAT, content=endless(), headers={"content-type": "application/json"})
     assert response.status_code == 413
     assert sent < 2000
 
@@ -166,11 +107,11 @@ async def test_each_request_leaves_one_line(tmp_path: Path, caplog: pytest.LogCa
         await front.post(CHAT, chat(model="no/such")),
         await front.get("/v1/models/acme/support"),
         await front.get("/nowhere"),
-        await front.get("/health", headers={"x-session-id": "s"}),
+        await front.post(CHAT, chat(), headers={"content-encoding": "gzip"}),
     ]
     lines = [record.__dict__ for record in caplog.records if record.message == "request"]
     assert [line["request_id"] for line in lines] == [response.headers["x-request-id"] for response in answered]
-    assert [line["status"] for line in lines] == [200, 200, 404, 200, 404, 400]
+    assert [line["status"] for line in lines] == [200, 200, 404, 200, 404, 415]
     routes = [CHAT, CHAT, CHAT, "/v1/models/{id:path}"]
     assert [line.get("route") for line in lines] == [*routes, None, None]
     for line in lines[:2]:

@@ -250,6 +250,7 @@ class World:
 
     engine: ScriptedEngine
     app: ASGIApp
+    metrics: GatewayMetrics
     ready: bool = True
     fleet: FleetReport = field(default_factory=lambda: FleetReport({}))
     """What stands behind the front, as it says itself."""
@@ -257,8 +258,9 @@ class World:
     async def post(self, path: str, body: object, **more: Any) -> httpx.Response:
         """One request inside this process; ``body`` is JSON, or bytes as they are."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"content-type": "application/json"} | dict(more.pop("headers", {}))
         async with self.client() as client:
-            return await client.post(path, content=content, **more)
+            return await client.post(path, content=content, headers=headers, **more)
 
     async def get(self, path: str, **more: Any) -> httpx.Response:
         async with self.client() as client:
@@ -266,7 +268,7 @@ class World:
 
     def client(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://test")
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -298,6 +300,7 @@ def world(
     host: str = "127.0.0.1",
     options: KeyOptions | None = None,
     known: bool = True,
+    cors_origins: Sequence[str] = (),
     age_s: float = 0.0,
 ) -> World:
     """A front that knows ``adapters`` and ``keys`` since ``age_s`` and whose engine plays ``script``."""
@@ -319,7 +322,9 @@ def world(
         return made[0].fleet
 
     front = Front(
-        settings=Settings(limits=limits or Limits(), host=host, keys=options or KeyOptions()),
+        settings=Settings(
+            limits=limits or Limits(), host=host, keys=options or KeyOptions(), cors_origins=tuple(cors_origins)
+        ),
         catalog=Catalog(source or QuietSource(), file, BASE),
         tokenizer=tokens,
         backend=Backend(
@@ -331,7 +336,7 @@ def world(
         ),
         metrics=GatewayMetrics(CollectorRegistry(), metrics or MetricsOptions()),
     )
-    made.append(World(engine, create_app(front)))
+    made.append(World(engine, create_app(front), front.metrics))
     return made[0]
 
 

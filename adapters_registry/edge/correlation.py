@@ -1,0 +1,42 @@
+"""The ids by which a client's logs and traces find a request again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from adapters_registry.edge.headers import Headers
+
+REQUEST_ID = "x-request-id"
+"""In requests the client's or its proxy's own id; answers give it back, or ours where none came."""
+OWN_ID = "x-quickchange-request-id"
+"""Of every answer: the id that our logs have."""
+
+_ID = re.compile(rb"[!-~]{1,128}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """What may be logged of them. Any other text is left out: a log is no place for a stranger's bytes."""
+
+    client_request_id: str | None = None
+    """At most 128 printable characters."""
+    traceparent: str | None = None
+    """As W3C Trace Context writes it, version 00 or later."""
+
+    def fields(self) -> dict[str, str]:
+        """For a log line; what did not come is left out."""
+        given = {"client_request_id": self.client_request_id, "traceparent": self.traceparent}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def correlation(headers: Headers) -> Correlation:
+    """The first good value of each header."""
+    request_id = traceparent = None
+    for name, value in headers:
+        if request_id is None and name == REQUEST_ID.encode() and _ID.fullmatch(value):
+            request_id = value.decode()
+        if traceparent is None and name == b"traceparent" and _TRACEPARENT.fullmatch(value):
+            traceparent = value.decode()
+    return Correlation(request_id, traceparent)
