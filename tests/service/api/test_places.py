@@ -143,7 +143,7 @@ def test_every_route_behind_a_door_has_places_but_the_scrape(front: World) -> No
     without = {
         route.path for route in routes if isinstance(route, Route) and isinstance(route, Gated) and not _places(route)
     }
-    assert without == {"/metrics", "/health", "/ready"}
+    assert without == {"/metrics", "/", "/health", "/ready"}
 
 
 def _places(route: Gated) -> bool:
