@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from pydantic import ValidationError
 
+from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.blobs import storage_error
 from adapters_registry.check_child import READY, Answer, Given, Job
 from adapters_registry.errors import CheckFailed, CheckUnavailable, DigestMismatch, RegistryError, from_code
@@ -36,7 +37,7 @@ _KILLS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 """Sent from outside: this machine is short of memory, or is being shut down."""
 _log = logging.getLogger(__name__)
 
-Check = Callable[[BaseManifest, Sequence[ArtifactFile], Limits], Inspection]
+Check = Callable[[BaseManifest, Sequence[ArtifactFile], Limits, Allowances], Inspection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,7 @@ def check(
     base: BaseManifest,
     files: Sequence[ArtifactFile],
     limits: Limits,
+    allowed: Allowances = NOTHING,
     *,
     spool: Path | None = None,
     child: Sequence[str] = CHILD,
@@ -69,7 +71,7 @@ def check(
         given = [
             Given(file=file.file, descriptor=stack.enter_context(_local(file, spool)).fileno()) for file in files
         ]
-        job = Job(base=base, files=tuple(given), limits=limits)
+        job = Job(base=base, files=tuple(given), limits=limits, allowed=allowed)
         outcome = _run(job, child)
     return _read(outcome, job)
 

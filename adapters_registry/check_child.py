@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ConfigDict
 
+from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.errors import RegistryError, StorageFailed
 from adapters_registry.findings import Inspection
 from adapters_registry.kinds import ArtifactFile, judge
@@ -45,6 +46,7 @@ class Job(_Value):
     base: BaseManifest
     files: tuple[Given, ...]
     limits: Limits
+    allowed: Allowances = NOTHING
 
 
 class Refusal(_Value):
@@ -89,7 +91,7 @@ def answer(job: Job) -> Answer:
     """Whatever happens, in a bounded size."""
     files = [ArtifactFile(given.file, partial(_open, given.descriptor)) for given in job.files]
     try:
-        return Answer(inspection=judge(job.base, files, job.limits))
+        return Answer(inspection=judge(job.base, files, job.limits, job.allowed))
     except RegistryError as error:
         param = None if error.param is None else _clipped(error.param, _PARAM_CHARS)
         return Answer(refusal=Refusal(code=error.code, message=_clipped(error.message, _MESSAGE_CHARS), param=param))

@@ -1,13 +1,16 @@
-"""What the check of an artifact found: its manifest, and how much each module's matrices weigh."""
+"""What the check of an artifact found: its manifest, how much each module's matrices weigh, and what it noted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from adapters_registry.manifest import Manifest
+
+NOTE_CHARS = 1000
 
 
 class _Value(BaseModel):
@@ -43,11 +46,31 @@ class Norms(_Value):
     """In the manifest's order; only those of the largest deltas where there are too many to keep."""
 
 
+class Note(_Value):
+    """What was normalised, left out or allowed, so that nothing of it is silent."""
+
+    code: str = Field(min_length=1, max_length=64)
+    message: str = Field(max_length=NOTE_CHARS)
+
+    @classmethod
+    def of(cls, code: str, message: str) -> Self:
+        """In bounds, and such that it can be sent: names in an artifact may be as long as its header."""
+        sendable = message.encode("utf-8", "backslashreplace").decode()
+        return cls(code=code, message=sendable if len(sendable) <= NOTE_CHARS else sendable[: NOTE_CHARS - 1] + "…")
+
+
 class Inspection(_Value):
     """An artifact that may be published."""
 
     manifest: Manifest
     norms: Norms
+    notes: tuple[Note, ...] = ()
+
+
+def some(names: Collection[str], most: int = 5) -> str:
+    """The first of ``names``, and how many more there are."""
+    shown = ", ".join(sorted(names)[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def summary(found: Sequence[ModuleNorms], projections: frozenset[str], keep: int) -> Norms:

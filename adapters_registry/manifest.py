@@ -55,6 +55,9 @@ class BaseModule(_Value):
     in_features: int = Field(ge=0)
     out_features: int = Field(ge=0)
     bias: bool
+    weight: Digest | None = None
+    """Of embeddings and heads: the digest of the weight's values as float32, little endian, row by row, whatever
+    type they are kept in. With it a copy of the weight is known as one."""
 
 
 class BaseManifest(_Value):

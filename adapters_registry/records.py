@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from adapters_registry.access import Principal, Scope
-from adapters_registry.findings import Norms
+from adapters_registry.findings import Norms, Note
 from adapters_registry.manifest import Digest, Manifest, Name
 
 EVERYBODY = "*"
@@ -84,6 +84,8 @@ class VersionDetail(_Record):
     """What it was made from, as told at the push."""
     norms: Norms | None = None
     """How much it changes the base; None of a version from before norms were kept."""
+    notes: tuple[Note, ...] = ()
+    """What the check normalised, passed over or was allowed."""
     evaluations: tuple[Evaluation, ...] = ()
 
 
@@ -97,6 +99,8 @@ class Published(_Record):
     """All of the adapter's, as they stand after the commit."""
     created: bool
     """False: the adapter had this very version already."""
+    notes: tuple[Note, ...] = ()
+    """What the check normalised, passed over or was allowed."""
 
 
 class BaseRecord(_Record):

@@ -23,8 +23,14 @@ from adapters_registry.errors import InvalidTensors, NotFinite, PickleRefused
 HEADER_BYTES = 1 << 20
 TENSORS = 4096
 _PIECE_BYTES = 4 << 20
-ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-_EXPONENT: dict[str, Any] = {"F32": np.uint32(0x7F80_0000), "F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80)}
+ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_BITS = {8: "<u8", 4: "<u4", 2: "<u2"}
+_EXPONENT: dict[str, Any] = {
+    "F64": np.uint64(0x7FF0_0000_0000_0000),
+    "F32": np.uint32(0x7F80_0000),
+    "F16": np.uint16(0x7C00),
+    "BF16": np.uint16(0x7F80),
+}
 """All ones there is NaN or infinity."""
 _REMEDY = "save it again with PEFT's save_pretrained"
 _WEIGHTS = "adapter_model.safetensors"
@@ -35,7 +41,7 @@ class TensorInfo:
     """One tensor of the file; offsets are from the file's start."""
 
     dtype: str
-    """F32, F16 or BF16."""
+    """F64, F32, F16 or BF16."""
     shape: tuple[int, ...]
     begin: int
     end: int
@@ -65,7 +71,8 @@ def read_header(file: BinaryIO, size: int) -> dict[str, TensorInfo]:
 def rows(file: BinaryIO, name: str, info: TensorInfo) -> Iterator[NDArray[np.float64]]:
     """The tensor's values from first to last in pieces of whole rows, [n, columns]; of a vector, [n, 1].
 
-    Raises ``NotFinite`` at a NaN or an infinity.
+    Those of float64 are cast to float32, as a loader casts them. Raises ``NotFinite`` at a NaN or an infinity, and at
+    a number beyond float32.
     """
     row_bytes = math.prod(info.shape[1:]) * ITEM_BYTES[info.dtype]
     left = info.end - info.begin
@@ -75,7 +82,7 @@ def rows(file: BinaryIO, name: str, info: TensorInfo) -> Iterator[NDArray[np.flo
         if not piece or len(piece) % row_bytes:
             raise InvalidTensors(f"The safetensors file is cut short at {name}: {_REMEDY}.", param=name)
         left -= len(piece)
-        bits = np.frombuffer(piece, "<u4" if info.dtype == "F32" else "<u2")
+        bits = np.frombuffer(piece, _BITS[ITEM_BYTES[info.dtype]])
         exponent = _EXPONENT[info.dtype]
         if ((bits & exponent) == exponent).any():
             raise NotFinite(
@@ -83,12 +90,21 @@ def rows(file: BinaryIO, name: str, info: TensorInfo) -> Iterator[NDArray[np.flo
                 "checkpoint.",
                 param=name,
             )
-        yield _numbers(bits, info.dtype).reshape(len(piece) // row_bytes, -1)
+        numbers = _numbers(bits, info.dtype)
+        if info.dtype == "F64" and not np.isfinite(numbers).all():
+            raise NotFinite(
+                f"Tensor {name} holds a number beyond float32: save the adapter in float32, bfloat16 or float16.",
+                param=name,
+            )
+        yield numbers.reshape(len(piece) // row_bytes, -1)
 
 
 def _numbers(bits: NDArray[Any], dtype: str) -> NDArray[np.float64]:
     if dtype == "BF16":  # the upper half of a float32
         return (bits.astype("<u4") << np.uint32(16)).view("<f4").astype(np.float64)
+    if dtype == "F64":
+        with np.errstate(over="ignore"):  # found out by the caller
+            return bits.view("<f8").astype("<f4").astype(np.float64)
     return bits.view("<f4" if dtype == "F32" else "<f2").astype(np.float64)
 
 
@@ -131,7 +147,7 @@ def _info(name: str, entry: object, data: int) -> TensorInfo:
         case _:
             raise InvalidTensors(f"Tensor {name!r} has a malformed header entry: {_REMEDY}.", param=name)
     if dtype not in ITEM_BYTES:
-        raise InvalidTensors(f"Tensor {name} is {dtype}: save it as F32, F16 or BF16.", param=name)
+        raise InvalidTensors(f"Tensor {name} is {dtype}: save it as F32, F16, BF16 or F64.", param=name)
     if len(shape) > 8 or not all(type(n) is int and n >= 0 for n in shape):
         raise InvalidTensors(f"Tensor {name} has an impossible shape: {_REMEDY}.", param=name)
     # bool is an int to isinstance

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.kinds import ArtifactFile, build_manifest
 from adapters_registry.manifest import BaseManifest, File, Manifest
 from adapters_registry.settings import Limits
@@ -33,14 +34,14 @@ def described(base: PreTrainedModel) -> BaseManifest:
     return describe_model(base, "base", "sha256:" + "0" * 64)
 
 
-def judged(base: PreTrainedModel, folder: Path) -> Manifest:
+def judged(base: PreTrainedModel, folder: Path, allowed: Allowances = NOTHING) -> Manifest:
     """The manifest that the registry gives the artifact in ``folder``."""
-    return build_manifest(described(base), artifact(folder), Limits())
+    return build_manifest(described(base), artifact(folder), Limits(), allowed)
 
 
-def bound_adapter(engine: Engine, base: PreTrainedModel, folder: Path) -> BoundAdapter:
+def bound_adapter(engine: Engine, base: PreTrainedModel, folder: Path, allowed: Allowances = NOTHING) -> BoundAdapter:
     """The artifact in ``folder`` as batch rows point at it: judged by the registry, then bound by the engine."""
-    manifest = judged(base, folder)
+    manifest = judged(base, folder, allowed)
     tensors = load_file(folder / "adapter_model.safetensors")
     return engine.bind(manifest.digest, manifest.kind, engine.canonicalise(manifest, tensors))
 

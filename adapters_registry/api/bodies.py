@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from adapters_registry import json_text
 from adapters_registry.access import Scope
+from adapters_registry.allowances import Allowances, FieldName
 from adapters_registry.api.plane import plane_of
 from adapters_registry.api.status import invalid
 from adapters_registry.errors import BodyTooLarge, InvalidValue, TruncatedUpload
@@ -42,6 +43,18 @@ class CommitBody(_Body):
     """Digest or name; null is the base last announced."""
     promote: bool = False
     lineage: dict[str, JsonValue] = Field(default_factory=dict)
+    ignore_fields: list[FieldName] = Field(default_factory=list, max_length=64)
+    """Fields of ``adapter_config.json`` that are unknown and say nothing that matters."""
+    allow_partial: bool = False
+    """Modules that the config adapts and the file holds nothing of stay as the base has them."""
+    allow_no_effect: bool = False
+    """The adapter may change nothing."""
+
+    @property
+    def allowed(self) -> Allowances:
+        return Allowances(
+            ignore_fields=tuple(self.ignore_fields), partial=self.allow_partial, no_effect=self.allow_no_effect
+        )
 
 
 class AliasBody(_Body):

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import httpx
 from pydantic import JsonValue
 
+from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.client.connection import Connection, at
 from adapters_registry.errors import (
     DigestMismatch,
@@ -77,6 +78,7 @@ class FileCalls(Connection):
         base: str | None = None,
         promote: bool = False,
         lineage: Mapping[str, JsonValue] | None = None,
+        allowed: Allowances = NOTHING,
         progress: Progress = lambda done, total: None,
     ) -> Pushed:
         """Upload what the registry lacks of the PEFT folder ``directory``, then make it a version.
@@ -95,6 +97,7 @@ class FileCalls(Connection):
             "base": base,
             "promote": promote,
             "lineage": dict(lineage or {}),
+            **_said(allowed),
         }
         answer = self._send("POST", f"{at(tenant, name)}/versions", json=body, timeout=_CHECKING_S)
         return Pushed(parse(Published, answer), ignored, trained_on(directory / CONFIG))
@@ -213,6 +216,16 @@ class FileCalls(Connection):
                 content=content,
                 headers=headers,
             )
+
+
+def _said(allowed: Allowances) -> dict[str, JsonValue]:
+    """Only what is allowed: a registry of an earlier release knows no such field."""
+    fields: dict[str, JsonValue] = {
+        "ignore_fields": list(allowed.ignore_fields),
+        "allow_partial": allowed.partial,
+        "allow_no_effect": allowed.no_effect,
+    }
+    return {name: value for name, value in fields.items() if value}
 
 
 def _report(progress: Progress, before: int, total: int, sent: int) -> None:

@@ -37,7 +37,12 @@ class AsyncRegistryClient:
 
     async def put_base(self, base: BaseManifest) -> None:
         """Announce the base that pushes are checked against."""
-        await self._send("PUT", f"/v1/bases/{base.digest}", content=base.model_dump_json())
+        path = f"/v1/bases/{base.digest}"
+        try:
+            await self._send("PUT", path, content=base.model_dump_json())
+        except UnknownParameter:  # a registry of the first release knows no weights' digests, and refuses them
+            known = base.model_dump_json(exclude={"modules": {"__all__": {"weight"}}})
+            await self._send("PUT", path, content=known)
 
     async def snapshot(self) -> Snapshot:
         return parse(Snapshot, await self._full("/v1/snapshot", {}, {}))

@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
+from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.errors import (
     BodyTooLarge,
     InvalidConfig,
     InvalidValue,
+    NoEffect,
     PickleRefused,
     UnknownFile,
     UnsupportedField,
 )
-from adapters_registry.findings import Inspection, ModuleNorms, summary
+from adapters_registry.findings import Inspection, ModuleNorms, Note, summary
 from adapters_registry.kinds import lora
+from adapters_registry.kinds.copies import check_copies
+from adapters_registry.kinds.values import Interpretation
 from adapters_registry.manifest import AdaptedModule, BaseManifest, File, Manifest
 from adapters_registry.settings import Limits
 from adapters_registry.tensorfile import TensorInfo, read_header, read_json
@@ -23,7 +27,7 @@ from adapters_registry.tensorfile import TensorInfo, read_header, read_json
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_DTYPES = {"F64": "float32", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 class Kind(Protocol):
@@ -32,9 +36,14 @@ class Kind(Protocol):
     NAME: Any
 
     def interpret(
-        self, config: Mapping[str, Any], infos: Mapping[str, TensorInfo], base: BaseManifest, limits: Limits
-    ) -> tuple[AdaptedModule, ...]:
-        """What the adapter does to each module, sorted by module; refuses what is not honoured."""
+        self,
+        config: Mapping[str, Any],
+        infos: Mapping[str, TensorInfo],
+        base: BaseManifest,
+        limits: Limits,
+        allowed: Allowances,
+    ) -> Interpretation:
+        """What the adapter does to each module; refuses what is neither honoured nor ``allowed``."""
 
     def measure(
         self, file: BinaryIO, infos: Mapping[str, TensorInfo], modules: Sequence[AdaptedModule]
@@ -84,16 +93,20 @@ def check_files(files: Sequence[File], limits: Limits) -> None:
             )
 
 
-def build_manifest(base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits) -> Manifest:
+def build_manifest(
+    base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits, allowed: Allowances = NOTHING
+) -> Manifest:
     """As ``judge``, for who does not ask what the matrices weigh."""
-    return judge(base, files, limits).manifest
+    return judge(base, files, limits, allowed).manifest
 
 
-def judge(base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits) -> Inspection:
+def judge(
+    base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits, allowed: Allowances = NOTHING
+) -> Inspection:
     """Reads and checks the whole artifact against ``base``, the cheap before the costly.
 
     config (fields, peft_type) → header (cap, tensor count, dtypes, shapes, sizes) → modules and ranks → names and
-    shapes against the base → values (NaN, infinity, norms) → effect.
+    shapes against the base → values (NaN, infinity, norms, copies of the base's) → effect.
     """
     by_path = {file.file.path: file for file in files}
     with by_path[CONFIG].open() as file:
@@ -107,19 +120,37 @@ def judge(base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits) -> 
     weights = by_path[WEIGHTS]
     with weights.open() as file:
         infos = read_header(file, weights.file.size)
-        modules = kind.interpret(config, infos, base, limits)
-        norms = kind.measure(file, infos, modules)
-    kind.check_effect(modules, norms)
+        read = kind.interpret(config, infos, base, limits, allowed)
+        norms = kind.measure(file, infos, read.modules)
+        notes = [*read.notes, *check_copies(file, infos, read.copies, base)]
+    try:
+        kind.check_effect(read.modules, norms)
+    except NoEffect:
+        if not allowed.no_effect:
+            raise
+        notes.append(Note.of("no_effect", "Changes nothing, as the push allowed it: it answers as the base does."))
+    own = {name: info for name, info in infos.items() if name not in read.copies}
     manifest = Manifest(
         kind=kind.NAME,
         base=base.digest,
-        rank=max(module.rank for module in modules),
-        dtype=_dtype({info.dtype for info in infos.values()}),
+        rank=max(module.rank for module in read.modules),
+        dtype=_dtype({info.dtype for info in own.values()}),
         files=tuple(sorted((file.file for file in files), key=lambda file: file.path)),
-        modules=modules,
+        modules=read.modules,
     )
-    projections = frozenset(module.module for module in modules if module.rank)
-    return Inspection(manifest=manifest, norms=summary(norms, projections, limits.norm_modules))
+    projections = frozenset(module.module for module in read.modules if module.rank)
+    return Inspection(
+        manifest=manifest,
+        norms=summary(norms, projections, limits.norm_modules),
+        notes=(*notes, *_cast(own)),
+    )
+
+
+def _cast(infos: Mapping[str, TensorInfo]) -> tuple[Note, ...]:
+    wide = [name for name, info in infos.items() if info.dtype == "F64"]
+    if not wide:
+        return ()
+    return (Note.of("cast", f"{len(wide)} tensors of float64 are cast to float32, such as {min(wide)}."),)
 
 
 def _config(text: bytes) -> dict[str, Any]:

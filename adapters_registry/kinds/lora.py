@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.errors import MissingTensor, NoEffect, ShapeMismatch, UnexpectedTensor, UnknownModule
-from adapters_registry.findings import ModuleNorms
+from adapters_registry.findings import ModuleNorms, Note, some
 from adapters_registry.kinds.lora_config import PROJECTIONS, LoraConfig, rank_and_scale, read_config, targets
+from adapters_registry.kinds.lora_names import PREFIX, read_names
 from adapters_registry.kinds.lora_norms import FLOAT32_TINY, measure
+from adapters_registry.kinds.values import Interpretation
 from adapters_registry.manifest import AdaptedModule, BaseManifest
 from adapters_registry.patterns import Matcher
 from adapters_registry.settings import Limits
@@ -17,9 +20,6 @@ from adapters_registry.tensorfile import TensorInfo
 
 __all__ = ["NAME", "check_effect", "interpret", "measure"]
 NAME: Literal["lora"] = "lora"
-
-_PREFIX = "base_model.model."
-_PARTS = {".lora_A.weight": "a", ".lora_B.weight": "b", ".lora_B.bias": "b_bias", ".base_layer.bias": "bias"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +32,48 @@ class _Artifact:
 
 
 def interpret(
-    config: Mapping[str, Any], infos: Mapping[str, TensorInfo], base: BaseManifest, limits: Limits
-) -> tuple[AdaptedModule, ...]:
+    config: Mapping[str, Any],
+    infos: Mapping[str, TensorInfo],
+    base: BaseManifest,
+    limits: Limits,
+    allowed: Allowances = NOTHING,
+) -> Interpretation:
     """One ``AdaptedModule`` for each module that the adapter changes, checked against the base's shapes."""
-    read = read_config(config)
+    read, notes = read_config(config, allowed)
     matcher = Matcher(limits.match_s)
-    adapted = targets(read, base, matcher)
-    artifact = _Artifact(read, _by_module(infos, base), infos, base)
+    adapted, unmatched = targets(read, base, matcher)
+    names = read_names(infos, base)
+    artifact = _Artifact(read, names.modules, infos, base)
+    missing = _missing(adapted, names.modules, allowed)
     modules = []
-    for module in sorted(adapted | set(artifact.tensors)):
+    for module in sorted((adapted - missing) | set(names.modules)):
         if module in adapted:
             rank, scale = rank_and_scale(read, module, matcher, limits.rank)
             modules.append(_projection(artifact, module, rank, scale))
         else:
             modules.append(_bias_only(artifact, module))
-    return tuple(modules)
+    if missing:
+        notes.append(Note.of("partial", f"Not in the file, and left as the base has them: {some(missing)}."))
+    return Interpretation(tuple(modules), names.copies, (*notes, *unmatched, *names.notes))
+
+
+def _missing(adapted: frozenset[str], found: Mapping[str, Mapping[str, str]], allowed: Allowances) -> frozenset[str]:
+    """Modules that the config adapts and the file holds no matrix of; refused unless the push allows it."""
+    missing = frozenset(module for module in adapted if not {"a", "b"} & set(found.get(module, ())))
+    if missing == adapted:
+        raise MissingTensor(
+            f"The config adapts {some(adapted)}, but the file holds no matrix of any: push the config that it was "
+            "saved with.",
+            param=f"{PREFIX}{min(adapted)}.lora_A.weight",
+        )
+    if missing and not allowed.partial:
+        raise MissingTensor(
+            f"The config adapts {len(adapted)} modules, but the file holds nothing of {some(missing)}: push the "
+            "config that it was saved with, or push with --allow-partial (allow_partial), which leaves them as the "
+            "base has them.",
+            param=f"{PREFIX}{min(missing)}.lora_A.weight",
+        )
+    return missing
 
 
 def check_effect(modules: Sequence[AdaptedModule], norms: Sequence[ModuleNorms]) -> None:
@@ -57,44 +84,9 @@ def check_effect(modules: Sequence[AdaptedModule], norms: Sequence[ModuleNorms])
             return
     raise NoEffect(
         "The adapter would change nothing: in every module A, B, their product or the scale is zero. "
-        "Train it, or push the right folder.",
+        "Train it, push the right folder, or, for the first step of a training, push with --allow-no-effect "
+        "(allow_no_effect).",
         param="adapter_model.safetensors",
-    )
-
-
-def _by_module(infos: Mapping[str, TensorInfo], base: BaseManifest) -> dict[str, dict[str, str]]:
-    """Tensor names by module and part (a, b, b_bias, bias)."""
-    found: dict[str, dict[str, str]] = {}
-    for tensor in sorted(infos):
-        module, part = _split(tensor)
-        if module not in base.modules:
-            raise UnknownModule(
-                f"Tensor {tensor} belongs to {module!r}, which this base ({base.name}) does not have: "
-                "push to the base that the adapter was trained on.",
-                param=module,
-            )
-        parts = found.setdefault(module, {})
-        if part in parts:
-            raise UnexpectedTensor(
-                f"Tensor {tensor} says again what {parts[part]} says: save the adapter again with save_pretrained.",
-                param=tensor,
-            )
-        parts[part] = tensor
-    return found
-
-
-def _split(tensor: str) -> tuple[str, str]:
-    if tensor.startswith(_PREFIX):
-        name = tensor.removeprefix(_PREFIX)
-        for suffix, part in _PARTS.items():
-            if name.endswith(suffix):
-                return name.removesuffix(suffix), part
-        if name.endswith(".bias"):
-            return name.removesuffix(".bias"), "bias"
-    raise UnexpectedTensor(
-        f"Tensor {tensor} is not one of a LoRA (lora_A, lora_B, biases): save only the adapter "
-        "(save_embedding_layers=False, no modules_to_save).",
-        param=tensor,
     )
 
 
@@ -116,7 +108,7 @@ def _projection(artifact: _Artifact, module: str, rank: int, scale: float) -> Ad
     needed = {"a": "lora_A.weight", "b": "lora_B.weight"} | ({"b_bias": "lora_B.bias"} if config.lora_bias else {})
     for part, suffix in needed.items():
         if part not in parts:
-            name = f"{_PREFIX}{module}.{suffix}"
+            name = f"{PREFIX}{module}.{suffix}"
             raise MissingTensor(
                 f"The config adapts {module}, but {name} is not in the file: push the config that it was saved with.",
                 param=name,

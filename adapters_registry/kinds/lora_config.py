@@ -1,18 +1,30 @@
 """What a LoRA's ``adapter_config.json`` says: which modules, of what rank and scale, by PEFT's own rules.
 
 Every field of ``LoraConfig`` (PEFT 0.21) is in one of three sets: honoured here, without effect on the result, or
-refused by name unless it says nothing (null, false, empty). The last is also how fields of later releases fare.
+refused by name unless it says nothing (null, false, empty). A field that is not PEFT's is another tool's bookkeeping
+(``foreign.py``), or refused until the pusher says that it is to be ignored.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from adapters_registry.errors import InvalidConfig, NoEffect, RankTooLarge, UnknownModule, UnsupportedField
+from adapters_registry.allowances import NOTHING, Allowances
+from adapters_registry.errors import (
+    InvalidConfig,
+    InvalidValue,
+    NoEffect,
+    RankTooLarge,
+    UnknownModule,
+    UnsupportedField,
+)
+from adapters_registry.findings import Note, some
+from adapters_registry.kinds.foreign import bookkeeping
 from adapters_registry.kinds.lora_norms import FLOAT32_MAX
 from adapters_registry.manifest import BaseManifest
 from adapters_registry.patterns import Matcher, suffixes
@@ -27,13 +39,25 @@ WITHOUT_EFFECT = {
     # How the matrices were initialised: what is left of it is in the tensors (see init_lora_weights).
     "eva_config", "corda_config", "lora_ga_config", "loftq_config",
 }  # fmt: skip
-_REMEDIES = {
+_PLAIN = "train without it, or convert the adapter to plain LoRA"
+REFUSED = {
+    "use_dora": "train with use_dora=False",
     "modules_to_save": "train without modules_to_save",
     "trainable_token_indices": "train without trainable_token_indices",
-    "use_dora": "train with use_dora=False",
-}
+} | dict.fromkeys(
+    (
+        "layer_replication", "alora_invocation_tokens", "target_parameters", "megatron_config", "use_qalora",
+        "use_bdlora", "arrow_config", "kasa_config", "monteclora_config", "velora_config",
+    ),
+    _PLAIN,
+)  # fmt: skip
+"""PEFT's own fields that change what is computed, with a remedy; nobody may have them ignored."""
 _INITS = {"gaussian", "eva", "orthogonal", "mica"}
-_TASKS = {None, "CAUSAL_LM"}
+CAUSAL = "CAUSAL_LM"
+OTHER_TASKS = ("SEQ_2_SEQ_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
+"""What PEFT computes with them on a causal base is the same, as long as the file holds no head."""
+_BOOLEANS = ("use_rslora", "fan_in_fan_out", "lora_bias")
+_VALUE_CHARS = 80
 
 
 class LoraConfig(BaseModel):
@@ -58,13 +82,12 @@ class LoraConfig(BaseModel):
     task_type: str | None = None
 
 
-def read_config(config: Mapping[str, Any]) -> LoraConfig:
-    for name, value in sorted(config.items()):
-        if value and name not in WITHOUT_EFFECT and name not in LoraConfig.model_fields:
-            remedy = _REMEDIES.get(name, "train without it, or convert the adapter to plain LoRA")
-            raise UnsupportedField(f"{name} is not supported yet: {remedy}.", param=name)
+def read_config(config: Mapping[str, Any], allowed: Allowances = NOTHING) -> tuple[LoraConfig, list[Note]]:
+    """The honoured fields, and what of the others was passed over."""
+    notes = _unhonoured(config, allowed)
+    given = {name: value for name, value in config.items() if value is not None or name not in _BOOLEANS}
     try:
-        fields = LoraConfig.model_validate(dict(config))
+        fields = LoraConfig.model_validate(given)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -78,10 +101,7 @@ def read_config(config: Mapping[str, Any]) -> LoraConfig:
             "save_pretrained(..., path_initial_model_for_weight_conversion=...), which makes it plain LoRA.",
             param="init_lora_weights",
         )
-    if fields.task_type not in _TASKS:
-        raise UnsupportedField(
-            f"task_type {fields.task_type} is not supported yet: train with CAUSAL_LM.", param="task_type"
-        )
+    notes += _task(fields.task_type)
     if isinstance(fields.target_modules, str):
         for name in ("layers_to_transform", "layers_pattern"):
             if getattr(fields, name) is not None:
@@ -89,25 +109,65 @@ def read_config(config: Mapping[str, Any]) -> LoraConfig:
                     f"{name} cannot be used when target_modules is a pattern: name the layers in the pattern.",
                     param=name,
                 )
-    return fields
+    return fields, notes
 
 
-def targets(fields: LoraConfig, base: BaseManifest, matcher: Matcher) -> frozenset[str]:
-    """The modules that PEFT would adapt on this base."""
+def _unhonoured(config: Mapping[str, Any], allowed: Allowances) -> list[Note]:
+    """Notes of the fields that say something and are passed over; refuses those that are not to be."""
+    for name in allowed.ignore_fields:
+        if name in REFUSED or name in LoraConfig.model_fields or name == "peft_type":
+            raise InvalidValue(
+                f"ignore_fields: {name} says what the adapter computes and cannot be ignored"
+                + (f": {REFUSED[name]}." if name in REFUSED else "."),
+                param="ignore_fields",
+            )
+    notes: list[Note] = []
+    ours: dict[str, list[str]] = {}
+    for name, value in sorted(config.items()):
+        if not value or name in WITHOUT_EFFECT or name in LoraConfig.model_fields:
+            continue
+        if name in REFUSED:
+            raise UnsupportedField(f"{name} is not supported yet: {REFUSED[name]}.", param=name)
+        if name in allowed.ignore_fields:
+            notes.append(Note.of("ignored_field", f"Ignored, as the push allowed it: {name} = {_short(value)}."))
+        elif tool := bookkeeping(name, value):
+            ours.setdefault(tool, []).append(name)
+        else:
+            raise UnsupportedField(
+                f"{name} = {_short(value)} is no field that this release knows: if another tool wrote it for itself, "
+                f"push with --ignore-field {name} (ignore_fields); {_PLAIN} otherwise.",
+                param=name,
+            )
+    return notes + [
+        Note.of("foreign_fields", f"Passed over, as they are bookkeeping of {tool}: {', '.join(names)}.")
+        for tool, names in ours.items()
+    ]
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _VALUE_CHARS else text[: _VALUE_CHARS - 1] + "…"
+
+
+def _task(task: str | None) -> list[Note]:
+    if task in (None, CAUSAL):
+        return []
+    if task in OTHER_TASKS:
+        return [Note.of("task_type", f"task_type {task} is served as {CAUSAL}: the file holds no head of its own.")]
+    raise UnsupportedField(
+        f"task_type {task} is not supported yet: its head is not served. Train with {CAUSAL}.",
+        param="task_type",
+    )
+
+
+def targets(fields: LoraConfig, base: BaseManifest, matcher: Matcher) -> tuple[frozenset[str], list[Note]]:
+    """The modules that PEFT would adapt on this base, and which names it would not find."""
     wanted = fields.target_modules
     if isinstance(wanted, str) and wanted.lower() == "all-linear":
         chosen = {name for name, module in base.modules.items() if module.type in PROJECTIONS}
     else:
         chosen = _named(wanted, base.modules, matcher, "target_modules")
-    if isinstance(wanted, list):
-        known = {suffix for name in chosen for suffix in suffixes(name)}
-        for entry in wanted:
-            if entry not in known:
-                raise UnknownModule(
-                    f"target_modules names {entry!r}, which this base ({base.name}) does not have: "
-                    "push to the base that the adapter was trained on.",
-                    param=entry,
-                )
+    notes = _unmatched(wanted, chosen, base) if isinstance(wanted, list) else []
     excluded = _named(fields.exclude_modules or [], chosen, matcher, "exclude_modules")
     kept = frozenset(_in_layers(fields, chosen - excluded, matcher))
     for name in sorted(kept):
@@ -123,7 +183,22 @@ def targets(fields: LoraConfig, base: BaseManifest, matcher: Matcher) -> frozens
             "trained on.",
             param="target_modules",
         )
-    return kept
+    return kept, notes
+
+
+def _unmatched(wanted: Sequence[str], chosen: Iterable[str], base: BaseManifest) -> list[Note]:
+    """PEFT passes over names that match nothing, as long as one matches."""
+    known = {suffix for name in chosen for suffix in suffixes(name)}
+    absent = [entry for entry in wanted if entry not in known]
+    if absent and len(absent) == len(wanted):
+        raise UnknownModule(
+            f"target_modules names {some(absent)}, which this base ({base.name}) does not have: "
+            "push to the base that the adapter was trained on.",
+            param=absent[0],
+        )
+    if not absent:
+        return []
+    return [Note.of("unmatched_targets", f"target_modules names what this base does not have: {some(absent)}.")]
 
 
 def _named(wanted: str | Sequence[str], modules: Iterable[str], matcher: Matcher, field: str) -> set[str]:

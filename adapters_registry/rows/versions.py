@@ -9,14 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
-from adapters_registry.findings import Inspection, Norms
+from adapters_registry.findings import Inspection, Norms, Note
 from adapters_registry.manifest import DIGEST_PATTERN, Manifest
 from adapters_registry.records import Evaluation, LineageNode, VersionDetail
 from adapters_registry.rows.adapters import visible
 from adapters_registry.rows.values import RECORD, Candidate, VersionRow, inserted_id, now, parts, version_record
 from adapters_registry.tables import adapters, aliases, evaluations, tenants, utc, version_files, versions
+
+_NOTES = TypeAdapter(tuple[Note, ...])
 
 
 class VersionRows:
@@ -42,6 +44,7 @@ class VersionRows:
             "lineage": json.dumps(lineage),
             "parent": parent_of(lineage),
             "norms": found.norms.model_dump_json(),
+            "notes": _NOTES.dump_json(found.notes).decode() if found.notes else None,
             "created_at": now(),
         }
         version_id = inserted_id(self._db.execute(versions.insert().values(values)))
@@ -98,6 +101,7 @@ class VersionRows:
             manifest=Manifest.stored(row.manifest),
             lineage=json.loads(row.lineage),
             norms=None if row.norms is None else Norms.model_validate_json(row.norms),
+            notes=() if row.notes is None else _NOTES.validate_json(row.notes),
             evaluations=self.evaluations(row.id),
         )
         return detail, row.deleted_at is not None

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pydantic import JsonValue
 
 from adapters_registry.access import ANONYMOUS, Principal, Scope
+from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.errors import (
     AliasInUse,
     BlobMissing,
@@ -39,6 +40,7 @@ class Origin:
     """Digest or name; None is the base last announced."""
     promote: bool = False
     lineage: Mapping[str, JsonValue] = field(default_factory=dict)
+    allowed: Allowances = NOTHING
 
 
 class VersionVerbs(Verbs):
@@ -52,7 +54,7 @@ class VersionVerbs(Verbs):
         with self.metadata.reading() as rows:
             base = base_of(rows, origin.base)
             _check_held(rows, rows.tenant_id(tenant), files)
-        found = self._check(base, [self._stored(file) for file in files], self._limits)
+        found = self._check(base, [self._stored(file) for file in files], self._limits, origin.allowed)
         with self._changing() as rows:
             return self._commit(rows, tenant, name, found, origin, by)
 
@@ -132,7 +134,14 @@ class VersionVerbs(Verbs):
         if origin.promote or (not live and _goes_live(rows, at, by)):
             point(rows, at, version.id, MoveKind.SET, by)
         aliases = rows.adapters.record(at.adapter_id).aliases
-        return Published(tenant=tenant, name=name, record=version.record, aliases=aliases, created=created)
+        return Published(
+            tenant=tenant,
+            name=name,
+            record=version.record,
+            aliases=aliases,
+            created=created,
+            notes=found.notes,
+        )
 
     def _stored(self, file: File) -> ArtifactFile:
         size = self.blobs.size(file.digest)

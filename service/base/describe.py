@@ -1,7 +1,12 @@
-"""A loaded model to the manifest that the registry checks uploads against."""
+"""A loaded model to the manifest that the registry checks uploads against.
+
+Embeddings and heads are described with the digest of their values: by it the registry, which has no weights, knows a
+copy of them beside an adapter.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +15,11 @@ from service.base.digest import base_digest
 from service.errors import BaseUnavailable
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
+
+_ROWS = 4096
+"""Of a weight at a time: it may be as large as the memory that is left."""
 
 
 def describe_base(path: Path, name: str, model: PreTrainedModel, cache_dir: Path | None = None) -> BaseManifest:
@@ -65,14 +73,26 @@ def _describe(module: nn.Module, *, is_head: bool, is_inside: bool) -> BaseModul
     bias = getattr(module, "bias", None) is not None
     if isinstance(module, nn.Linear) and (is_head or is_inside):
         kind = "head" if is_head else "linear"
-        return BaseModule(type=kind, in_features=module.in_features, out_features=module.out_features, bias=bias)
+        weight = weight_digest(module.weight) if is_head else None
+        return BaseModule(
+            type=kind, in_features=module.in_features, out_features=module.out_features, bias=bias, weight=weight
+        )
     if isinstance(module, Conv1D) and is_inside:
         return BaseModule(type="conv1d", in_features=module.nx, out_features=module.nf, bias=bias)
     if isinstance(module, nn.Embedding):
         rows, columns = module.weight.shape
-        return BaseModule(type="embedding", in_features=rows, out_features=columns, bias=False)
+        digest = weight_digest(module.weight)
+        return BaseModule(type="embedding", in_features=rows, out_features=columns, bias=False, weight=digest)
     weight = getattr(module, "weight", None)
     if "Norm" in type(module).__name__ and weight is not None:
         size = weight.numel()
         return BaseModule(type="norm", in_features=size, out_features=size, bias=bias)
     return None
+
+
+def weight_digest(weight: Tensor) -> str:
+    """Of the values as float32, row by row, which every narrower type has exactly (``BaseModule.weight``)."""
+    hashed = hashlib.sha256()
+    for rows in weight.detach().split(_ROWS):
+        hashed.update(rows.float().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes())
+    return f"sha256:{hashed.hexdigest()}"

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 
+from adapters_registry.allowances import Allowances
 from adapters_registry.client import Pushed, RegistryClient
 from adapters_registry.folder import WEIGHTS, check_folder, describe
 from service.commands.hub import fetch_adapter, is_hub_id
@@ -47,6 +48,18 @@ def push(
         str | None, typer.Option(parser=parse_digest, metavar="SHA256", help="Of how it was trained.")
     ] = None,
     metric: MetricOption = None,
+    ignore_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="A field of the config that is unknown here and does not matter. Repeatable."
+        ),
+    ] = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Modules that are not in the file stay as the base has them.")
+    ] = False,
+    allow_no_effect: Annotated[
+        bool, typer.Option("--allow-no-effect", help="It may change nothing, as before its first step of training.")
+    ] = False,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
@@ -74,7 +87,16 @@ def push(
         if not json:
             _tell_resuming(client, directory, target.tenant)
         pushed = client.push(
-            directory, target.tenant, target.name, base=base, promote=promote, lineage=lineage, progress=progress
+            directory,
+            target.tenant,
+            target.name,
+            base=base,
+            promote=promote,
+            lineage=lineage,
+            allowed=Allowances(
+                ignore_fields=tuple(ignore_field or ()), partial=allow_partial, no_effect=allow_no_effect
+            ),
+            progress=progress,
         )
     if json:
         print_json(
@@ -108,5 +130,7 @@ def _tell(pushed: Pushed) -> None:
     say(f"{reference}  {short(published.record.digest)}  " + ("pushed" if published.created else "was there already"))
     live = [alias.alias for alias in published.aliases if alias.digest == published.record.digest]
     say(f"aliases at it: {', '.join(live)}" if live else f"not live; quickchange promote {reference} makes it so")
+    for note in published.notes:
+        say(f"note: {note.message}")
     if pushed.ignored:
         say(f"not uploaded: {', '.join(pushed.ignored)}")

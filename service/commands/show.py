@@ -101,5 +101,7 @@ def _tell(detail: VersionDetail) -> None:
         say(f"  {label:<7} {value}")
     for file in manifest.files:
         say(f"  file    {file.path}  {short(file.digest)}  {size(file.size)}")
+    for note in detail.notes:
+        say(f"  note    {note.message}")
     for evaluation in detail.evaluations:
         say(f"  {'passed' if evaluation.passed else 'failed'}  {evaluation.name}  {moment(evaluation.at)}")

@@ -17,6 +17,8 @@ Q0, Q1 = (f"model.layers.{i}.self_attn.q_proj" for i in range(2))
 UP0, UP1 = (f"model.layers.{i}.mlp.up_proj" for i in range(2))
 NORM = "model.norm"
 INPUTS, Q_OUTPUTS, UP_OUTPUTS = 4, 6, 8
+EMBEDDING, HEAD = (np.arange(10 * INPUTS, dtype=np.float32).reshape(10, INPUTS) + i for i in range(2))
+"""The weights of ``base()`` whose digests it has; exact in every type."""
 
 
 def base(name: str = "tiny", mark: str = "0") -> BaseManifest:
@@ -36,8 +38,12 @@ def base(name: str = "tiny", mark: str = "0") -> BaseManifest:
             UP0: up,
             UP1: up,
             NORM: BaseModule(type="norm", in_features=4, out_features=4, bias=True),
-            "model.embed_tokens": BaseModule(type="embedding", in_features=10, out_features=4, bias=False),
-            "lm_head": BaseModule(type="head", in_features=4, out_features=10, bias=False),
+            "model.embed_tokens": BaseModule(
+                type="embedding", in_features=10, out_features=4, bias=False, weight=sha256(EMBEDDING.tobytes())
+            ),
+            "lm_head": BaseModule(
+                type="head", in_features=4, out_features=10, bias=False, weight=sha256(HEAD.tobytes())
+            ),
         },
     )
 

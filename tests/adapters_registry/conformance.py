@@ -14,6 +14,7 @@ from peft import PeftType
 from adapters_registry.api.status import STATUS
 from adapters_registry.errors import RegistryError, all_errors
 from adapters_registry.kinds import KINDS
+from adapters_registry.kinds.foreign import BOOKKEEPING, ONLY
 from adapters_registry.kinds.lora_config import WITHOUT_EFFECT, LoraConfig
 from adapters_registry.patterns import PATTERN_CHARS
 from adapters_registry.settings import Limits
@@ -22,6 +23,7 @@ from tests.adapters_registry.hostile.case import Case
 from tests.adapters_registry.hostile.corpus import CORPUS, GROUPS
 from tests.adapters_registry.kinds.fields import FIELDS
 from tests.adapters_registry.kinds.saved import SUPPORTED, UNSUPPORTED
+from tests.adapters_registry.kinds.written import STILL_REFUSED, WRITTEN, Written
 
 _NAMED_CHARS = 72
 _HEAD = """\
@@ -29,8 +31,9 @@ _HEAD = """\
 
 An adapter is a PEFT folder: `adapter_config.json` and `adapter_model.safetensors`, no other file. The registry checks
 both in a process of its own before there is a version; what it refuses, it refuses with a stable code, the name of
-the field, file, tensor or module at fault, and what to do about it. Nothing is honoured in part: what is not in these
-tables as supported is refused.
+the field, file, tensor or module at fault, and what to do about it. What is not in these tables as supported is
+refused. What was normalised, passed over or allowed is in the push's answer and is kept with the version as notes
+(`quickchange show`). `pull` gives back the bytes that were pushed.
 
 This page is made by `python -m tests.adapters_registry.conformance > docs/conformance.md` from the tables that the
 tests walk: every line is a test.
@@ -46,7 +49,8 @@ killed by another, or the machine is too slow) is `check_unavailable` (503) and 
 
 def page() -> str:
     """The whole page."""
-    return "\n".join((_HEAD, *_supported(), _BOUNDS, *_bounds(), *_fields(), *_kinds(), *_refused()))
+    parts = (_supported(), _written(), (_BOUNDS,), _bounds(), _fields(), _foreign(), _kinds(), _refused())
+    return "\n".join((_HEAD, *(line for part in parts for line in part)))
 
 
 def _supported() -> Iterator[str]:
@@ -55,6 +59,29 @@ def _supported() -> Iterator[str]:
     rows = [(case.what, _settings(case.settings), "accepted") for case in SUPPORTED]
     rows += [(case.what, _settings(case.settings), _code(case.refused[0])) for case in UNSUPPORTED if case.refused]
     yield from _table(("adapter", "`LoraConfig`", "outcome"), rows)
+
+
+def _written() -> Iterator[str]:
+    yield "## As other tools write them\n"
+    yield "Accepted where the effect is the one that PEFT computes from the folder, or would with PEFT's names.\n"
+    rows = [(case.what, "accepted", f"`{case.note}`", _allowed(case)) for case in WRITTEN]
+    rows += [(case.what, _code(case.refused[0]), "", _allowed(case)) for case in STILL_REFUSED if case.refused]
+    yield from _table(("what is different", "outcome", "note", "with"), rows)
+
+
+def _allowed(case: Written) -> str:
+    flags = [f"--ignore-field {name}" for name in case.allowed.ignore_fields[:1]]
+    flags += ["--allow-partial"] * case.allowed.partial + ["--allow-no-effect"] * case.allowed.no_effect
+    return f"`{' '.join(flags)}`" if flags else ""
+
+
+def _foreign() -> Iterator[str]:
+    yield "Bookkeeping of other tools, which is passed over and noted:\n"
+    tools = sorted(set(BOOKKEEPING.values()))
+    rows = [(tool, ", ".join(f"`{name}`" for name, by in BOOKKEEPING.items() if by == tool)) for tool in tools]
+    yield from _table(("tool", "fields"), rows)
+    for name, values in ONLY.items():
+        yield f"`{name}` is that only as {', '.join(map(_json, values))}.\n"
 
 
 def _bounds() -> Iterator[str]:
@@ -77,7 +104,8 @@ def _bounds() -> Iterator[str]:
 
 def _fields() -> Iterator[str]:
     yield "## Fields of `adapter_config.json`\n"
-    yield "A field that is not listed is refused unless it says nothing (null, false, empty).\n"
+    yield "A field that is not listed is refused unless it says nothing (null, false, empty), is another tool's"
+    yield "bookkeeping (below), or the push says that it is to be ignored (`--ignore-field NAME`).\n"
     rows = []
     for name in dict.fromkeys(field.name for field in FIELDS):
         entries = [field for field in FIELDS if field.name == name]

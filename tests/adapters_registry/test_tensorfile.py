@@ -59,7 +59,7 @@ def test_shapes_types_and_places():
         (pack({"a": ONE}, __metadata__={"a": "\ud800"}), "header"),
         (pack({"a": ONE}, __metadata__={"a": 1}), "__metadata__"),
         (pack({"a": ONE}) + b"\0", "header"),
-        (pack({"a": ONE.astype(np.float64)}), "a"),
+        (pack({"a": ONE}, a=entry(dtype="F64")), "a"),
         (pack({"a": ONE}, a=entry(shape=[2, 4])), "a"),
         (pack({"a": ONE}, a=entry(shape=[2, True])), "a"),
         (pack({"a": ONE}, a=entry(shape=[-2, -3])), "a"),

@@ -39,7 +39,7 @@ _OF_ADAPTER = (errors.AdapterNotFound, errors.VersionNotFound, errors.VersionDel
 async def publish(by: Writer, plane: P, tenant: Named, name: Named, body: Commit) -> Response:
     """Make uploaded files a version; the same files again give the version there is."""
     check_lineage(body.lineage, plane.limits.lineage_bytes)
-    origin = Origin(body.base, body.promote, body.lineage)
+    origin = Origin(body.base, body.promote, body.lineage, body.allowed)
     async with plane.validations:
         published = await asyncio.to_thread(plane.registry.publish, tenant, name, body.files, origin, by=by)
     return rendered(published, 201 if published.created else 200)

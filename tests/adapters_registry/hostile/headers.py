@@ -74,7 +74,7 @@ _TEXTS = (
     ),
 )
 _ENTRIES = (
-    _entry("a tensor of F64", dtype="F64"),
+    _entry("a tensor of F64 in as many bytes as of F32", dtype="F64"),
     _entry("a tensor of I8", dtype="I8"),
     _entry("a tensor of BOOL", dtype="BOOL"),
     _entry("a tensor of F8_E4M3", dtype="F8_E4M3"),

@@ -25,6 +25,8 @@ from tests.adapters_registry.hostile.case import (
 )
 
 _BIAS = np.ones(artifacts.Q_OUTPUTS, np.float32)
+_B = artifacts.tensors()[B0]
+_HEAD = key("lm_head", "weight")
 _LONG = "base_model.model." + "x" * 500_000
 
 
@@ -42,7 +44,7 @@ def _case(
 
 def _value(what: str, value: float, convert: Any = None, place: int = -1) -> Case:
     """One number of B0 is ``value``."""
-    matrix = np.full((artifacts.Q_OUTPUTS, 2), 0.5, np.float32)
+    matrix = np.full((artifacts.Q_OUTPUTS, 2), 0.5, np.float64 if convert is np.float64 else np.float32)
     matrix.ravel()[place] = value
     return _case(what, "not_finite", B0, {B0: matrix}, convert)
 
@@ -73,10 +75,10 @@ def _wide() -> Files:
     return folder(config_bytes(r=8, target_modules=["wide_proj"]), container(header, data))
 
 
-def _bare() -> Files:
-    """Named as the base names its modules."""
-    weights = artifacts.pack({name.removeprefix("base_model.model."): a for name, a in artifacts.tensors().items()})
-    return folder(weights=weights)
+def _two() -> Files:
+    """A state dict of two adapters."""
+    named = {name.replace(".weight", ".first.weight"): array for name, array in artifacts.tensors().items()}
+    return folder(weights=artifacts.pack(named | {key(Q0, "lora_A.second.weight"): artifacts.tensors()[A0]}))
 
 
 _VALUES = (
@@ -145,7 +147,9 @@ _NAMES = (
     ),
     _case("a module that climbs", "unknown_module", "../../../etc/passwd", dict(pair("../../../etc/passwd"))),
     _case("NUL in a module", "unknown_module", f"{Q0}\0", dict(pair(f"{Q0}\0"))),
-    Case("names without PEFT's prefix", "unexpected_tensor", A0.removeprefix("base_model.model."), _bare),
+    Case("two adapters in one file", "unexpected_tensor", key(Q0, "lora_A.first.weight"), _two),
+    _case("a matrix under two spellings", "unexpected_tensor", B0, {f"_orig_mod.{B0}": _B}),
+    _case("a bare name of a module that the base lacks", "unknown_module", "w.q", {"w.q.lora_A.weight": _B}),
     _extra("the adapter's name within a tensor's", "unexpected_tensor", key(Q0, "lora_A.default.weight")),
     _extra("a tensor without a name", "unexpected_tensor", ""),
     Case(
@@ -156,7 +160,9 @@ _NAMES = (
     ),
     _extra("DoRA's magnitudes", "unexpected_tensor", key(Q0, "lora_magnitude_vector")),
     _extra("an embedding's LoRA", "unexpected_tensor", key("model.embed_tokens", "lora_embedding_A")),
-    _extra("a whole head", "unexpected_tensor", key("lm_head", "weight")),
+    _case("a trained head", "unexpected_tensor", _HEAD, {_HEAD: artifacts.HEAD + 1}),
+    _extra("a head of another vocabulary", "shape_mismatch", _HEAD),
+    _value("a number of float64 beyond float32", 1e39, np.float64),
     _extra("a module to save", "unexpected_tensor", key("lm_head", "modules_to_save.weight")),
     _extra("lora_B.bias without lora_bias", "unexpected_tensor", key(Q0, "lora_B.bias")),
     _extra("a bias with bias='none'", "unexpected_tensor", key(Q0, "base_layer.bias")),

@@ -15,6 +15,7 @@ from adapters_registry.kinds import CONFIG, WEIGHTS, ArtifactFile, build_manifes
 from adapters_registry.manifest import File, Manifest
 from adapters_registry.settings import Limits
 from tests.adapters_registry.artifacts import (
+    HEAD,
     NORM,
     Q0,
     Q1,
@@ -141,7 +142,7 @@ def test_a_config_that_is_not_a_json_object(text):
 @pytest.mark.parametrize(
     ("targets", "code", "named"),
     [
-        (["q_proj", "w1"], "unknown_module", "w1"),
+        (["w1", "w2"], "unknown_module", "w1"),
         (["q_proj", "lm_head"], "unknown_module", "lm_head"),
         (["q_proj", "embed_tokens"], "unknown_module", "model.embed_tokens"),
         (".*(q_proj|lm_head)", "unknown_module", "lm_head"),
@@ -173,8 +174,9 @@ def test_targets_and_tensors_must_agree(targets, code, named):
             "unexpected_tensor",
             key(Q0, "lora_magnitude_vector"),
         ),
-        (tensors() | {"lm_head.weight": BIAS}, "unexpected_tensor", "lm_head.weight"),
-        (tensors() | {key("lm_head", "weight"): BIAS}, "unexpected_tensor", key("lm_head", "weight")),
+        (tensors() | {"lm_head.weight": HEAD + 1}, "unexpected_tensor", "lm_head.weight"),
+        (tensors() | {key("lm_head", "weight"): HEAD + 1}, "unexpected_tensor", key("lm_head", "weight")),
+        (tensors() | {key("lm_head", "weight"): HEAD[:9]}, "shape_mismatch", key("lm_head", "weight")),
         (tensors(math.nan), "not_finite", A0),
         (tensors(math.inf), "not_finite", A0),
         (tensors(0), "no_effect", WEIGHTS),

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from adapters_registry.folder import CONFIG, WEIGHTS
+from tests.adapters_registry import artifacts
 from tests.adapters_registry.conftest import serving
 from tests.service.commands.conftest import document
 
@@ -175,3 +176,47 @@ def test_offline_it_says_so(url, tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert "acme/support is no folder here and cannot be fetched from the Hub" in done.stderr
     assert "push again with a network" in done.stderr
+
+
+def test_what_was_normalised_is_said_stored_and_shown(run, tmp_path):
+    path = foreign_folder(tmp_path)
+    code, out, err = run("push", path, "acme/support")
+    assert (code, err) == (0, "")
+    first, live, *notes = out.splitlines()
+    assert first.startswith("acme/support@1  ")
+    assert live == "aliases at it: production"
+    assert [note.partition(": ")[0] for note in notes] == ["note"] * 3
+    assert "bookkeeping of MLX: num_layers" in out
+    assert "does not have: w" in out
+    assert "adapter's name left out in 4 tensors' names" in out
+    shown = document(run("show", "acme/support@1", "--json"))
+    assert [note["code"] for note in shown["notes"]] == ["foreign_fields", "unmatched_targets", "names_normalised"]
+    assert run("show", "acme/support@1")[1].count("  note    ") == 3
+    assert run("pull", "acme/support@1", tmp_path / "pulled")[0] == 0
+    for name in (CONFIG, WEIGHTS):
+        assert (tmp_path / "pulled" / name).read_bytes() == (path / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("config", "fill", "flags", "noted"),
+    [
+        ({"of_tomorrow": 1}, 0.5, ["--ignore-field", "of_tomorrow"], "ignored_field"),
+        ({"target_modules": ["q_proj", "up_proj"]}, 0.5, ["--allow-partial"], "partial"),
+        ({}, 0.0, ["--allow-no-effect"], "no_effect"),
+    ],
+)
+def test_what_is_refused_says_which_flag_allows_it(run, tmp_path, config, fill, flags, noted):
+    weights = artifacts.pack(artifacts.tensors(fill))
+    path = artifacts.folder(tmp_path / "adapter", artifacts.config(**config), weights)
+    code, out, err = run("push", path, "acme/support")
+    assert (code, out) == (1, "")
+    assert " ".join(flags) in err
+    pushed = document(run("push", path, "acme/support", *flags, "--json"))
+    assert [note["code"] for note in pushed["notes"]] == [noted]
+    assert [note["code"] for note in document(run("show", "acme/support@1", "--json"))["notes"]] == [noted]
+
+
+def foreign_folder(tmp_path: Path) -> Path:
+    named = {name.replace(".weight", ".default.weight"): array for name, array in artifacts.tensors().items()}
+    config = artifacts.config(target_modules=["q_proj", "w"], num_layers=2)
+    return artifacts.folder(tmp_path / "foreign", config, artifacts.pack(named))
