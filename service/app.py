@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-HEALTH_PERIOD_S = 2.0
+HEALTH_PERIOD_S = 0.5
+"""A death is noticed at the next check."""
 HEALTH_TIMEOUT_S = 10.0
 ANNOUNCE_S = 15.0
 """How often the registry is told of the base again: it may have come back empty."""

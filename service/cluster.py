@@ -14,6 +14,7 @@ from typing import Any
 
 from service.channel import DRAIN_S
 from service.settings import Settings
+from service.spare import PRELOAD, keep_spares
 
 APPLICATION = "quickchange"
 SHUTDOWN_S = DRAIN_S + 2.0
@@ -26,6 +27,7 @@ RAY_LOG_BYTES = 8 << 20
 """Of each of Ray's log files, twice."""
 MEET_S = 5.0
 RAY_S = 2.0
+STARTING = 4
 SERVE_LOGS: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
 OBJECT_STORE_BYTES = 100 << 20
 """Nothing of ours goes through the object store; Ray wants at least 75 MiB."""
@@ -78,7 +80,7 @@ class Cluster:
 
     def start(self) -> Path:
         """Start Ray and an empty Serve; returns the directory of their logs."""
-        os.environ.update(environment(self._settings))
+        os.environ.update(environment(self._settings) | (PRELOAD if self._settings.spares else {}))
         import ray
         from ray import serve
         from ray.serve.config import HTTPOptions
@@ -87,7 +89,8 @@ class Cluster:
         context = ray.init(
             address="local",
             _temp_dir=str(self._directory),
-            num_cpus=1,  # only Ray's own bookkeeping: our actors ask for none
+            # Only Ray's own bookkeeping, as our actors ask for none: so many workers may be starting at once.
+            num_cpus=min(STARTING, len(os.sched_getaffinity(0))),
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
             configure_logging=True,
@@ -117,6 +120,7 @@ class Cluster:
                 "\n".join([str(error), *(message for message in told if "Error" in message)])
             ) from error
         self._within(MEET_S, self._meet_gateway())
+        keep_spares(self._settings.spares)
 
     def abandon(self) -> None:
         """Refuse new requests and let running ones finish within ``DRAIN_S``; asks the gateway alone.

@@ -150,6 +150,8 @@ class Settings(BaseSettings):
     """Web pages of these origins may ask (CORS), e.g. ``https://console.example``; ``*`` lets all pages ask, with a
     key. Without keys only the pages of origins named here may."""
     replicas: int = Field(1, gt=0)
+    spares: int = Field(1, ge=0)
+    """Idle processes that `quickchange up` keeps ready to take a dead replica's or gateway's place within seconds."""
     registry_url: str | None = None
     """None starts the embedded registry on ``registry_port``."""
     registry_key: SecretStr | None = None

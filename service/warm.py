@@ -1,0 +1,55 @@
+"""Imported by every worker of Ray as it starts: one that stays idle, the spare, imports meanwhile what a replica needs.
+
+So a replica or gateway that takes a dead one's place finds most of its start done. Workers that are wanted at once
+import what they need themselves, and this does nothing there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from importlib import import_module
+
+IDLE_S = 6.0
+"""A worker that has no actor by then is a spare."""
+NICEST = 19
+MODULES = (
+    "ray.serve._private.replica",
+    "torch",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "service.app",
+    "service.api.routes",
+    "service.catalog",
+    "service.metrics",
+    "service.base",
+    "service.engine.load",
+    "service.engine.loop",
+    "service.adapters.loader",
+    "service.adapters.store",
+    "service.adapters.source",
+)
+
+
+def warm() -> None:
+    """Import all of ``MODULES``, behind whatever else wants a core, unless this worker is in use."""
+    time.sleep(IDLE_S)
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICEST)  # on Linux: of this thread alone
+    for name in MODULES:
+        if _in_use():
+            return
+        # Whatever is wrong with a module is for whoever needs it.
+        with contextlib.suppress(Exception):
+            import_module(name)
+
+
+def _in_use() -> bool:
+    worker = sys.modules.get("ray._private.worker")
+    return worker is None or not worker.global_worker.connected or not worker.global_worker.actor_id.is_nil()
+
+
+threading.Thread(target=warm, name="warm", daemon=True).start()
