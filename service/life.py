@@ -19,7 +19,7 @@ from service.driver import Refused, Running
 from service.keeper import end_descendants
 from service.ray_directory import forget_sessions
 from service.settings import Settings
-from service.waiting import POLL_S, answers
+from service.waiting import POLL_S, CannotStart, answers, foreign_registry
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,10 @@ class DriverLife:
         return said
 
     def lost(self) -> str | None:
-        """What has died for good; looks at the processes and at the service, but not at each call."""
+        """What has died for good; looks at the processes and at the service, but not at each call.
+
+        Raises ``CannotStart`` for what a new start would not mend.
+        """
         if (code := self._process.poll()) is not None:
             return f"Ray's driver ended with {code}"
         now = time.monotonic()
@@ -116,8 +119,13 @@ class DriverLife:
         end_descendants(self._place.spared())
 
     def _unready(self, now: float) -> str | None:
+        registry = self._place.settings.registry
+        if self._place.settings.registry_url is None:
+            foreign = foreign_registry(registry, self._place.settings.registry_bearer)
+            if foreign is not None:
+                raise CannotStart(f"{foreign}: its own could not be started again on that port")
         ready = answers(f"{self._place.url}/ready", PROBE_LIMIT_S)
-        known = ready or answers(f"{self._place.settings.registry}/health", PROBE_LIMIT_S)
+        known = ready or answers(f"{registry}/health", PROBE_LIMIT_S)
         return self._watch.readiness(ready, known, now)
 
     def _tell(self, message: object) -> None:

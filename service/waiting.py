@@ -7,6 +7,8 @@ import time
 
 import httpx
 
+from adapters_registry.access import parse_key
+
 POLL_S = 0.1
 ANSWER_S = 5.0
 
@@ -34,6 +36,20 @@ def await_answer(url: str, limit_s: float, stop: threading.Event, status: int | 
         if stop.wait(POLL_S):
             raise Interrupted
     raise CannotStart(f"{url} is not well after {limit_s:g} s: {last}")
+
+
+def foreign_registry(url: str, key: str | None) -> str | None:
+    """Says so if what answers at ``url`` was not started with ``key``; None if it was, or nothing answers."""
+    own = None if key is None else parse_key(key)
+    try:
+        told = httpx.get(f"{url}/health", timeout=ANSWER_S, trust_env=False).json()
+    except httpx.TransportError:
+        return None
+    except ValueError:
+        told = None
+    if own is not None and isinstance(told, dict) and told.get("instance") == own.id:
+        return None
+    return f"what answers at {url} is not the registry of this `quickchange up`"
 
 
 def answers(url: str, limit_s: float) -> bool:

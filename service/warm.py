@@ -1,4 +1,4 @@
-"""Imported by every worker of Ray as it starts: one that stays idle, the spare, imports meanwhile what a replica needs.
+"""Imported by each worker of Ray as it starts: one that stays idle, the spare, imports what a replica needs.
 
 So a replica or gateway that takes a dead one's place finds most of its start done. Workers that are wanted at once
 import what they need themselves, and this does nothing there.

@@ -56,6 +56,7 @@ def create_app(
     app.router.redirect_slashes = False
     keys = Keys(registry.metadata, feed.committed, anonymous=anonymous, service_key=service_key, mark=mark)
     app.state.plane = Plane(registry, keys, registry.staging, feed, limits, Origins.of(cors_origins))
+    app.state.instance = None if service_key is None else service_key.id
     for family in FAMILIES:
         app.router.routes.extend(family.router.routes)
     check_doors(app.routes)

@@ -173,6 +173,7 @@ class Session:
         if text:
             self._compare(rivals, self._conversation, text)
         elif last is not None:
+            self._screen.note(f"both are asked your last message: {last.said}")
             self._compare(rivals, self._conversation.undone(), last.said)
         else:
             self._rivals = rivals

@@ -78,7 +78,7 @@ def parse_verdict(line: str) -> Better | None:
     """Raises ``Mistake``."""
     typed = line.strip().lower()
     if typed not in VERDICTS:
-        raise Mistake(f"{line.strip()!r} is no verdict. {QUESTION}")
+        raise Mistake(f"{line.strip()!r} is no verdict; to ask it of both, skip, then /compare A B TEXT. {QUESTION}")
     return VERDICTS[typed]
 
 

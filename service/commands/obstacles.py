@@ -6,16 +6,18 @@ import asyncio
 import contextlib
 import fcntl
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adapters_registry.client import AsyncRegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey, KeysLost, RegistryUnavailable
+from service.commands.program import program
 from service.keyring import LOST
 from service.loopback import is_loopback
 from service.marks import key_mark
 from service.settings import Settings
-from service.waiting import CannotStart
+from service.waiting import CannotStart, foreign_registry
 
 
 def listens_beyond(host: str) -> bool:
@@ -49,7 +51,7 @@ def need_good_key(settings: Settings, say: Callable[[str], None], *, beyond: boo
     elif beyond and not keys:
         raise CannotStart(
             f"--host {settings.host} can be reached from other machines, and there are no API keys yet: start on "
-            "127.0.0.1, make an admin key (quickchange keys create --help), and start again"
+            f"127.0.0.1, make an admin key ({program()} keys create --help), and start again"
         )
 
 
@@ -57,6 +59,12 @@ async def _keys(settings: Settings) -> int:
     """How many API keys there are."""
     async with AsyncRegistryClient(settings.registry, key=settings.registry_bearer) as registry:
         return len((await registry.snapshot()).keys)
+
+
+def need_own_registry(settings: Settings) -> None:
+    """What answers on the registry's port is the one that was started with our key, and not another's."""
+    if (foreign := foreign_registry(settings.registry, settings.registry_bearer)) is not None:
+        raise CannotStart(f"{foreign}; choose another --registry-port")
 
 
 def need_port(host: str, port: int, option: str) -> None:
@@ -69,6 +77,18 @@ def need_port(host: str, port: int, option: str) -> None:
             raise CannotStart(
                 f"cannot listen on {host}:{port} ({error.strerror}); choose another {option}"
             ) from error
+
+
+def need_directory(path: Path, option: str) -> None:
+    """Made if it is missing; it must take files."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise CannotStart(
+            f"{option} {path} cannot be used as a directory ({error.strerror}); choose another"
+        ) from error
 
 
 @contextlib.contextmanager

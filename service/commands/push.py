@@ -11,9 +11,11 @@ from pydantic import JsonValue
 
 from adapters_registry.allowances import Allowances
 from adapters_registry.client import Pushed, RegistryClient
+from adapters_registry.errors import UnknownFile
 from adapters_registry.folder import WEIGHTS, check_folder, describe
 from service.commands.hub import fetch_adapter, is_hub_id
 from service.commands.output import print_json, say, short, size
+from service.commands.program import at, program
 from service.commands.progress import showing
 from service.commands.target import (
     JsonOption,
@@ -78,6 +80,10 @@ def push(
     if metrics := parse_metrics(metric):
         lineage["metrics"] = dict(metrics)
     directory = Path(source)
+    if not directory.exists() and not is_hub_id(source):
+        raise UnknownFile(
+            f"{source} is no folder here, and no id of the Hub either, which reads OWNER/NAME.", param="dir"
+        )
     if is_hub_id(source):
         directory = fetch_adapter(source, configured().cache_dir)
         lineage["source"] = f"hub:{source}@{directory.name}"
@@ -107,7 +113,7 @@ def push(
             }
         )
     else:
-        _tell(pushed)
+        _tell(pushed, client.url)
 
 
 def _tell_resuming(client: RegistryClient, directory: Path, tenant: str) -> None:
@@ -124,12 +130,13 @@ def _digest(client: RegistryClient, version: str) -> str:
     return find_version(client, record, target.selector or PRODUCTION).record.digest
 
 
-def _tell(pushed: Pushed) -> None:
+def _tell(pushed: Pushed, registry: str) -> None:
     published = pushed.published
     reference = f"{published.tenant}/{published.name}@{published.record.number}"
     say(f"{reference}  {short(published.record.digest)}  " + ("pushed" if published.created else "was there already"))
     live = [alias.alias for alias in published.aliases if alias.digest == published.record.digest]
-    say(f"aliases at it: {', '.join(live)}" if live else f"not live; quickchange promote {reference} makes it so")
+    hint = f"{program()} promote {reference}{at(registry)}"
+    say(f"aliases at it: {', '.join(live)}" if live else f"not live; {hint} makes it so")
     for note in published.notes:
         say(f"note: {note.message}")
     if pushed.ignored:

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import typer
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
 from adapters_registry.access import new_key
@@ -25,7 +25,15 @@ from service.channel import DRAIN_S
 from service.child import Child
 from service.commands.examples import Example, NoExamples, find_examples, offer
 from service.commands.examples import Service as Target
-from service.commands.obstacles import listens_beyond, need_good_key, need_port, only_one
+from service.commands.obstacles import (
+    listens_beyond,
+    need_directory,
+    need_good_key,
+    need_own_registry,
+    need_port,
+    only_one,
+)
+from service.commands.program import at, program
 from service.commands.progress import showing
 from service.commands.target import KEY_VARIABLE, api_key
 from service.errors import QuickchangeError
@@ -44,6 +52,12 @@ REGISTRY_S = 30.0
 T = TypeVar("T")
 
 
+def _shown(name: str) -> Any:
+    """The setting of that name with its default worked out: the help shows where things are."""
+    known = Settings.model_fields[name]
+    return Field(known.get_default(call_default_factory=True), description=known.description)
+
+
 class UpSettings(Settings):
     """Serve one base model and its adapters on this machine, with a registry beside it.
 
@@ -56,7 +70,11 @@ class UpSettings(Settings):
         cli_avoid_json=True,
         cli_hide_none_type=True,
         cli_implicit_flags=True,
+        cli_exit_on_error=False,  # else all of the usage comes before the reason
     )
+
+    cache_dir: Path = _shown("cache_dir")
+    data_dir: Path = _shown("data_dir")
 
     examples: Path | None = None
     """A folder of adapters, TENANT/NAME/VERSION in it: those that the registry lacks are pushed before ready.
@@ -75,7 +93,11 @@ def up(arguments: Sequence[str]) -> int:
             _say(f"quickchange up: --{option}: {problem['msg']}")
         return 2
     except SettingsError as error:
-        _say(f"quickchange up: {error}")
+        reason = str(error).removeprefix("error parsing CLI: ")
+        _say(f"quickchange up: {reason} ({program()} up --help lists the options)")
+        return 2
+    if settings.registry_url is None and settings.port == settings.registry_port:
+        _say(f"quickchange up: --port and --registry-port are both {settings.port}: choose two")
         return 2
     try:
         examples = find_examples(settings.examples) if settings.examples else ()
@@ -106,6 +128,8 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
         stop = _signals(stack)
         beyond = listens_beyond(settings.host)
         need_port(settings.host, settings.port, "--port")
+        need_directory(settings.data_dir, "--data-dir")
+        need_directory(settings.cache_dir, "--cache-dir")
         settings, logs_dir = _with_logs(settings)
         checked = beyond
         stack.callback(end_descendants)
@@ -116,27 +140,29 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
             settings = _with_key(settings)
             registry = _start_registry(settings, stack)
             checked = beyond or key_mark(settings).is_set
-            if checked:
-                await_answer(f"{settings.registry}/health", REGISTRY_S, stop)
+            await_answer(f"{settings.registry}/health", REGISTRY_S, stop)
+            need_own_registry(settings)
         if checked or registry is None:
             _until(stop, lambda: need_good_key(settings, _say, beyond=beyond))
         _say(f"preparing base {settings.base}")
         base = _until(stop, lambda: _prepare(settings))
-        if registry is not None:
-            await_answer(f"{settings.registry}/health", REGISTRY_S, stop)
         _say(f"loading {base.name} ({settings.replicas} replica{'s' * (settings.replicas > 1)})")
         directory = stack.enter_context(ray_directory(home()))
         place = Place(settings, _url(settings), directory, logs_dir / "ray.log", lambda: _pids(registry))
         service = Service(lambda: DriverLife(place), _say)
         logs = service.start(stop)
-        at = Target(_url(settings), settings.registry, base.name)
+        target = Target(_url(settings), settings.registry, base.name)
         keyed = _wants_key(settings)
         if examples and keyed and api_key() is None:
             _say(f"examples left out: the service has API keys, and {KEY_VARIABLE} holds none")
             examples = ()
-        answering = _until(stop, lambda: offer(examples, at, _say, stop))
+        answering = _until(stop, lambda: offer(examples, target, _say, stop))
         _say(_welcome(settings, base, logs, time.monotonic() - began, answering, keyed=keyed))
-        service.keep(stop)
+        try:
+            service.keep(stop)
+        except CannotStart:
+            service.stop(stop)
+            raise
         _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
         stop.clear()
         service.stop(stop)
@@ -244,7 +270,8 @@ def _welcome(
     model = shown.model if shown else base.name
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
     header = f'-H "authorization: Bearer ${KEY_VARIABLE}" ' if keyed else ""
-    second = [f"  quickchange promote {model}@2"] if shown and len(shown.versions) > 1 else []
+    verb, where = program(), at(settings.registry)
+    second = [f"  {verb} promote {model}@2{where}"] if shown and len(shown.versions) > 1 else []
     return "\n".join(
         [
             f"ready after {seconds:.0f} s",
@@ -253,12 +280,13 @@ def _welcome(
             *[f"  example    {example.model}" for example in examples],
             f"  API        {_url(settings)}/v1",
             f"  registry   {settings.registry}",
-            f"  logs       {logs}",
+            f"  requests   {settings.logs.dir}/gateway.log",
+            f"  logs       {settings.logs.dir}, Ray's own in {logs}",
             "",
             "Next, in another terminal:",
             f"  curl {_url(settings)}/v1/chat/completions {header}-H 'content-type: application/json' -d '{body}'",
             *second,
-            "  quickchange push PEFT_DIRECTORY default/NAME",
+            f"  {verb} push PEFT_DIRECTORY default/NAME{where}",
             "Ctrl-C stops.",
         ]
     )

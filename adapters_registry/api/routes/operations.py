@@ -25,6 +25,8 @@ class Health(BaseModel):
     """It answers, and so does its database."""
 
     status: Literal["ok"] = "ok"
+    instance: str | None = None
+    """The public id of the key of the serving plane beside it, by which that one knows this registry for its own."""
 
 
 class Root(BaseModel):
@@ -43,10 +45,10 @@ async def root() -> Root:
 
 
 @router.get("/health", response_model=Health, dependencies=[OPEN], responses=answers())
-async def health(plane: P) -> Health:
+async def health(request: Request, plane: P) -> Health:
     """200 as long as the database answers."""
     await asyncio.to_thread(plane.registry.ping)
-    return Health()
+    return Health(instance=request.app.state.instance)
 
 
 @router.get("/openapi.json", dependencies=[OPEN], include_in_schema=False)

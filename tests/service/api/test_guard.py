@@ -109,6 +109,8 @@ async def test_each_request_leaves_one_line(tmp_path: Path, caplog: pytest.LogCa
         await front.get("/nowhere"),
         await front.post(CHAT, chat(), headers={"content-encoding": "gzip"}),
     ]
+    for probe in ("/health", "/ready"):  # anybody may send these, as often as they like
+        assert (await front.get(probe)).status_code == 200
     lines = [record.__dict__ for record in caplog.records if record.message == "request"]
     assert [line["request_id"] for line in lines] == [response.headers["x-request-id"] for response in answered]
     assert [line["status"] for line in lines] == [200, 200, 404, 200, 404, 415]
