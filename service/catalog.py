@@ -203,6 +203,15 @@ class Catalog:
         entry = self._entries.get((ref.tenant, ref.name), _NOTHING)
         return principal.acts_for(ref.tenant) or entry.open_to(principal)
 
+    def names_of(self, digests: Iterable[str], principal: Principal) -> dict[str, list[AdapterRef]]:
+        """Each digest's versions that ``principal`` may use: several adapters may be of the same bytes."""
+        found: dict[str, list[AdapterRef]] = {digest: [] for digest in digests}
+        for entry in self._entries.values():
+            if entry.open_to(principal):
+                for digest in entry.by_digest.keys() & found.keys():
+                    found[digest].append(entry.listed(entry.by_digest[digest]).ref)
+        return found
+
     def list_models(self, principal: Principal) -> list[Listed]:
         """The production version of each adapter that ``principal`` may use and the served base can run, by name."""
         return [

@@ -75,7 +75,7 @@ class SlabLoader(Generic[T]):
             log.exception("adapter cache cannot be used", extra={"adapter": str(ref), "digest": ref.digest})
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             reason = "its disk is full" if full else (error.strerror or type(error).__name__)
-            raise AdapterFailed(f"adapter {ref} could not be loaded: the adapter cache: {reason}") from error
+            raise AdapterFailed(f"adapter {ref.digest} could not be loaded: the adapter cache: {reason}") from error
 
     def _read(self, ref: AdapterRef) -> Loaded[T] | None:
         began = time.perf_counter()
@@ -93,11 +93,11 @@ class SlabLoader(Generic[T]):
         began = time.perf_counter()
         manifest = self._source.manifest(ref.digest)
         if manifest.digest != ref.digest:
-            raise AdapterFailed(f"the registry answered with another manifest than that of {ref} ({ref.digest})")
+            raise AdapterFailed(f"the registry answered with another manifest than that of {ref.digest}")
         if manifest.format > FORMAT:
             raise AdapterIncompatible(
-                f"adapter {ref} has a manifest of format {manifest.format}, and this release applies formats up to "
-                f"{FORMAT}: upgrade the service"
+                f"adapter {ref.digest} has a manifest of format {manifest.format}, and this release applies formats "
+                f"up to {FORMAT}: upgrade the service"
             )
         self._check_base(ref, manifest.base)
         with self._slabs.scratch() as directory:
@@ -105,7 +105,9 @@ class SlabLoader(Generic[T]):
         fetch_s = time.perf_counter() - began
         loaded = self._read(ref)
         if loaded is None:
-            raise AdapterFailed(f"the slab of {ref} did not read back as it was written; its disk may be failing")
+            raise AdapterFailed(
+                f"the slab of {ref.digest} did not read back as it was written; its disk may be failing"
+            )
         return replace(loaded, fetch_s=fetch_s)
 
     def _write(self, manifest: Manifest, directory: Path) -> None:
@@ -120,6 +122,6 @@ class SlabLoader(Generic[T]):
     def _check_base(self, ref: AdapterRef, base: str) -> None:
         if base != self._base.digest:
             raise AdapterIncompatible(
-                f"adapter {ref} was made for base {base}, and this service serves {self._base.name} "
+                f"adapter {ref.digest} was made for base {base}, and this service serves {self._base.name} "
                 f"({self._base.digest}): push a version trained on the served base"
             )

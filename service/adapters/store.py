@@ -11,6 +11,8 @@
       └──────────────────────────────────┴─────────────────────────┘
                                              idle, and room is needed
 
+Tenants that hold the same bytes share an entry, so what callers are told names a digest and no adapter.
+
 All state belongs to one event loop; only ``Loader.load`` runs in threads. Between two awaits nothing else
 happens, so each decision sees and changes one consistent state.
 """
@@ -184,7 +186,7 @@ class AdapterStore(Generic[T]):
         except Exception:
             # A defect of a loader or an engine must fail this adapter's requests and no others.
             log.exception("adapter load failed", extra={"adapter": str(entry.ref), "digest": entry.ref.digest})
-            self._refuse(entry, AdapterFailed(f"adapter {entry.ref} could not be loaded: internal error"))
+            self._refuse(entry, AdapterFailed(f"adapter {entry.ref.digest} could not be loaded: internal error"))
         finally:
             self._fetching.pop(entry.ref.digest, None)
 
@@ -193,8 +195,8 @@ class AdapterStore(Generic[T]):
         loaded = await loop.run_in_executor(self._pool, self._loader.load, entry.ref)
         if loaded.nbytes > self._options.host_bytes:
             raise AdapterIncompatible(
-                f"adapter {entry.ref} takes {loaded.nbytes} bytes and the store holds {self._options.host_bytes}; "
-                "raise adapters.host_bytes"
+                f"adapter {entry.ref.digest} takes {loaded.nbytes} bytes and the store holds "
+                f"{self._options.host_bytes}; raise adapters.host_bytes"
             )
         await self._make_room(entry, loaded.nbytes)
         self._admit(entry, loaded)
@@ -231,7 +233,7 @@ class AdapterStore(Generic[T]):
             left = give_up - self._clock.now()
             if left <= 0 or not await self._room_changed_within(left):
                 raise Overloaded(
-                    f"no memory for adapter {entry.ref}: running requests pin all of it; try again, or raise "
+                    f"no memory for adapter {entry.ref.digest}: running requests pin all of it; try again, or raise "
                     "adapters.host_bytes",
                     retry_after_s=self._options.retry_after_s,
                 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -12,6 +14,7 @@ from service.api.front import Front
 from service.errors import InsufficientScope
 from service.metrics import exposition
 from service.report import CatalogReport, ReplicaReport
+from service.values import AdapterRef
 
 
 class InspectRoutes:
@@ -33,7 +36,8 @@ class InspectRoutes:
         return Response(body, headers={"content-type": content_type})
 
     async def residency(self, request: Request) -> Response:
-        """What each replica holds, of the adapters that the caller may use."""
+        """What each replica holds. A tenant's key is shown the adapters that it may use, by their names for it, and
+        nothing that others add to: no load, no leases."""
         principal = caller_of(request.scope).principal
         fleet = await self._front.backend.inspect()
         replicas = [self._replica(id, report, principal) for id, report in fleet.replicas.items()]
@@ -41,9 +45,23 @@ class InspectRoutes:
         return JSONResponse({"object": "list", "data": replicas} | registry)
 
     def _replica(self, id: str, report: ReplicaReport, principal: Principal) -> dict[str, object]:
-        may_use = self._front.catalog.may_use
-        shown = [_adapter(adapter) for adapter in report.adapters if may_use(adapter.ref, principal)]
-        return _load(id, report) | {"adapters": shown}
+        if principal.tenant is None:
+            return _load(id, report) | {"adapters": [_adapter(adapter) for adapter in report.adapters]}
+        names = self._front.catalog.names_of((adapter.ref.digest for adapter in report.adapters), principal)
+        shown = [
+            _adapter(replace(adapter, ref=ref))
+            for adapter in report.adapters
+            for ref in names[adapter.ref.digest] or self._named(adapter.ref, principal)
+        ]
+        return dict.fromkeys(_load(id, report)) | {"replica": id, "adapters": [entry | _OTHERS for entry in shown]}
+
+    def _named(self, ref: AdapterRef, principal: Principal) -> list[AdapterRef]:
+        """``ref``, of a version that is no longer there, if the caller may use the adapter."""
+        return [ref] if self._front.catalog.may_use(ref, principal) else []
+
+
+_OTHERS = {"leases": None, "idle_s": None}
+"""What a tenant is not shown of an adapter: others may use the same bytes, or the adapter itself."""
 
 
 def _registry(catalog: CatalogReport) -> dict[str, object]:

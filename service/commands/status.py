@@ -43,9 +43,9 @@ class Held(BaseModel):
     digest: str
     state: Literal["ready", "fetching", "failed"]
     bytes: int
-    leases: int
-    """Requests that use it now."""
-    idle_s: float
+    leases: int | None
+    """Requests that use it now; None, as all that others add to, for a tenant's key."""
+    idle_s: float | None
     error: str | None = None
     retry_after_s: float | None = None
 
@@ -54,10 +54,10 @@ class Replica(BaseModel):
     """One entry of ``/v1/adapters/residency``."""
 
     replica: str
-    running: int
-    waiting: int
-    kv_blocks_used: int
-    kv_blocks_total: int
+    running: int | None
+    waiting: int | None
+    kv_blocks_used: int | None
+    kv_blocks_total: int | None
     adapters: list[Held]
 
 
@@ -270,15 +270,25 @@ def _holds(found: Status) -> str:
 
 def _row(replica: Replica) -> tuple[str, ...]:
     states = Counter(adapter.state for adapter in replica.adapters)
-    share = replica.kv_blocks_used / replica.kv_blocks_total if replica.kv_blocks_total else 0.0
     return (
         replica.replica,
-        str(replica.running),
-        str(replica.waiting),
-        f"{replica.kv_blocks_used} of {replica.kv_blocks_total} ({share:.0%})",
+        _count(replica.running),
+        _count(replica.waiting),
+        _blocks(replica),
         ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or NONE,
         size(sum(adapter.bytes for adapter in replica.adapters)),
     )
+
+
+def _blocks(replica: Replica) -> str:
+    used, total = replica.kv_blocks_used, replica.kv_blocks_total
+    if used is None or total is None:
+        return NONE
+    return f"{used} of {total} ({used / total if total else 0.0:.0%})"
+
+
+def _count(number: int | None) -> str:
+    return NONE if number is None else str(number)
 
 
 def _held(replica: str, adapter: Held) -> tuple[str, ...]:
@@ -287,8 +297,8 @@ def _held(replica: str, adapter: Held) -> tuple[str, ...]:
         adapter.adapter,
         replica,
         adapter.state,
-        str(adapter.leases),
-        NONE if adapter.leases else f"{adapter.idle_s:.0f} s",
+        _count(adapter.leases),
+        NONE if adapter.leases or adapter.idle_s is None else f"{adapter.idle_s:.0f} s",
         size(adapter.bytes),
         f"{adapter.error}{retry}" if adapter.error else NONE,
     )

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from service.counting import Buckets
 from service.errors import InvalidValue, ResponseNotFound
+from service.feedback.cursor import cursors_of
 from service.feedback.events import Author, FeedbackEvent, ResponseRecord, event_of
 from service.feedback.log import FeedbackLog, Receipt
 from service.feedback.reading import START, Offset
@@ -21,8 +23,10 @@ from service.feedback.said import FeedbackInput, Ranking, answers
 from service.feedback.wire import field_path
 from service.settings import FeedbackOptions
 
-PAGE_LINES = 20_000
-"""Lines of the log that one page reads at most, whosoever they are."""
+PAGE_S = 5.0
+"""How long one page reads at most; more lines of others than that shorten it."""
+READ_ON = 10_000
+"""Readers that are remembered, so that what others said since is not read again at each of their requests."""
 
 
 class Page(NamedTuple):
@@ -30,7 +34,7 @@ class Page(NamedTuple):
 
     events: tuple[FeedbackEvent, ...]
     next: str
-    """What to ask for next; there was no more when it is what was asked for."""
+    """What to ask for next; there was no more when it is what was asked for. It says nothing of other tenants."""
 
 
 class Size(NamedTuple):
@@ -55,6 +59,10 @@ class FeedbackStore:
         self._loop = asyncio.get_running_loop()
         self._awaited: dict[bytes, list[asyncio.Future[None]]] = {}
         self._log = FeedbackLog(directory / "events", options)
+        self._cursors = cursors_of(directory)
+        self._reading = Lock()
+        self._read_on: OrderedDict[tuple[str, Offset], Offset] = OrderedDict()
+        """Tenant and an offset that it has: from there to the other nothing is the tenant's."""
         try:
             self._responses = ResponseLog(directory / "responses", options, self._stored)
         except BaseException:
@@ -87,7 +95,7 @@ class FeedbackStore:
         return await asyncio.wrap_future(self._log.submit(events, responses))
 
     async def page(self, tenant: str, after: str = "", limit: int = 100) -> Page:
-        """Up to ``limit`` of the tenant's own events after those of an earlier page, from ``PAGE_LINES`` of the log.
+        """Up to ``limit`` of the tenant's own events after those of an earlier page; fewer if that takes too long.
 
         Raises ``InvalidValue`` where ``after`` is no ``next`` of a page.
         """
@@ -151,31 +159,31 @@ class FeedbackStore:
                 wait.set_result(None)
 
     def _page(self, tenant: str, after: str, limit: int) -> Page:
-        since = _parse_cursor(after)
-        if since is None or not self._log.has(since):
+        asked = self._cursors.open(tenant, after) if after else START
+        if asked is None or not self._log.has(asked):
             raise InvalidValue("after: must be the next of an earlier page", param="after")
         events: list[FeedbackEvent] = []
-        for offset, entry in islice(self._log.read(since), PAGE_LINES):
-            after = _cursor(offset._replace(line=offset.line + 1))
+        # ``own`` goes on at the tenant's own events only: it is told, and others' must not move it.
+        own, read, until = asked, self._read_on.get((tenant, asked), asked), time.monotonic() + PAGE_S
+        for offset, entry in self._log.read(read):
+            read = offset._replace(line=offset.line + 1)
             if entry.event is not None and entry.event.tenant == tenant:
                 events.append(entry.event)
+                own = read
                 if len(events) == limit:
                     break
-        return Page(tuple(events), after)
+            elif time.monotonic() > until:
+                own = read
+                break
+        self._remember(tenant, own, read)
+        return Page(tuple(events), self._cursors.seal(tenant, own) if own != START else "")
 
-
-_CURSOR = re.compile(r"([0-9]{1,15})-([0-9]{1,15})-([0-9]{1,9})", re.ASCII)
-
-
-def _cursor(offset: Offset) -> str:
-    return "-".join(map(str, offset))
-
-
-def _parse_cursor(text: str) -> Offset | None:
-    if not text:
-        return START
-    match = _CURSOR.fullmatch(text)
-    return Offset(*map(int, match.groups())) if match else None
+    def _remember(self, tenant: str, own: Offset, read: Offset) -> None:
+        with self._reading:
+            self._read_on.pop((tenant, own), None)
+            self._read_on[(tenant, own)] = read
+            while len(self._read_on) > READ_ON:
+                self._read_on.popitem(last=False)
 
 
 def _check(said: FeedbackInput, responses: dict[str, ResponseRecord], index: int, count: int) -> None:

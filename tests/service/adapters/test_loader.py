@@ -101,9 +101,10 @@ def test_other_bytes_than_the_manifest_says_are_not_served(
 
 def test_an_adapter_of_another_base_is_refused(loader: Loader, source: FakeSource, base: BaseManifest) -> None:
     ref = publish(source, base.model_copy(update={"digest": "sha256:" + "c" * 64}))
-    with pytest.raises(AdapterIncompatible, match="made for base"):
+    with pytest.raises(AdapterIncompatible, match="made for base") as error:
         loader.load(ref)
     assert source.calls == ["manifest"]
+    assert (ref.digest in error.value.message, ref.name in error.value.message) == (True, False)
 
 
 def test_a_slab_of_another_base_is_refused(

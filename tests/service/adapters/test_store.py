@@ -6,6 +6,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -182,6 +183,23 @@ async def test_a_defect_fails_its_own_requests_only(
     assert "secret" not in error.value.message
     assert "ZeroDivisionError" in caplog.text
     await touch(store, "b")
+
+
+async def test_a_failure_names_no_tenant(store: AdapterStore[Weights], stub: StubLoader) -> None:
+    """The same bytes may be another tenant's too, who hears of the same failure."""
+    theirs = replace(ref("a"), tenant="globex", name="other")
+    stub.errors[theirs.digest] = ZeroDivisionError()
+    for one in (theirs, ref("a")):
+        with pytest.raises(AdapterFailed, match=theirs.digest) as error:
+            await store.acquire(one)
+        assert "globex" not in error.value.message
+    stub.errors.clear()
+    larger = replace(ref("b"), tenant="globex", name="other")
+    stub.sizes[larger.digest] = 31
+    for one in (larger, ref("b")):
+        with pytest.raises(AdapterIncompatible, match=larger.digest) as refused:
+            await store.acquire(one)
+        assert "globex" not in refused.value.message
 
 
 async def test_an_adapter_larger_than_the_store_can_never_run(store: AdapterStore[Weights], stub: StubLoader) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -251,6 +251,22 @@ async def test_residency_shows_what_the_caller_may_use(tmp_path: Path) -> None:
         shown[name] = {entry["adapter"].split("@")[0] for entry in one["adapters"]}
     everything = {"acme/a", "acme/b", "acme/c", "acme/d"}
     assert shown == {"acme": everything, "globex": {"acme/b"}, "operator": everything}
+
+
+async def test_residency_tells_a_tenant_nothing_of_others(tmp_path: Path) -> None:
+    """Two hold the same bytes: each is shown its own name, and neither the other's nor what the other uses."""
+    resident, *others = replica().adapters
+    theirs = replace(resident.ref, digest=version(3).digest)
+    report = replace(replica(), adapters=(replace(resident, ref=theirs), *others))
+    front = world(tmp_path, says("x"), keys=KEYS, adapters=(adapter("globex", "mine", version(3)),))
+    front.fleet = FleetReport({"r1": report})
+    answer = await front.get("/v1/adapters/residency", headers=GLOBEX.header)
+    assert theirs.tenant not in answer.text
+    [one] = answer.json()["data"]
+    [shown] = one.pop("adapters")
+    assert (shown["adapter"], shown["digest"]) == ("globex/mine@3", theirs.digest)
+    assert (shown["leases"], shown["idle_s"]) == (None, None)
+    assert one == {"replica": "r1"} | dict.fromkeys(("running", "waiting", "kv_blocks_used", "kv_blocks_total"))
 
 
 async def test_how_the_registry_is_known_is_for_operators(tmp_path: Path) -> None:

@@ -149,3 +149,46 @@ async def test_pages_go_through_the_tenants_own_events(store: FeedbackStore) -> 
     for wrong in ("x", "1-9-0", "7-8-0", "1-8", "-1-8-0", "1-8-0 ", "9" * 99):
         with pytest.raises(InvalidValue, match="after: must be the next of an earlier page"):
             await store.page("acme", wrong)
+
+
+async def test_a_page_tells_nothing_of_other_tenants(store: FeedbackStore, tmp_path: Path) -> None:
+    """Its cursor moves at the tenant's own events only, cannot be read, and is of no use to another tenant."""
+    globex = Author("globex", "key-2")
+    await store.keep([response("r1"), response("r2", tenant="globex")])
+    assert (await store.page("acme")).next == ""
+    await store.accept([good("r2", key="first")], globex)
+    assert (await store.page("acme")).next == ""
+    await store.accept([good("r1")], ACME)
+    mine = (await store.page("acme")).next
+    for i in range(20):
+        await store.accept([good("r2", key=f"{i}")], globex)
+        assert await store.page("acme", mine) == ((), mine)
+    theirs = (await store.page("globex")).next
+    assert len(mine) == len(theirs) == 48
+    with pytest.raises(InvalidValue, match="after: must be the next"):
+        await store.page("globex", mine)
+    await store.accept([good("r1", key="later")], ACME)
+    later = await store.page("acme", mine)
+    assert (len(later.events), later.next != mine) == (1, True)
+
+
+async def test_cursors_outlive_a_restart_and_a_long_log_is_read_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    globex = Author("globex", "key-2")
+    store = FeedbackStore(tmp_path, OPTIONS)
+    await store.keep([response("r1"), response("r2", tenant="globex")])
+    await store.accept([good("r1")], ACME)
+    mine = (await store.page("acme")).next
+    for i in range(3):
+        await store.accept([good("r2", key=f"{i}")], globex)
+    await store.accept([good("r1", key="last")], ACME)
+    await store.close()
+    monkeypatch.setattr("service.feedback.store.PAGE_S", -1.0)
+    store = FeedbackStore(tmp_path, OPTIONS)
+    page, parts = await store.page("acme", mine), 1
+    while not page.events:
+        page, parts = await store.page("acme", page.next), parts + 1
+    assert parts > 1
+    await store.close()
+    assert (tmp_path / "cursor.key").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,73 @@
+"""Cursors of feedback pages, sealed: an offset in the log would tell a tenant how much the others say.
+
+    seal = MAC(key, tenant, offset)[:16]        cursor = base64url(seal + (offset xor MAC(key, "pad", seal)))
+
+The seal is the nonce of the pad (as in SIV, RFC 5297), so that an offset has one cursor for each tenant, which
+nobody else can make, read or use.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import secrets
+import struct
+from pathlib import Path
+
+from service.durable import write_whole
+from service.feedback.reading import Offset
+
+_OFFSET = struct.Struct("<QQI")
+_SEAL_BYTES = 16
+KEY_BYTES = 32
+
+
+class Cursors:
+    """Makes and reads the cursors of one log."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def seal(self, tenant: str, offset: Offset) -> str:
+        plain = _OFFSET.pack(*offset)
+        seal = self._seal_of(tenant, plain)
+        return base64.urlsafe_b64encode(seal + self._padded(seal, plain)).decode().rstrip("=")
+
+    def open(self, tenant: str, cursor: str) -> Offset | None:
+        """None if it is no cursor of this log for ``tenant``."""
+        try:
+            sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        except (ValueError, binascii.Error):
+            return None
+        if len(sealed) != _SEAL_BYTES + _OFFSET.size:
+            return None
+        seal = sealed[:_SEAL_BYTES]
+        plain = self._padded(seal, sealed[_SEAL_BYTES:])
+        good = hmac.compare_digest(seal, self._seal_of(tenant, plain))
+        return Offset(*_OFFSET.unpack(plain)) if good else None
+
+    def _seal_of(self, tenant: str, plain: bytes) -> bytes:
+        return self._mac(b"seal", tenant.encode() + b"\0" + plain)[:_SEAL_BYTES]
+
+    def _padded(self, seal: bytes, text: bytes) -> bytes:
+        return bytes(a ^ b for a, b in zip(text, self._mac(b"pad", seal), strict=False))
+
+    def _mac(self, use: bytes, text: bytes) -> bytes:
+        return hmac.new(self._key, use + b"\0" + text, hashlib.sha256).digest()
+
+
+def cursors_of(directory: Path) -> Cursors:
+    """With the key of ``directory``, which is made if there is none; without it all cursors have ended."""
+    path = directory / "cursor.key"
+    try:
+        key = path.read_bytes()
+    except FileNotFoundError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        key = secrets.token_bytes(KEY_BYTES)
+        write_whole(path, [key])
+        os.chmod(path, 0o600)
+    return Cursors(key)
