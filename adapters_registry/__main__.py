@@ -30,6 +30,8 @@ from adapters_registry.access import Scope, parse_key
 from adapters_registry.api.app import create_app
 from adapters_registry.api.edge import WithIds
 from adapters_registry.collector import COLLECTOR, collecting
+from adapters_registry.edge.bounds import bounds
+from adapters_registry.edge.listener import Listener
 from adapters_registry.errors import InvalidValue, KeyNeeded, RegistryError
 from adapters_registry.feed import Feed
 from adapters_registry.keys import LOST, Keys
@@ -157,14 +159,12 @@ def _settings(kind: type[S], arguments: list[str]) -> S:
 
 
 def _config(app: Any, settings: RegistrySettings) -> uvicorn.Config:
-    return uvicorn.Config(
+    return Listener(bounds(settings.connections, settings.limits.header_bytes)).configure(
         app,
         host=settings.host,
         port=settings.port,
-        log_config=None,
         access_log=settings.log_level == "debug",
         timeout_graceful_shutdown=DRAIN_S,
-        server_header=False,
     )
 
 

@@ -202,6 +202,12 @@ class TruncatedUpload(RegistryError):
     code = "truncated_upload"
 
 
+class RequestTimeout(RegistryError):
+    """The caller took too long to send its request."""
+
+    code = "request_timeout"
+
+
 class UploadTimeout(RegistryError):
     """The sender paused too long."""
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters_registry.access import parse_key
+from adapters_registry.edge.bounds import ConnectionLimits
 from adapters_registry.edge.origins import Origin
 
 MIB = 1 << 20
@@ -24,6 +25,10 @@ class Limits(BaseModel):
     """Largest single file."""
     config_bytes: int = Field(1 * MIB, gt=0)
     """Largest ``adapter_config.json``."""
+    header_bytes: int = Field(16 << 10, gt=0)
+    """Request line and headers of one request, and trailers."""
+    body_s: float = Field(30.0, gt=0)
+    """Until a body of JSON must be in."""
     commit_bytes: int = Field(256 << 10, gt=0)
     base_bytes: int = Field(16 * MIB, gt=0)
     """Largest base manifest."""
@@ -98,6 +103,7 @@ class RegistrySettings(BaseSettings):
     """Web pages of these origins may ask (CORS), e.g. ``https://console.example``; ``*`` lets all pages ask, with a
     key. Without keys only the pages of origins named here may."""
     limits: Limits = Limits()
+    connections: ConnectionLimits = ConnectionLimits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("service_key")

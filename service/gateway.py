@@ -23,6 +23,9 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
+from adapters_registry.edge.bounds import bounds
+from adapters_registry.edge.fresh import Fresh
+from adapters_registry.edge.listener import Listener
 from service.api.edge import Edge
 from service.api.front import Backend
 from service.channel import Dispatcher
@@ -48,6 +51,8 @@ RECORDER_RETRY_S = 2.0
 RECORDER_S = 30.0
 """How long a call waits for the recorder: with none alive Serve's router would keep it without end."""
 READY_S = 2.0
+READY_GOOD_S = 1.0
+"""How long an answer of the engine is good for: who asks whether it is ready may ask often, and needs no key."""
 FLUSH_S = 5.0
 """How long a gateway that ends waits for the recorder to take the last response records."""
 
@@ -136,14 +141,21 @@ def _translated() -> Iterator[None]:
 
 
 async def _start_http(
-    host: str, app: ASGIApp, options: HTTPOptions, *, event_loop: asyncio.AbstractEventLoop, **_: Any
+    host: str,
+    listener: Listener,
+    app: ASGIApp,
+    options: HTTPOptions,
+    *,
+    event_loop: asyncio.AbstractEventLoop,
+    **_: Any,
 ) -> tuple[asyncio.Task[None], uvicorn.Server]:
     """Serve HTTP on the direct ingress, in place of Serve's own ``start_asgi_http_server``.
 
     ``host`` is what the application was told: whom it lets in depends on who can reach it.
 
-    That one binds without SO_REUSEADDR, so that a start within a minute of a stop meets connections in TIME_WAIT and
-    fails; and Serve would obey some of the client's headers, which ``Edge`` takes off before.
+    That one has no bounds on connections, nor on headers while they arrive; it binds without SO_REUSEADDR, so that a
+    start within a minute of a stop meets connections in TIME_WAIT and fails; and Serve would obey some of the
+    client's headers, which ``Edge`` takes off before.
     """
     if options.host != host:
         raise InvalidValue(
@@ -151,25 +163,22 @@ async def _start_http(
             param="host",
         )
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((options.host, options.port))
+        bound.bind((options.host, options.port))
     except OSError as error:
-        listener.close()
+        bound.close()
         raise RuntimeError(f"cannot listen on {options.host}:{options.port}") from error  # what Serve expects
     server = uvicorn.Server(
-        uvicorn.Config(
+        listener.configure(
             Edge(app),
-            interface="asgi3",  # a bound method, which uvicorn takes for something older
+            interface="asgi3",  # what is within is a bound method, which uvicorn takes for something older
             lifespan="off",  # Serve runs it
             access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_keep_alive=options.keep_alive_timeout_s,
         )
     )
-    return event_loop.create_task(server.serve(sockets=[listener])), server
+    return event_loop.create_task(server.serve(sockets=[bound])), server
 
 
 @serve.ingress()
@@ -179,7 +188,8 @@ class Gateway:
     async def __init__(  # type: ignore[misc]
         self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp, recorder: DeploymentHandle | None
     ) -> None:
-        serve_replica.start_asgi_http_server = partial(_start_http, settings.host)
+        listener = Listener(bounds(settings.connections, settings.limits.header_bytes))
+        serve_replica.start_asgi_http_server = partial(_start_http, settings.host, listener)
         self._engine = engine
         served: ServedBase = await engine.describe.remote()
         self._dispatcher = Dispatcher(ServeTransport(engine, served.digest), settings.limits.route_s)
@@ -187,7 +197,10 @@ class Gateway:
         self._feedback = None
         if recorder is not None:
             self._feedback = RecorderClient(RecorderTransport(recorder), settings.feedback.queue_bytes)
-        backend = Backend(served, self._dispatcher.generate, self.ready, self._feedback, self.inspect)
+        self._answering = Fresh(self._answers, READY_GOOD_S)
+        backend = Backend(
+            served, self._dispatcher.generate, self.ready, self._feedback, self.inspect, listener.report
+        )
         self._app = open_http(settings, backend)
 
     async def drain(self) -> None:
@@ -200,8 +213,9 @@ class Gateway:
 
     async def ready(self) -> bool:
         """Whether new requests are taken, and a replica answers and is well."""
-        if self._dispatcher.refusing:
-            return False
+        return not self._dispatcher.refusing and await self._answering.get()
+
+    async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(READY_S):
                 await self._engine.describe.remote()

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adapters_registry.access import parse_key
+from adapters_registry.edge.bounds import ConnectionLimits
 from adapters_registry.edge.origins import Origin
 
 BUNDLED_BASE = "smollm2-135m-instruct"
@@ -163,6 +164,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange"))
     """The embedded registry's truth, and the feedback log, which is on Ray's head node."""
     limits: Limits = Limits()
+    connections: ConnectionLimits = ConnectionLimits()
     engine: EngineOptions = EngineOptions()
     adapters: AdapterOptions = AdapterOptions()
     feedback: FeedbackOptions = FeedbackOptions()

@@ -17,7 +17,7 @@ from adapters_registry.access import Scope
 from adapters_registry.allowances import Allowances, FieldName
 from adapters_registry.api.plane import plane_of
 from adapters_registry.api.status import invalid
-from adapters_registry.errors import BodyTooLarge, InvalidValue, TruncatedUpload
+from adapters_registry.errors import BodyTooLarge, InvalidValue, RequestTimeout, TruncatedUpload
 from adapters_registry.keys import MOST_OVERLAP_S
 from adapters_registry.manifest import Digest, File, Name
 from adapters_registry.records import Quotas
@@ -118,16 +118,20 @@ class JsonBody(Generic[M]):
 
     async def read(self, request: Request) -> M:
         """At most as many bytes as the limit says are read."""
-        limit = getattr(plane_of(request).limits, self.limit)
+        limits = plane_of(request).limits
+        limit = getattr(limits, self.limit)
         announced = request.headers.get("content-length", "0")
         if re.fullmatch("[0-9]+", announced) and (len(announced) > 18 or int(announced) > limit):
             raise BodyTooLarge(f"The body has over {limit} bytes.")
         body = bytearray()
         try:
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > limit:
-                    raise BodyTooLarge(f"The body has over {limit} bytes.")
+            async with asyncio.timeout(limits.body_s):
+                async for chunk in request.stream():
+                    body += chunk
+                    if len(body) > limit:
+                        raise BodyTooLarge(f"The body has over {limit} bytes.")
+        except TimeoutError:
+            raise RequestTimeout(f"The body was not there after {limits.body_s:g} s: send it faster.") from None
         except ClientDisconnect:
             raise TruncatedUpload("The body ended early.") from None
         if len(body) <= _INLINE:

@@ -28,6 +28,8 @@ _EVERY: tuple[type[RegistryError], ...] = (
     errors.KeylessRefused,
     errors.RouteNotFound,
     errors.MethodNotAllowed,
+    errors.RequestTimeout,
+    errors.UnsupportedMediaType,
     errors.Overloaded,
     errors.RegistryError,
     errors.StorageFailed,

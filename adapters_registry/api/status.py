@@ -58,6 +58,7 @@ STATUS: dict[type[RegistryError], int] = {
     errors.NoPreviousVersion: 409,
     errors.BodyTooLarge: 413,
     errors.TruncatedUpload: 400,
+    errors.RequestTimeout: 408,
     errors.UploadTimeout: 408,
     errors.OffsetMismatch: 409,
     errors.UnsupportedMediaType: 415,

@@ -73,7 +73,8 @@ ROWS: dict[str, list[Panel]] = {
         ("Request fields ignored", "reqps", [(total(names.PARAMETERS_IGNORED, "known"), "{{known}}")]),
         ("Keys refused by reason", "reqps", [(total(names.KEY_REFUSALS, "reason"), "{{reason}}")]),
         ("Requests by tenant", "reqps", [(total(names.TENANT_REQUESTS, "tenant"), "{{tenant}}")]),
-        ("In flight", "short", [(total(names.IN_FLIGHT), "requests")]),
+        ("In flight", "short", [(total(names.IN_FLIGHT), "requests"), (total(names.CONNECTIONS), "connections")]),
+        ("Connections refused by reason", "reqps", [(total(names.CONNECTIONS_REFUSED, "reason"), "{{reason}}")]),
         (
             "Replicas",
             "short",

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from adapters_registry.edge.connections import ConnectionReport
 from service.catalog import Catalog
 from service.feedback.port import Feedback
 from service.metrics import GatewayMetrics
@@ -24,11 +25,13 @@ class Backend:
     served: ServedBase
     generate: Generate
     ready: Callable[[], Awaitable[bool]]
-    """Whether the base answers; asked by each ``GET /ready``, given a few seconds."""
+    """Whether the base answers; asked for ``GET /ready``, once at a time and at most once a second."""
     feedback: Feedback | None
     """None where feedback is switched off."""
     inspect: Callable[[], Awaitable[FleetReport]]
     """Asked by each ``GET /metrics`` and ``GET /v1/adapters/residency``."""
+    connections: Callable[[], ConnectionReport] = ConnectionReport
+    """Asked by each ``GET /metrics``."""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def create_app(front: Front) -> Starlette:
     routes = _Routes(front, gate)
     inspect = InspectRoutes(front)
     front.metrics.serves(front.backend.served)
+    front.metrics.connections_are(front.backend.connections)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:

@@ -9,11 +9,13 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from adapters_registry.edge.connections import ConnectionReport
 from adapters_registry.records import Quotas
 from service.errors import all_errors
 from service.feedback.said import KINDS
 from service.metrics import names
 from service.metrics.labels import OTHER, Capped
+from service.metrics.listener import Connected
 from service.metrics.names import Metric
 from service.settings import MetricsOptions
 from service.values import ServedBase
@@ -112,6 +114,10 @@ class GatewayMetrics:
     def in_flight_is(self, read: Callable[[], int]) -> None:
         """``read`` is asked at every scrape."""
         self._in_flight.set_function(read)
+
+    def connections_are(self, read: Callable[[], ConnectionReport]) -> None:
+        """``read`` is asked at every scrape."""
+        self.registry.register(Connected(read))
 
     def request_ended(self, ended: Ended, seconds: float) -> None:
         """Once for each request, whatever became of it."""

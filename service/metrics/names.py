@@ -84,6 +84,13 @@ IN_FLIGHT = _gauge(
     "Requests that this gateway holds; probes and scrapes left out.",
     "dashboard: Traffic",
 )
+CONNECTIONS = _gauge("quickchange_connections", "Connections that this gateway holds.", "dashboard: Traffic")
+CONNECTIONS_REFUSED = _counter(
+    "quickchange_connections_refused_total",
+    "Connections refused or ended before a request could be answered, by reason.",
+    "dashboard: Traffic",
+    "reason",
+)
 TENANT_REQUESTS = _counter(
     "quickchange_tenant_requests_total",
     "Requests whose model was found, by whose adapter answers.",

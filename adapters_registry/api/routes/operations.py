@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any, Literal
+import json
+import math
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from pydantic import BaseModel
 
 from adapters_registry import errors
@@ -13,6 +15,7 @@ from adapters_registry.api.auth import OPEN, Operator
 from adapters_registry.api.bodies import CollectBody, JsonBody
 from adapters_registry.api.describe import answers, describe
 from adapters_registry.api.plane import P, reply
+from adapters_registry.edge.fresh import Fresh
 from adapters_registry.records import AuditPage, AuditReport, Collected
 
 router = APIRouter(tags=["operations"])
@@ -52,9 +55,16 @@ async def health(request: Request, plane: P) -> Health:
 
 
 @router.get("/openapi.json", dependencies=[OPEN], include_in_schema=False)
-async def description(request: Request) -> dict[str, Any]:
-    """This description."""
-    return describe(request.app)
+async def description(request: Request) -> Response:
+    """This description, made when first asked for: the routes do not change any more."""
+    state = request.app.state
+    if not hasattr(state, "description"):
+        state.description = Fresh(lambda: asyncio.to_thread(_described, request.app), math.inf)
+    return Response(await state.description.get(), media_type="application/json")
+
+
+def _described(app: FastAPI) -> bytes:
+    return json.dumps(describe(app)).encode()
 
 
 @router.get("/v1/audit", response_model=AuditPage, responses=answers())

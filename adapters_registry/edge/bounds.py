@@ -1,0 +1,68 @@
+"""How many connections there may be, and how long each may keep quiet."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MOST = 4096
+"""Connections where the settings name no number and the descriptors would allow more. A hostile one can hold a few
+hundred kilobytes."""
+SHARE = 0.75
+"""Of the process's descriptors for connections; the rest is for files, other sockets, and those that just closed."""
+
+
+class ConnectionLimits(BaseModel):
+    """Bounds on the connections of one listener."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    total: int | None = Field(None, gt=0)
+    """Connections at once; None is three quarters of the process's descriptors, at most 4,096."""
+    per_address: int | None = Field(None, gt=0)
+    """Connections of one client address; None is half of all. Behind a proxy all clients have its address: set it to
+    total there."""
+    head_s: float = Field(10.0, gt=0)
+    """From a connection, or a request's first byte, to the end of the request's headers."""
+    idle_s: float = Field(75.0, gt=0)
+    """Between two requests of a connection. Proxies that keep connections should close theirs sooner."""
+    stall_s: float = Field(60.0, gt=0)
+    """How long an answer waits for a client that takes less than 1 KiB/s of it."""
+
+    @model_validator(mode="after")
+    def _a_part_of_all(self) -> Self:
+        if self.total is not None and self.per_address is not None and self.per_address > self.total:
+            raise ValueError("per_address must not be more than total")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The limits of one process, all of them numbers."""
+
+    total: int
+    per_address: int
+    head_s: float
+    idle_s: float
+    stall_s: float
+    header_bytes: int
+    """Of a request line with its headers, of trailers, and of whatever else in a request is no body."""
+
+    @property
+    def backlog(self) -> int:
+        """Connections that the system may hold ready: all of them can come at once, on top of ``total``."""
+        return max(16, min(2048, self.total // 6))
+
+
+def bounds(limits: ConnectionLimits, header_bytes: int, descriptors: int | None = None) -> Bounds:
+    """``limits`` for a process that may open ``descriptors``, by default this one."""
+    if descriptors is None:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        descriptors = MOST * 2 if soft == resource.RLIM_INFINITY else soft
+    possible = max(1, int(descriptors * SHARE))
+    total = min(limits.total or MOST, possible)
+    per_address = min(limits.per_address or max(1, total // 2), total)
+    return Bounds(total, per_address, limits.head_s, limits.idle_s, limits.stall_s, header_bytes)

@@ -1,0 +1,178 @@
+"""The connections of one listener: who is let in, who has to go for another, and who kept quiet for too long.
+
+                first byte of a request                headers complete
+       IDLE ──────────────────────────────→ OPENING ─────────────────────→ BUSY
+        ↑                                      ↑ connected                  │ answer complete
+        └──────────────────────────────────────┼────────────────────────────┤ to be kept
+                                               │                            └──→ LEAVING (to be closed)
+
+Only busy connections keep their places for certain: over a bound the one that has been opening for the longest goes,
+then the one that has been idle for the longest. So silent connections make room for each other and for everybody
+else, and nobody who asks waits for those who only hold a place. Nothing here touches a socket.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Generic, TypeVar
+
+from adapters_registry.edge.bounds import Bounds
+
+C = TypeVar("C")
+
+
+class State(Enum):
+    OPENING = "opening"
+    BUSY = "busy"
+    IDLE = "idle"
+    LEAVING = "leaving"
+
+
+class Reason(Enum):
+    """Why a connection was refused or ended by this side."""
+
+    FULL = "full"
+    """All places are taken by requests under way."""
+    ADDRESS_FULL = "address_full"
+    """Those of its address are."""
+    MADE_ROOM = "made_room"
+    """It had nothing under way, and another wanted its place."""
+    HEAD_TIMEOUT = "head_timeout"
+    STALLED = "stalled"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    MALFORMED = "malformed"
+    PIPELINED = "pipelined"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport:
+    """What the listener says of itself."""
+
+    open: int = 0
+    refused: dict[Reason, int] = field(default_factory=dict)
+    """Since the start, by reason."""
+
+
+_MAKES_ROOM = (State.OPENING, State.IDLE)
+
+
+class _Places(Generic[C]):
+    """Connections by state, each state's longest first."""
+
+    def __init__(self) -> None:
+        self._of: dict[State, OrderedDict[C, float]] = {state: OrderedDict() for state in State}
+        # Not dictionaries: the first key of one that lost many is found in linear time.
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    def add(self, connection: C, state: State, now: float) -> None:
+        self._of[state][connection] = now
+
+    def remove(self, connection: C, state: State) -> None:
+        del self._of[state][connection]
+
+    def longest(self, state: State) -> tuple[C, float] | None:
+        return next(iter(self._of[state].items()), None)
+
+    def makes_room(self, newcomer: C) -> C | None:
+        """Who goes for ``newcomer``; None if all others are busy."""
+        for state in _MAKES_ROOM:
+            found = self.longest(state)
+            if found is not None and found[0] is not newcomer:
+                return found[0]
+        return None
+
+
+class Connections(Generic[C]):
+    """Belongs to one event loop."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self._all: _Places[C] = _Places()
+        self._by_address: dict[str, _Places[C]] = {}
+        self._known: dict[C, tuple[str, State]] = {}
+        self._stalled: OrderedDict[C, float] = OrderedDict()
+        self._refused: Counter[Reason] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def opened(self, connection: C, address: str, now: float) -> tuple[C, Reason] | None:
+        """A new one. Who is to be aborted for it, if anybody: it may be itself."""
+        places = self._by_address.setdefault(address, _Places())
+        self._put(connection, address, State.OPENING, now)
+        for crowd, bound, reason in (
+            (places, self.bounds.per_address, Reason.ADDRESS_FULL),
+            (self._all, self.bounds.total, Reason.FULL),
+        ):
+            if len(crowd) > bound:
+                goes = crowd.makes_room(connection)
+                why = reason if goes is None else Reason.MADE_ROOM
+                self.refused(why)
+                self.closed(connection if goes is None else goes)
+                return (connection if goes is None else goes), why
+        return None
+
+    def moved(self, connection: C, state: State, now: float) -> None:
+        """Its state from now on; nothing for one that has gone."""
+        if connection in self._known:
+            address, _ = self._known[connection]
+            self._take(connection)
+            self._put(connection, address, state, now)
+
+    def stalled(self, connection: C, now: float) -> None:
+        """Its answer waits for it to read."""
+        self._stalled[connection] = now
+        self._stalled.move_to_end(connection)
+
+    def flows(self, connection: C) -> None:
+        """It reads again."""
+        self._stalled.pop(connection, None)
+
+    def closed(self, connection: C) -> None:
+        """It is gone, or as good as; again changes nothing."""
+        self._stalled.pop(connection, None)
+        if connection in self._known:
+            self._take(connection)
+            del self._known[connection]
+
+    def refused(self, reason: Reason) -> None:
+        self._refused[reason] += 1
+
+    def overdue(self, now: float) -> Iterator[tuple[C, State]]:
+        """Those that kept quiet for too long; each must be closed or moved before the next is asked for."""
+        waits = {
+            State.OPENING: self.bounds.head_s,
+            State.IDLE: self.bounds.idle_s,
+            State.LEAVING: self.bounds.stall_s,
+        }
+        for state, wait_s in waits.items():
+            while (found := self._all.longest(state)) is not None and found[1] + wait_s <= now:
+                yield found[0], state
+
+    def stuck(self, now: float) -> Iterator[C]:
+        """Those whose answers have waited for too long; each must flow, stall anew or be closed before the next."""
+        while self._stalled:
+            connection, since = next(iter(self._stalled.items()))
+            if since + self.bounds.stall_s > now:
+                return
+            yield connection
+
+    def report(self) -> ConnectionReport:
+        return ConnectionReport(len(self), dict(self._refused))
+
+    def _put(self, connection: C, address: str, state: State, now: float) -> None:
+        self._known[connection] = (address, state)
+        self._all.add(connection, state, now)
+        self._by_address.setdefault(address, _Places()).add(connection, state, now)
+
+    def _take(self, connection: C) -> None:
+        address, state = self._known[connection]
+        self._all.remove(connection, state)
+        self._by_address[address].remove(connection, state)
+        if not len(self._by_address[address]):
+            del self._by_address[address]
