@@ -127,9 +127,11 @@ def _open_parts(settings: Settings) -> Parts:
     from service.adapters.loader import SlabLoader
     from service.adapters.source import RegistrySource
     from service.adapters.store import AdapterStore
+    from service.adapters.trial import TriedLoader
     from service.base import describe_base, load_model, prepare_base
     from service.engine.load import load_engine
     from service.engine.loop import EngineLoop
+    from service.engine.trial import Trials
     from service.threads import share_the_lock
 
     open_logs(settings.log_level, settings.logs, "replica")
@@ -143,11 +145,12 @@ def _open_parts(settings: Settings) -> Parts:
     source = RegistrySource(RegistryClient(settings.registry, key=settings.registry_bearer))
     slabs = SlabCache(settings.cache_dir / "slabs", settings.adapters.disk_bytes)
     loader = SlabLoader(source, slabs, manifest, engine)
+    trials = Trials()
     served = ServedBase(base.name, manifest.digest, str(base.path), engine.context_tokens, engine.vocab_size)
     return Parts(
         served,
-        AdapterStore(loader, settings.adapters),
-        partial(EngineLoop, engine),
+        AdapterStore(TriedLoader(loader, trials.run), settings.adapters),
+        partial(EngineLoop, engine, trials=trials),
         partial(_announce, AsyncRegistryClient(settings.registry, key=settings.registry_bearer), manifest),
         lambda: slabs.nbytes,
     )

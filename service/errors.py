@@ -187,6 +187,18 @@ class AdapterFailed(QuickchangeError):
     code = "adapter_failed"
 
 
+class NonFiniteLogits(QuickchangeError):
+    """The weights gave no finite logit for this request, or in the adapter's trial: the same request fails again."""
+
+    code = "non_finite_logits"
+
+
+class AdapterQuarantined(QuickchangeError):
+    """Requests of the adapter's owner failed by its weights: this replica does not run it for a while."""
+
+    code = "adapter_quarantined"
+
+
 class Overloaded(QuickchangeError):
     """No room in the queue; come back later."""
 

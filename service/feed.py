@@ -57,10 +57,10 @@ class Endpoint:
 def encode(events: Sequence[Event]) -> bytes:
     """One message. An event that cannot be written becomes the failure of its choice: the others are not its own."""
     try:
-        body: bytes = msgpack.packb(events)
+        body: bytes = msgpack.packb([_fields(event) for event in events])
     except Exception:
         logger.exception("an event cannot be written; its request fails")
-        body = msgpack.packb([_writable(event) for event in events])
+        body = msgpack.packb([_fields(_writable(event)) for event in events])
     return len(body).to_bytes(4, "big") + body
 
 
@@ -72,9 +72,14 @@ def decode(body: bytes | bytearray | memoryview) -> list[Event]:
         raise ReplicaFailed("The replica sent what is no message.") from error
 
 
+def _fields(event: Event) -> tuple[object, ...]:
+    """What a gateway is told: all but the failure."""
+    return event[:-1]
+
+
 def _writable(event: Event) -> Event:
     try:
-        msgpack.packb(event)
+        msgpack.packb(_fields(event))
     except Exception:
         return Event(event.request_id, event.choice, finish=FinishReason.FAILED)
     return event

@@ -21,7 +21,14 @@ from adapters_registry.background import in_background
 from service.adapters.counts import StoreCounts
 from service.adapters.residency import Resident
 from service.engine.snapshot import EngineSnapshot
-from service.errors import DeadlineExceeded, InternalError, QuickchangeError, ReplicaFailed
+from service.errors import (
+    AdapterFailed,
+    DeadlineExceeded,
+    InternalError,
+    NonFiniteLogits,
+    QuickchangeError,
+    ReplicaFailed,
+)
 from service.feed import Endpoint, Feeds
 from service.logs import request_id as logged_id
 from service.report import ReplicaReport
@@ -36,12 +43,17 @@ HEARTBEAT_S = 120.0
 DETACHED_S = 10.0
 """How long events are kept for a gateway that does not listen."""
 WATCH_S = 0.25
+_BY_WEIGHTS = (NonFiniteLogits.code, AdapterFailed.code)
+"""Failures of a sequence that are its adapter's doing, not its sampling's."""
 ABORTED = 256
 """Aborts remembered that came before their request."""
 
 
 class Lease(Protocol):
     """A pinned adapter (``service.adapters.store.Lease``)."""
+
+    @property
+    def ref(self) -> AdapterRef: ...
 
     @property
     def adapter(self) -> Any: ...
@@ -53,6 +65,8 @@ class Store(Protocol):
     """Where leases come from (``service.adapters.store.AdapterStore``)."""
 
     async def acquire(self, ref: AdapterRef) -> Any: ...
+
+    def blame(self, ref: AdapterRef) -> None: ...
 
     def residency(self) -> tuple[Resident, ...]: ...
 
@@ -106,6 +120,8 @@ class _Running:
     """Choices that have not ended."""
     lease: Lease | None
     ended: asyncio.Future[Failure | None]
+    by_owner: bool
+    """Whether the adapter is the asking tenant's own: others' requests quarantine nobody's."""
     failure: Failure | None = None
 
 
@@ -187,8 +203,9 @@ class EngineHost:
             del self._aborted[request.request_id]
             raise _Aborted
         lease = await self._lease(request.request_id, request.adapter) if request.adapter is not None else None
+        by_owner = request.adapter is not None and request.adapter.tenant == request.tenant
         # From here to the try there is no await, so that a cancellation cannot lose the lease.
-        running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future())
+        running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future(), by_owner)
         self._running[request.request_id] = running  # before the engine's thread can tell of it
         try:
             if self._stopped or self._engine.failed is not None:
@@ -252,7 +269,9 @@ class EngineHost:
     def _on_finish(self, running: _Running, event: Event) -> None:
         running.open.discard(event.choice)
         if event.finish is FinishReason.FAILED and running.failure is None:
-            running.failure = InternalError("A step of the engine failed; the log has the trace.").failure()
+            running.failure = event.failure or InternalError("A step of the engine failed.").failure()
+            if running.lease is not None and running.failure.code in _BY_WEIGHTS and running.by_owner:
+                self._store.blame(running.lease.ref)
             self._engine.cancel(event.request_id)  # the other choices cannot make it whole
         if not running.open:
             self._end(event.request_id)

@@ -75,6 +75,9 @@ class AdapterOptions(_Group):
     load_threads: int = Field(4, gt=0)
     retry_after_s: float = Field(2.0, gt=0)
     """How long a failed load is remembered before it is tried again."""
+    quarantine_s: float = Field(300.0, gt=0)
+    """How long a replica does not run an adapter that failed its trial, or by whose weights three requests of its
+    owner failed within as long."""
 
 
 class MetricsOptions(_Group):

@@ -71,7 +71,7 @@ class FinishReason(StrEnum):
     LENGTH = "length"
     CANCELLED = "cancelled"
     FAILED = "failed"
-    """The reason comes as the error of the request, not in the event."""
+    """Gateways hear the reason as the error of the request."""
 
 
 class TokenLogprob(NamedTuple):
@@ -80,6 +80,16 @@ class TokenLogprob(NamedTuple):
     logprob: float
     top: tuple[tuple[int, float], ...]
     """(token id, log-probability), likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request's error as a value, so that it crosses processes whole (see ``errors.from_failure``)."""
+
+    code: str
+    message: str
+    param: str | None = None
+    retry_after_s: float | None = None
 
 
 class Event(NamedTuple):
@@ -95,16 +105,8 @@ class Event(NamedTuple):
     """Prompt tokens taken from the prefix cache; told with the first token."""
     stop_token: int | None = None
     """Which of the request's stop tokens ended the choice; None at an end-of-sequence token."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A request's error as a value, so that it crosses processes whole (see ``errors.from_failure``)."""
-
-    code: str
-    message: str
-    param: str | None = None
-    retry_after_s: float | None = None
+    failure: Failure | None = None
+    """Why, where the engine failed the choice. Stays in the replica: the request's call gives it to the gateway."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ ROWS: dict[str, list[Panel]] = {
             [
                 (total(names.PREEMPTIONS, "replica"), "{{replica}} preemptions"),
                 (total(names.FAILED_STEPS, "replica"), "{{replica}} failed steps"),
+                (total(names.FAILED_ROWS, "replica"), "{{replica}} failed rows"),
             ],
         ),
         ("Backend", "short", [(total(names.REPLICA_INFO, "replica", "backend"), "{{replica}} {{backend}}")]),
@@ -136,6 +137,7 @@ ROWS: dict[str, list[Panel]] = {
         ("Load", "s", quantiles(names.LOAD_S, "stage", of=(0.5, 0.95))),
         ("Evictions", "ops", [(total(names.EVICTIONS, "replica"), "{{replica}}")]),
         ("Load failures by code", "ops", [(total(names.LOAD_FAILURES, "code"), "{{code}}")]),
+        ("Quarantines", "ops", [(total(names.QUARANTINES, "reason"), "{{reason}}")]),
         ("Adapters by state", "short", [(total(names.ADAPTERS, "state"), "{{state}}")]),
         (
             "Memory",

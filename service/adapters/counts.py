@@ -23,6 +23,8 @@ class StoreCounts:
     evictions: int
     failures: dict[str, int]
     """Loads that failed, by the error's code."""
+    quarantines: dict[str, int]
+    """By reason: the adapter's trial, or its owner's requests."""
     fetch_s: Buckets
     """Of loads that found no slab: fetching from the registry, checking, writing the slab."""
     slab_s: Buckets
@@ -40,6 +42,7 @@ class StoreTally:
         self.refused = 0
         self.evictions = 0
         self.failures: Counter[str] = Counter()
+        self.quarantines: Counter[str] = Counter()
         self._host_bytes = host_bytes
         self._fetch_s = Spread(LOAD_S)
         self._slab_s = Spread(LOAD_S)
@@ -56,6 +59,7 @@ class StoreTally:
             self.refused,
             self.evictions,
             dict(self.failures),
+            dict(self.quarantines),
             self._fetch_s.seen(),
             self._slab_s.seen(),
             self._host_bytes,

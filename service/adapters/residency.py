@@ -13,7 +13,7 @@ class Resident:
     """One adapter as the store sees it now."""
 
     ref: AdapterRef
-    state: Literal["fetching", "ready", "failed"]
+    state: Literal["fetching", "ready", "failed", "quarantined"]
     nbytes: int = 0
     leases: int = 0
     """Running users, or, while fetching, those who wait."""
@@ -33,5 +33,7 @@ class Resident:
                 return f"{self.ref} failed for good"
             case "failed":
                 return f"{self.ref} failed, retry in {self.retry_after_s:.1f} s"
+            case "quarantined":
+                return f"{self.ref} quarantined for {self.retry_after_s or 0:.1f} s"
             case _:
                 return f"{self.ref} ready " + (f"{self.leases} leases" if self.leases else "idle")

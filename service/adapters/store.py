@@ -33,7 +33,16 @@ from service.adapters.failures import Failures
 from service.adapters.lease import Lease
 from service.adapters.loader import Loaded, Loader
 from service.adapters.residency import Resident
-from service.errors import AdapterFailed, AdapterIncompatible, Overloaded, QuickchangeError, from_failure
+from service.adapters.strikes import Strikes
+from service.errors import (
+    AdapterFailed,
+    AdapterIncompatible,
+    AdapterQuarantined,
+    NonFiniteLogits,
+    Overloaded,
+    QuickchangeError,
+    from_failure,
+)
 from service.settings import AdapterOptions
 from service.threads import stay_behind
 from service.values import AdapterRef
@@ -85,7 +94,8 @@ class AdapterStore(Generic[T]):
         self._room_wait_s = room_wait_s
         self._ready: dict[str, _Ready[T]] = {}
         self._fetching: dict[str, _Fetching[T]] = {}
-        self._failures = Failures(self._clock, options.retry_after_s)
+        self._failures = Failures(self._clock, options.retry_after_s, options.quarantine_s)
+        self._strikes = Strikes(self._clock, options.quarantine_s)
         self._slots = asyncio.Semaphore(options.load_threads)
         self._pool = ThreadPoolExecutor(options.load_threads, "adapter-load", initializer=stay_behind)
         self._room_changed = asyncio.Event()
@@ -94,18 +104,18 @@ class AdapterStore(Generic[T]):
     async def acquire(self, ref: AdapterRef) -> Lease[T]:
         """A lease on ``ref``, loading it if need be; one load serves all who ask meanwhile.
 
-        Raises ``AdapterFailed`` (with ``retry_after_s``), ``AdapterIncompatible``, ``ModelNotFound`` or
-        ``Overloaded``. Cancelling it cancels no one else's load.
+        Raises ``AdapterFailed`` and ``AdapterQuarantined`` (with ``retry_after_s``), ``AdapterIncompatible``,
+        ``NonFiniteLogits``, ``ModelNotFound`` or ``Overloaded``. Cancelling it cancels no one else's load.
         """
-        entry = self._ready.get(ref.digest)
-        if entry is not None:
-            self._tally.hits += 1
-            return self._lease(entry)
         try:
             self._failures.check(ref.digest)
         except QuickchangeError:
             self._tally.refused += 1
             raise
+        entry = self._ready.get(ref.digest)
+        if entry is not None:
+            self._tally.hits += 1
+            return self._lease(entry)
         self._tally.misses += 1
         waiter: asyncio.Future[Lease[T]] = asyncio.get_running_loop().create_future()
         self._join(ref).waiters.append(waiter)
@@ -116,6 +126,19 @@ class AdapterStore(Generic[T]):
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 waiter.result().release()
             raise
+
+    def blame(self, ref: AdapterRef) -> None:
+        """A request of the adapter's owner failed by its weights; the third quarantines it on this replica.
+
+        Running leases go on. Afterwards it is loaded, and tried, anew.
+        """
+        if not self._strikes.add(ref.digest):
+            return
+        self._tally.quarantines["requests"] += 1
+        log.warning("adapter quarantined", extra={"adapter": str(ref), "digest": ref.digest})
+        reason = f"adapter {ref} is not run here for a while: three requests of its owner had no finite logit"
+        self._failures.remember(ref, AdapterQuarantined(reason))
+        self.evict(ref.digest)
 
     def residency(self) -> tuple[Resident, ...]:
         """What is here, being loaded or remembered as failed, as of now."""
@@ -214,6 +237,8 @@ class AdapterStore(Generic[T]):
     def _refuse(self, entry: _Fetching[T], error: QuickchangeError) -> None:
         """Remember the failure and answer all who wait, each with an exception of its own."""
         self._tally.failures[error.code] += 1
+        if isinstance(error, NonFiniteLogits):
+            self._tally.quarantines["trial"] += 1
         # Overloaded says nothing of the adapter.
         overloaded = isinstance(error, Overloaded)
         failure = error.failure() if overloaded else self._failures.remember(entry.ref, error)
@@ -274,4 +299,6 @@ class AdapterStore(Generic[T]):
         entry.leases -= 1
         if not entry.leases:
             entry.idle_since = self._clock.now()
+            if self._failures.holds(entry.ref.digest):
+                self.evict(entry.ref.digest)
             self._room_changed.set()

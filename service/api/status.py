@@ -45,6 +45,8 @@ STATUS: dict[type[QuickchangeError], Row] = {
     errors.MethodNotAllowed: Row(405, _INVALID),
     errors.AdapterIncompatible: Row(422, _INVALID),
     errors.AdapterFailed: Row(503, _SERVER),
+    errors.NonFiniteLogits: Row(422, _INVALID),
+    errors.AdapterQuarantined: Row(503, _SERVER),
     errors.Overloaded: Row(429, "rate_limit_error"),
     errors.DeadlineExceeded: Row(504, "timeout_error"),
     errors.ReplicaFailed: Row(503, _SERVER),

@@ -30,7 +30,7 @@ class LayerShape:
 
 
 class KVCache:
-    """Keys and values of all layers in blocks; zeroed, so that masked padding is finite."""
+    """Keys and values of all layers in blocks; zeroed when first used, so that masked padding is finite."""
 
     def __init__(
         self,
@@ -50,6 +50,11 @@ class KVCache:
         """Bytes of one block over all layers."""
         width = sum(shape.heads * (shape.key_dim + shape.value_dim) for shape in shapes)
         return width * block_tokens * dtype.itemsize
+
+    def wipe(self, layer: int, blocks: Tensor) -> None:
+        """``blocks`` [n] hold zeros from now on."""
+        self.keys[layer].index_fill_(0, blocks, 0)
+        self.values[layer].index_fill_(0, blocks, 0)
 
     def write(self, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
         """``key``, ``value`` [rows, heads, dim] go to ``slots`` [rows]."""
@@ -116,6 +121,8 @@ def paged_attention(
         softcap,
     )
     q = query[0].transpose(0, 1)  # [rows, heads, dim]
+    if len(run.batch.begun):
+        run.cache.wipe(layer, run.batch.begun)
     run.cache.write(layer, run.batch.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
     out = q.new_empty(q.shape[0], q.shape[1], value.shape[3])
     for prefill in run.batch.prefills:

@@ -38,7 +38,7 @@ class Decode:
     rows: Tensor
     """[n] int64: which rows of the batch"""
     blocks: Tensor
-    """[n, most blocks] int64; padding points at block 0 and is masked"""
+    """[n, most blocks] int64; padding repeats the sequence's last block and is masked"""
     context: Tensor
     """[n] int64: tokens to attend to, the row's own included"""
 
@@ -53,6 +53,9 @@ class Batch:
     """[1, rows] int64"""
     slots: Tensor
     """[rows] int64: block · block_tokens + offset, where each row's key and value go"""
+    begun: Tensor
+    """Blocks whose first rows come with this step and whose last do not: what they held is wiped, since masked
+    keys and values that are not finite would still spoil a sum"""
     segments: tuple[Segment, ...]
     prefills: tuple[Prefill, ...]
     decode: Decode | None
@@ -71,12 +74,15 @@ def build_batch(plan: Plan, block_tokens: int, device: torch.device) -> Batch:
     prefills: list[Prefill] = []
     single: list[tuple[int, int, list[int]]] = []
     sample_rows: list[int] = []
+    begun: list[int] = []
     for sequence, start, length in plan.chunks:
         row, stop = len(tokens), start + length
         tokens += sequence.tokens[start:stop]
         positions += range(start, stop)
         slots += [sequence.blocks[at // block_tokens] * block_tokens + at % block_tokens for at in range(start, stop)]
         blocks = sequence.blocks[: -(-stop // block_tokens)]
+        if stop % block_tokens and start <= stop - stop % block_tokens:
+            begun.append(blocks[-1])
         if length == 1:
             single.append((row, stop, blocks))
         else:
@@ -92,6 +98,7 @@ def build_batch(plan: Plan, block_tokens: int, device: torch.device) -> Batch:
         tokens=torch.tensor([tokens], device=device),
         positions=torch.tensor([positions], device=device),
         slots=torch.tensor(slots, device=device),
+        begun=torch.tensor(begun, dtype=torch.int64, device=device),
         segments=tuple(segments),
         prefills=tuple(prefills),
         decode=_decode(single, device),
@@ -105,6 +112,6 @@ def _decode(single: list[tuple[int, int, list[int]]], device: torch.device) -> D
     width = max(len(blocks) for _, _, blocks in single)
     return Decode(
         rows=torch.tensor([row for row, _, _ in single], device=device),
-        blocks=torch.tensor([blocks + [0] * (width - len(blocks)) for _, _, blocks in single], device=device),
+        blocks=torch.tensor([blocks + blocks[-1:] * (width - len(blocks)) for _, _, blocks in single], device=device),
         context=torch.tensor([context for _, context, _ in single], device=device),
     )

@@ -72,6 +72,14 @@ class BlockPool:
             self._hash[block] = block_hash
             self._by_hash[block_hash] = block
 
+    def retract(self, blocks: Iterable[int]) -> None:
+        """Nobody may find these held blocks by their hashes any more."""
+        for block in blocks:
+            block_hash = self._hash[block]
+            if block_hash is not None:
+                del self._by_hash[block_hash]
+                self._hash[block] = None
+
     def release(self, blocks: Iterable[int]) -> None:
         for block in blocks:
             self._holders[block] -= 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +18,25 @@ from service.engine.blocks import BlockPool
 from service.engine.kinds import KINDS
 from service.engine.model import Sites
 from service.engine.runner import Runner
-from service.engine.scheduler import Scheduler, SchedulerLimits
-from service.engine.sequence import sequences_of
+from service.engine.scheduler import Chunk, Plan, Scheduler, SchedulerLimits
+from service.engine.sequence import Sequence, SequenceId, sequences_of
 from service.engine.snapshot import EngineSnapshot
 from service.engine.tally import Tally
-from service.errors import AdapterIncompatible, ContextLengthExceeded, InvalidValue, Overloaded
-from service.values import Event, FinishReason, GenerateRequest
+from service.errors import (
+    AdapterFailed,
+    AdapterIncompatible,
+    ContextLengthExceeded,
+    InternalError,
+    InvalidValue,
+    Overloaded,
+)
+from service.values import Event, Failure, FinishReason, GenerateRequest, SamplingParams
 
 logger = logging.getLogger(__name__)
+
+_TRIAL_TOKENS = 4
+_STRIDE = 7919
+"""A prime: the trial's tokens lie apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,10 @@ class Engine:
         return self.limits.context_tokens
 
     @property
+    def block_tokens(self) -> int:
+        return self._scheduler.limits.block_tokens
+
+    @property
     def vocab_size(self) -> int:
         return self.limits.vocab_size
 
@@ -95,6 +111,22 @@ class Engine:
         if kind is None:
             raise AdapterIncompatible(f"adapters of kind {manifest.kind!r} are not supported by this engine")
         return kind.canonicalise(manifest, tensors, self._sites.bias, self._place.dtype)
+
+    def try_adapter(self, adapter: BoundAdapter) -> Failure | None:
+        """Why the adapter cannot be let into a batch with others: a step of a few tokens, alone, says so or passes.
+
+        Its keys and values go to the block after the pool's, which no sequence has.
+        """
+        tokens = [at * _STRIDE % self.vocab_size for at in range(1, min(_TRIAL_TOKENS, self.block_tokens) + 1)]
+        sampling = SamplingParams(max_tokens=1, temperature=0)
+        trial = Sequence(SequenceId("trial", 0), "", adapter, sampling, 0, tokens, len(tokens))
+        trial.blocks = [self._scheduler.pool.total]
+        try:
+            (outcome,) = self.runner.run(Plan((Chunk(trial, 0, len(tokens)),)))
+        except Exception:
+            logger.exception("the trial of an adapter failed", extra={"digest": adapter.digest})
+            outcome = _broken(adapter)
+        return outcome if isinstance(outcome, Failure) else None
 
     def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> BoundAdapter:
         """Slab tensors as an adapter that batch rows can point at; ``AdapterIncompatible`` for unknown sites."""
@@ -138,7 +170,7 @@ class Engine:
                 f"{waiting} sequences are waiting already, {own} of them this tenant's", retry_after_s=1.0
             )
 
-    def _check_tokens(self, param: str, tokens: Sequence[int]) -> None:
+    def _check_tokens(self, param: str, tokens: Seq[int]) -> None:
         outside = [token for token in tokens if not 0 <= token < self.vocab_size]
         if outside:
             raise InvalidValue(f"{param} names token {outside[0]}, which the base has not", param=param)
@@ -171,16 +203,35 @@ class Engine:
         if not plan.chunks:
             return told
         self._tally.planned(plan)
-        try:
-            sampled = self.runner.run(plan)
-        except Exception:  # whatever a batch did to the model, only that batch may end for it
-            logger.exception("a step failed; its sequences end", extra={"rows": plan.rows})
-            self._tally.failed_steps += 1
-            return told + self._scheduler.end([c.sequence for c in plan.chunks], FinishReason.FAILED)
-        events = self._scheduler.commit(plan, sampled)
-        self._tally.stepped(time.monotonic() - began)
+        failed = self._tally.failed_steps
+        events = self._compute(plan)
+        if self._tally.failed_steps == failed:
+            self._tally.stepped(time.monotonic() - began)
         return told + events
+
+    def _compute(self, plan: Plan) -> list[Event]:
+        """Run and commit. A plan that raises is run in halves, so that only those sequences end which raise alone."""
+        try:
+            outcomes = self.runner.run(plan)
+        except Exception:
+            self._tally.failed_steps += 1
+            logger.exception("a step failed", extra={"rows": plan.rows, "sequences": len(plan.chunks)})
+            if len(plan.chunks) == 1:
+                self._tally.failed_rows += 1
+                sequence = plan.chunks[0].sequence
+                return [self._scheduler.fail(sequence, _broken(sequence.adapter))]
+            half = len(plan.chunks) // 2
+            return self._compute(Plan(plan.chunks[:half])) + self._compute(Plan(plan.chunks[half:]))
+        self._tally.failed_rows += sum(isinstance(outcome, Failure) for outcome in outcomes)
+        return self._scheduler.commit(plan, outcomes)
 
     def snapshot(self) -> EngineSnapshot:
         """For metrics and status; may be asked for from any thread."""
         return self._tally.snapshot(self._scheduler)
+
+
+def _broken(adapter: BoundAdapter | None) -> Failure:
+    """What a sequence hears whose rows cannot be computed, not even alone."""
+    if adapter is None:
+        return InternalError("A step of the engine failed; the log has the trace.").failure()
+    return AdapterFailed("The adapter's rows could not be computed; the log has the trace.").failure()

@@ -75,7 +75,7 @@ def load_engine(
             base_digest=base_digest,
             chunk_tokens=beside,
         ),
-        BlockPool(backend.blocks),
+        BlockPool(backend.blocks - 1),  # the last one is for trials of adapters
         backend.sites,
         backend.place,
         backend=backend.name,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from service.engine.adapter import BoundAdapter
 from service.engine.engine import Engine
 from service.engine.snapshot import EngineSnapshot
+from service.engine.trial import Trials
 from service.values import Event, GenerateRequest
 
 logger = logging.getLogger(__name__)
@@ -25,8 +26,10 @@ class EngineLoop:
     Callers never wait for a step: they leave commands, which the engine's thread takes up before the next one.
     """
 
-    def __init__(self, engine: Engine, deliver: Callable[[list[Event]], None]) -> None:
+    def __init__(self, engine: Engine, deliver: Callable[[list[Event]], None], trials: Trials | None = None) -> None:
         self.engine = engine
+        self._trials = trials or Trials()
+        self._trials.wake = self._notify
         self.failed: BaseException | None = None
         """Set when the thread died: nothing more will be delivered."""
         self._deliver = deliver
@@ -74,6 +77,10 @@ class EngineLoop:
         """Seconds since the loop last turned; a step under way makes it grow."""
         return time.monotonic() - self._beat
 
+    def _notify(self) -> None:
+        with self._wake:
+            self._wake.notify()
+
     def _leave(self, command: Callable[[], None]) -> None:
         with self._wake:
             self._commands.append(command)
@@ -86,16 +93,20 @@ class EngineLoop:
         except BaseException as error:
             self.failed = error
             logger.exception("the engine's thread died")
+        finally:
+            self._trials.close()
 
     def _turn(self) -> None:
         self._beat = time.monotonic()
         with self._wake:
-            if not self._commands and not self.engine.has_work() and not self._stopping:
+            if not (self._commands or self._trials.waiting or self.engine.has_work() or self._stopping):
                 self._wake.wait(IDLE_S)
             commands = list(self._commands)
             self._commands.clear()
         for command in commands:
             command()
+        if self._trials.due(busy=self.engine.has_work()):
+            self._trials.try_next(self.engine.try_adapter)
         if self.engine.has_work():
             events = self.engine.step()
             if events:

@@ -13,10 +13,9 @@ from torch import Tensor
 from service.engine.kernels.adapters import NativeAdapter
 from service.engine.kernels.native import CHUNK, SEGMENT, Step
 from service.engine.kernels.weights import NativeWeights
-from service.engine.sampling import sample
-from service.engine.scheduler import Plan, Sampled
+from service.engine.sampling import not_finite, sample
+from service.engine.scheduler import Outcome, Plan, Sampled
 from service.engine.sequence import Sequence
-from service.errors import InternalError
 
 
 class NativeRunner:
@@ -36,7 +35,7 @@ class NativeRunner:
         # The library and the weights are arguments, so that they outlive the handle.
         weakref.finalize(self, _free, self._handle, weights)
 
-    def run(self, plan: Plan) -> list[Sampled]:
+    def run(self, plan: Plan) -> list[Outcome]:
         rows, sequences, row = [], [], -1
         for chunk in plan.chunks:
             row += chunk.length
@@ -44,12 +43,14 @@ class NativeRunner:
                 rows.append(row)
                 sequences.append(chunk.sequence)
         drawn = [at for at, sequence in enumerate(sequences) if not _only_likeliest(sequence)]
-        if not drawn:
-            return [Sampled(token, None) for token in self._compute(plan, rows, [])[0]]
         greedy = [at for at, sequence in enumerate(sequences) if _only_likeliest(sequence)]
         best, logits = self._compute(plan, [rows[at] for at in greedy], [rows[at] for at in drawn])
-        found: dict[int, Sampled] = dict(zip(greedy, (Sampled(token, None) for token in best), strict=True))
-        found.update(zip(drawn, sample(logits, [sequences[at] for at in drawn]), strict=True))
+        found: dict[int, Outcome] = {
+            at: Sampled(token, None) if token >= 0 else not_finite(sequences[at])
+            for at, token in zip(greedy, best, strict=True)
+        }
+        if drawn:
+            found.update(zip(drawn, sample(logits, [sequences[at] for at in drawn]), strict=True))
         return [found[at] for at in range(len(sequences))]
 
     def logits(self, plan: Plan, rows: Seq[int] | None = None) -> Tensor:
@@ -60,7 +61,10 @@ class NativeRunner:
         return self._compute(plan, [], rows)[1].clone()
 
     def _compute(self, plan: Plan, greedy: Seq[int], drawn: Seq[int]) -> tuple[list[int], Tensor]:
-        """The likeliest tokens of ``greedy`` and the logits of ``drawn``, which the next step overwrites."""
+        """The likeliest tokens of ``greedy`` and the logits of ``drawn``, which the next step overwrites.
+
+        The token is -1 where no logit is a number: the last norm leaves a row finite or makes all of it NaN.
+        """
         tokens, chunks, blocks, segments, low_elements = _rows(plan, self.block_tokens)
         samples = np.array([*greedy, *drawn], np.int32)
         best = np.empty(len(greedy), np.int32)
@@ -75,8 +79,6 @@ class NativeRunner:
         step.phase_s = None if self.phase_s is None else self.phase_s.ctypes.data
         self._library.step(self._handle, step)
         found: list[int] = best.tolist()
-        if -1 in found:
-            raise InternalError(f"row {greedy[found.index(-1)]} of the step has no logit that is a number")
         return found, torch.from_numpy(self._logits[: len(drawn)])
 
 

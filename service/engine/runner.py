@@ -14,14 +14,17 @@ from service.engine.attention import KVCache, forward_pass
 from service.engine.batch import build_batch
 from service.engine.linear import StepState
 from service.engine.sampling import sample
-from service.engine.scheduler import Plan, Sampled
+from service.engine.scheduler import Outcome, Plan
 
 
 class Runner(Protocol):
     """The seam between deciding and computing; tests put a model without weights here."""
 
-    def run(self, plan: Plan) -> list[Sampled]:
-        """Compute a non-empty plan; one result for each chunk that samples, in chunk order."""
+    def run(self, plan: Plan) -> list[Outcome]:
+        """Compute a non-empty plan; one result for each chunk that samples, in chunk order.
+
+        Whatever a plan's sequences and adapters did, plans of others compute the same afterwards.
+        """
 
 
 class LogitsRunner(Runner, Protocol):
@@ -45,7 +48,7 @@ class ModelRunner:
         self.block_tokens = cache.block_tokens
         self.dtype = cache.keys[0].dtype
 
-    def run(self, plan: Plan) -> list[Sampled]:
+    def run(self, plan: Plan) -> list[Outcome]:
         return sample(self.logits(plan), [chunk.sequence for chunk in plan.chunks if chunk.samples])
 
     @torch.inference_mode()

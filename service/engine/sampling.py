@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence as Seq
 
 import torch
@@ -9,16 +10,50 @@ from torch import Tensor
 
 from service.engine.adjusting import adjusted
 from service.engine.drawing import draw
-from service.engine.scheduler import Sampled
+from service.engine.scheduler import Outcome, Sampled
 from service.engine.sequence import Sequence
-from service.values import TokenLogprob
+from service.errors import InternalError, NonFiniteLogits
+from service.values import Failure, TokenLogprob
+
+logger = logging.getLogger(__name__)
 
 _MASK = (1 << 64) - 1
 
 
-def sample(logits: Tensor, sequences: Seq[Sequence]) -> list[Sampled]:
-    """One token a row of ``logits`` [rows, vocabulary] in any dtype."""
+def sample(logits: Tensor, sequences: Seq[Sequence]) -> list[Outcome]:
+    """One token, or why there is none, for each row of ``logits`` [rows, vocabulary] in any dtype."""
     logits = logits.float()
+    # The greatest of a row is NaN if any logit is.
+    sound = logits.amax(-1).isfinite().tolist()
+    if all(sound):
+        return _sample_or_fail(logits, sequences)
+    rows = [row for row, good in enumerate(sound) if good]
+    found: list[Outcome] = [not_finite(sequence) for sequence in sequences]
+    if rows:
+        drawn = _sample_or_fail(logits[torch.tensor(rows, device=logits.device)], [sequences[row] for row in rows])
+        for row, outcome in zip(rows, drawn, strict=True):
+            found[row] = outcome
+    return found
+
+
+def not_finite(sequence: Sequence) -> Failure:
+    """Why a row has no token, where that is the weights' doing."""
+    whose = "base" if sequence.adapter is None else "adapter"
+    return NonFiniteLogits(f"The {whose}'s weights gave no finite logit for this request.").failure()
+
+
+def _sample_or_fail(logits: Tensor, sequences: Seq[Sequence]) -> list[Outcome]:
+    """All rows at once; if that raises, one by one, so that only those fail which raise alone."""
+    try:
+        return list(_sample(logits, sequences))
+    except Exception:
+        if len(sequences) == 1:
+            logger.exception("sampling failed", extra={"request_id": sequences[0].id.request_id})
+            return [InternalError("Sampling failed; the log has the trace.").failure()]
+        return [_sample_or_fail(logits[row : row + 1], [one])[0] for row, one in enumerate(sequences)]
+
+
+def _sample(logits: Tensor, sequences: Seq[Sequence]) -> list[Sampled]:
     logprobs = _logprobs(logits, sequences)
     wanted = adjusted(logits, sequences)
     tokens = [0] * len(sequences)
@@ -61,7 +96,7 @@ def _logprobs(logits: Tensor, sequences: Seq[Sequence]) -> list[tuple[Tensor, tu
         wanted = sequence.sampling.logprobs
         if wanted is not None:
             own = torch.log_softmax(logits[row], -1)
-            best = own.topk(wanted)
+            best = own.topk(min(wanted, len(own)))
             found[row] = (own, tuple(zip(best.indices.tolist(), best.values.tolist(), strict=True)))
     return found
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from service.engine.blocks import BlockPool, chain_hash, root_hash
 from service.engine.sequence import Sequence
-from service.values import Event, FinishReason, TokenLogprob
+from service.values import Event, Failure, FinishReason, TokenLogprob
 
 INPUT_COST = 1
 OUTPUT_COST = 2
@@ -46,6 +46,10 @@ class Sampled(NamedTuple):
 
     token: int
     logprob: TokenLogprob | None
+
+
+Outcome = Sampled | Failure
+"""What a chunk that samples gave: a row may fail alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +120,27 @@ class Scheduler:
         chunks.sort(key=lambda c: c.sequence.digest)
         return Plan(tuple(chunks))
 
-    def commit(self, plan: Plan, sampled: Seq[Sampled]) -> list[Event]:
-        """Take in what the step computed; ``sampled`` is in the order of the chunks that sample."""
+    def commit(self, plan: Plan, outcomes: Seq[Outcome]) -> list[Event]:
+        """Take in what the step computed; ``outcomes`` are in the order of the chunks that sample."""
         events = []
-        drawn = iter(sampled)
+        left = iter(outcomes)
         for chunk in plan.chunks:
             sequence = chunk.sequence
-            samples = chunk.samples
+            outcome = next(left) if chunk.samples else None
+            if isinstance(outcome, Failure):
+                events.append(self.fail(sequence, outcome))
+                continue
             sequence.computed += chunk.length
             self._publish(sequence)
-            if samples:
-                events.append(self._advance(sequence, next(drawn)))
+            if outcome is not None:
+                events.append(self._advance(sequence, outcome))
         return events
+
+    def fail(self, sequence: Sequence, failure: Failure) -> Event:
+        """End a running sequence whose rows failed; what it left in its blocks is not used again."""
+        self.pool.retract(sequence.blocks)
+        self._finish(sequence)
+        return Event(*sequence.id, finish=FinishReason.FAILED, failure=failure)
 
     def end(self, wanted: Iterable[Sequence], reason: FinishReason) -> list[Event]:
         """End sequences before their time; those already over are passed by."""

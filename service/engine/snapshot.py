@@ -26,6 +26,9 @@ class EngineSnapshot:
     kv_blocks_total: int
     steps: int
     failed_steps: int
+    """Runs that raised; what they were to compute was run again in halves."""
+    failed_rows: int
+    """Sequences that ended because their own rows failed."""
     preemptions: int
     prefix_hit_tokens: int
     """Prompt tokens taken from the prefix cache when a sequence was first admitted."""

@@ -14,6 +14,7 @@ class Tally:
 
     def __init__(self, backend: str) -> None:
         self.failed_steps = 0
+        self.failed_rows = 0
         self._backend = backend
         self._steps = 0
         self._prompt_tokens = 0
@@ -51,6 +52,7 @@ class Tally:
             kv_blocks_total=scheduler.pool.total,
             steps=self._steps,
             failed_steps=self.failed_steps,
+            failed_rows=self.failed_rows,
             preemptions=scheduler.preemptions,
             prefix_hit_tokens=self._prefix_hit_tokens,
             prompt_tokens=self._prompt_tokens,

@@ -14,8 +14,11 @@ from service.metrics.families import Labels, counter, gauge, histogram
 from service.metrics.names import Metric
 from service.report import FleetReport, RecorderReport, ReplicaReport
 
-STATES = ("ready", "fetching", "failed")
-LOAD_CODES = ("adapter_failed", "adapter_incompatible", "internal_error", "model_not_found", "overloaded")
+STATES = ("ready", "fetching", "failed", "quarantined")
+QUARANTINES = ("trial", "requests")
+LOAD_CODES = (
+    "adapter_failed", "adapter_incompatible", "internal_error", "model_not_found", "non_finite_logits", "overloaded",
+)  # fmt: skip
 """Begin at zero, so that the first failure is seen as a rise."""
 
 Read = Callable[[ReplicaReport], float]
@@ -31,6 +34,7 @@ GAUGES: tuple[tuple[Metric, Read], ...] = (
 )
 COUNTERS: tuple[tuple[Metric, Read], ...] = (
     (names.FAILED_STEPS, lambda replica: replica.engine.failed_steps),
+    (names.FAILED_ROWS, lambda replica: replica.engine.failed_rows),
     (names.PREEMPTIONS, lambda replica: replica.engine.preemptions),
     (names.ADMITTED_TOKENS, lambda replica: replica.engine.prompt_tokens),
     (names.PREFIX_HIT_TOKENS, lambda replica: replica.engine.prefix_hit_tokens),
@@ -73,6 +77,7 @@ def _replicas(replicas: dict[str, ReplicaReport]) -> Iterator[Family]:
     yield gauge(names.ADAPTERS, _by(replicas, _states))
     yield counter(names.LEASES, _by(replicas, _leases))
     yield counter(names.LOAD_FAILURES, _by(replicas, _failures))
+    yield counter(names.QUARANTINES, _by(replicas, _quarantines))
     stages = [
         ((id, stage), buckets)
         for id, replica in replicas.items()
@@ -99,6 +104,10 @@ def _leases(replica: ReplicaReport) -> dict[str, int]:
 
 def _failures(replica: ReplicaReport) -> dict[str, int]:
     return dict.fromkeys(LOAD_CODES, 0) | replica.store.failures
+
+
+def _quarantines(replica: ReplicaReport) -> dict[str, int]:
+    return dict.fromkeys(QUARANTINES, 0) | replica.store.quarantines
 
 
 # -- vLLM's names ---------------------------------------------------------------------------------------------

@@ -229,8 +229,14 @@ STEP_ROWS = _histogram("quickchange_step_rows", "Rows of one step: tokens comput
 STEP_SEQUENCES = _histogram("quickchange_step_sequences", "Sequences of one step.", "dashboard: Engine", "replica")
 FAILED_STEPS = _counter(
     "quickchange_failed_steps_total",
-    "Steps that failed and ended the sequences in them.",
+    "Runs of a step that raised; its sequences were run again in halves, and those that raise alone ended.",
     "dashboard: Engine; alert: StepsFailing",
+    "replica",
+)
+FAILED_ROWS = _counter(
+    "quickchange_failed_rows_total",
+    "Sequences that ended because their own row failed: no finite logit, or it raised alone.",
+    "dashboard: Engine",
     "replica",
 )
 PREEMPTIONS = _counter(
@@ -290,9 +296,16 @@ EVICTIONS = _counter(
     "dashboard: Adapters; alert: EvictionsThrash",
     "replica",
 )
+QUARANTINES = _counter(
+    "quickchange_adapter_quarantines_total",
+    "Adapters quarantined: they failed their trial, or three requests of their owner failed by their weights.",
+    "dashboard: Adapters",
+    "replica",
+    "reason",
+)
 ADAPTERS = _gauge(
     "quickchange_adapters",
-    "Adapters in the store: ready, fetching, failed (not tried at the moment).",
+    "Adapters in the store: ready, fetching, failed or quarantined (not tried at the moment).",
     "dashboard: Adapters",
     "replica",
     "state",

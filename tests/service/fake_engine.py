@@ -35,7 +35,17 @@ def expected(request: GenerateRequest, choice: int = 0) -> list[int]:
 def snapshot(**known: Any) -> EngineSnapshot:
     """An engine that has done nothing but what is ``known``."""
     counts = dict.fromkeys(
-        ("waiting", "kv_blocks_used", "steps", "failed_steps", "preemptions", "prefix_hit_tokens", "prompt_tokens"), 0
+        (
+            "waiting",
+            "kv_blocks_used",
+            "steps",
+            "failed_steps",
+            "failed_rows",
+            "preemptions",
+            "prefix_hit_tokens",
+            "prompt_tokens",
+        ),
+        0,
     )
     spreads = dict.fromkeys(("step_s", "rows", "sequences", "queue_s"), Buckets((1.0,), (0, 0), 0.0))
     fixed = {"backend": "fake", "running_limit": 64, "running": 0, "kv_blocks_total": 100}
@@ -121,6 +131,7 @@ class FakeLoop:
 @dataclass
 class FakeLease:
     adapter: str
+    ref: AdapterRef
     releases: int = 0
 
     def release(self) -> None:
@@ -131,13 +142,17 @@ class FakeLease:
 class FakeStore:
     load_s: float = 0.0
     leases: list[FakeLease] = field(default_factory=list)
+    blamed: list[AdapterRef] = field(default_factory=list)
 
     async def acquire(self, ref: AdapterRef) -> FakeLease:
         await asyncio.sleep(self.load_s)
         if ref.name == "broken":
             raise AdapterFailed(f"{ref} cannot be loaded", retry_after_s=2.0)
-        self.leases.append(FakeLease(ref.digest))
+        self.leases.append(FakeLease(ref.digest, ref))
         return self.leases[-1]
+
+    def blame(self, ref: AdapterRef) -> None:
+        self.blamed.append(ref)
 
     def residency(self) -> tuple[Resident, ...]:
         return ()

@@ -31,6 +31,7 @@ events = st.builds(
     st.none() | st.sampled_from(FinishReason),
     st.integers(0, 1 << 20),
     st.none() | st.integers(0, 1 << 31),
+    st.none(),
 )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from service.errors import AdapterFailed, InternalError, NonFiniteLogits, QuickchangeError
 from service.feed import follow
 from service.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
@@ -107,6 +109,36 @@ async def test_an_adapter_that_does_not_load_is_a_failure_with_its_pause(bench: 
     failure = await bench.host.run(request(adapter=broken), "g")
     assert failure is not None
     assert (failure.code, failure.retry_after_s) == ("adapter_failed", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("failure", "tenant", "blamed"),
+    [
+        (NonFiniteLogits("no finite logit"), "acme", 1),
+        (AdapterFailed("its rows raised"), "acme", 1),
+        (InternalError("sampling raised"), "acme", 0),
+        (NonFiniteLogits("no finite logit"), "globex", 0),
+    ],
+)
+async def test_a_row_that_failed_is_told_and_blamed_on_the_adapter_for_its_owner_alone(
+    bench: Bench, failure: QuickchangeError, tenant: str, blamed: int
+) -> None:
+    asked = replace(request(tokens=100_000, n=2, adapter=REF), tenant=tenant)
+    call = asyncio.create_task(bench.host.run(asked, "g"))
+    await bench.until(lambda: bool(bench.events))
+    bench.host._deliver([Event("r", 0, finish=FinishReason.FAILED, failure=failure.failure())])
+    assert await call == failure.failure()
+    assert bench.store.blamed == [REF] * blamed
+    assert [event.failure for event in bench.of("r", 0)][-1] is None
+
+
+async def test_a_base_row_that_failed_is_blamed_on_nobody(bench: Bench) -> None:
+    call = asyncio.create_task(bench.host.run(request(tokens=100_000), "g"))
+    await bench.until(lambda: bool(bench.events))
+    failure = NonFiniteLogits("no finite logit").failure()
+    bench.host._deliver([Event("r", 0, finish=FinishReason.FAILED, failure=failure)])
+    assert await call == failure
+    assert bench.store.blamed == []
 
 
 async def test_cancelling_the_call_cancels_in_the_engine_and_returns_the_lease(bench: Bench) -> None:

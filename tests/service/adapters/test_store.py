@@ -17,7 +17,14 @@ from adapters_registry.manifest import BaseManifest
 from service.adapters.lease import Lease
 from service.adapters.loader import SlabLoader
 from service.adapters.store import AdapterStore
-from service.errors import AdapterFailed, AdapterIncompatible, Overloaded, QuickchangeError
+from service.errors import (
+    AdapterFailed,
+    AdapterIncompatible,
+    AdapterQuarantined,
+    NonFiniteLogits,
+    Overloaded,
+    QuickchangeError,
+)
 from service.settings import AdapterOptions
 from tests.fakes import FakeClock, FakeSource
 from tests.service.adapters.stub_loader import StubLoader, Weights, ref, until
@@ -87,6 +94,43 @@ async def test_different_adapters_load_in_parallel_within_the_pool(
     for lease in await asyncio.gather(*pending):
         lease.release()
     assert stub.most_running == 2
+
+
+async def test_the_third_failure_within_a_while_quarantines_and_the_adapter_goes_with_its_last_lease(
+    store: AdapterStore[Weights], stub: StubLoader, clock: FakeClock
+) -> None:
+    lease = await store.acquire(ref("a"))
+    store.blame(ref("a"))
+    clock.advance(301.0)
+    store.blame(ref("a"))
+    store.blame(ref("a"))
+    (await store.acquire(ref("a"))).release()
+    store.blame(ref("a"))
+    with pytest.raises(AdapterQuarantined) as refused:
+        await store.acquire(ref("a"))
+    assert refused.value.retry_after_s == 300.0
+    assert lease.adapter is not None
+    lease.release()
+    assert repr(store) == "<AdapterStore 0.0/0.0 MiB: acme/a@1 quarantined for 300.0 s>"
+    assert store.counts().quarantines == {"requests": 1}
+    await touch(store, "b")
+    clock.advance(300.0)
+    await touch(store, "a")
+    assert stub.loads[ref("a").digest] == 2
+
+
+async def test_an_adapter_that_fails_its_trial_is_quarantined(
+    store: AdapterStore[Weights], stub: StubLoader, clock: FakeClock
+) -> None:
+    stub.errors[ref("a").digest] = NonFiniteLogits("trial")
+    for _ in range(3):
+        with pytest.raises(NonFiniteLogits):
+            await store.acquire(ref("a"))
+    assert stub.loads[ref("a").digest] == 1
+    assert (store.residency()[0].state, store.counts().quarantines) == ("quarantined", {"trial": 1})
+    clock.advance(300.0)
+    stub.errors.clear()
+    await touch(store, "a")
 
 
 async def test_a_cancelled_caller_cancels_nobody_else(store: AdapterStore[Weights], stub: StubLoader) -> None:

@@ -11,7 +11,8 @@ from service.engine.adapter import BoundAdapter
 from service.engine.blocks import BlockPool
 from service.engine.engine import DeltaPlace, Engine, EngineLimits
 from service.engine.model import Sites
-from service.engine.scheduler import Plan, Sampled, SchedulerLimits
+from service.engine.sampling import not_finite
+from service.engine.scheduler import Outcome, Plan, Sampled, SchedulerLimits
 from service.engine.sequence import Sequence
 from service.values import GenerateRequest, SamplingParams
 
@@ -33,21 +34,29 @@ class SimulatedRunner:
         self.cells: dict[tuple[int, int], tuple[str, str, int]] = {}
         self.plans: list[Plan] = []
         self.fail_next = False
+        self.broken: set[str] = set()
+        """Digests whose rows raise."""
+        self.not_finite: set[str] = set()
+        """Digests whose rows give no finite logit."""
 
-    def run(self, plan: Plan) -> list[Sampled]:
+    def run(self, plan: Plan) -> list[Outcome]:
         self.plans.append(plan)
         if self.fail_next:
             self.fail_next = False
             raise RuntimeError("the model broke")
+        if any(chunk.sequence.digest in self.broken for chunk in plan.chunks):
+            raise RuntimeError("an adapter broke the model")
         for chunk in plan.chunks:
             for at in range(chunk.start, chunk.start + chunk.length):
                 self.cells[self._cell(chunk.sequence, at)] = self._content(chunk.sequence, at)
-        drawn = []
+        drawn: list[Outcome] = []
         for chunk in plan.chunks:
             sequence = chunk.sequence
             for at in range(chunk.start + chunk.length):
                 assert self.cells[self._cell(sequence, at)] == self._content(sequence, at)
-            if chunk.samples:
+            if chunk.samples and sequence.digest in self.not_finite:
+                drawn.append(not_finite(sequence))
+            elif chunk.samples:
                 drawn.append(Sampled(next_token(sequence.tenant, sequence.digest, sequence.tokens), None))
         return drawn
 

@@ -244,6 +244,95 @@ def test_a_step_that_fails_ends_its_sequences_and_no_others():
     assert engine.snapshot().kv_blocks_used == 0
 
 
+def test_a_row_that_fails_ends_alone_and_with_its_reason():
+    engine, runner = simulated_engine(blocks=64, batch_tokens=64)
+    runner.not_finite = {"huge"}
+    names = {"base": "", "bad": "huge", "good": "fine"}
+    for name, digest in names.items():
+        engine.submit(request(name, [1, 2, 3], 5), adapter(digest) if digest else None)
+    events = [event for _ in range(20) for event in engine.step()]
+    ends = {event.request_id: event for event in events if event.finish is not None}
+    assert len(ends) == len([event for event in events if event.finish is not None]) == 3
+    failure = ends["bad"].failure
+    assert failure is not None
+    assert (ends["bad"].finish, failure.code) == (FinishReason.FAILED, "non_finite_logits")
+    for name in ("base", "good"):
+        tokens, finish = expected("default", names[name], [1, 2, 3], 5)
+        assert [t for e in events if e.request_id == name for t in e.tokens] == tokens
+        assert ends[name].finish == finish
+    assert (engine.snapshot().failed_rows, engine.snapshot().failed_steps) == (1, 0)
+    assert engine.snapshot().kv_blocks_used == 0
+
+
+def test_blocks_of_a_row_that_failed_are_never_found_again():
+    engine, runner = simulated_engine(blocks=64, batch_tokens=5)
+    runner.not_finite = {"huge"}
+    heard = Heard()
+    for name in ("first", "second"):
+        # In chunks: whole blocks are published before the last row fails.
+        engine.submit(request(name, range(1, 14), 1), adapter("huge"))
+        drain(engine, heard)
+    assert heard.finish == {("first", 0): FinishReason.FAILED, ("second", 0): FinishReason.FAILED}
+    runner.not_finite = set()
+    engine.submit(request("third", range(1, 14), 1, ignore_eos=True), adapter("huge"))
+    drain(engine, heard)
+    assert heard.cached["third", 0] == 0
+
+
+@pytest.mark.parametrize("culprit", ["", "b", "e"])
+def test_a_step_that_raises_ends_only_those_who_raise_alone(culprit):
+    engine, runner = simulated_engine(blocks=64, batch_tokens=64)
+    runner.broken = {culprit}
+    digests = ["", "a", "b", "c", "d", "e"]
+    for digest in digests:
+        engine.submit(request(f"r{digest}", [1, 2], 4), adapter(digest) if digest else None)
+    heard, failures = Heard(), []
+    for _ in range(20):
+        events = engine.step()
+        heard.take(events)
+        failures += [event.failure.code for event in events if event.failure]
+    assert failures == ["adapter_failed" if culprit else "internal_error"]
+    for digest in digests:
+        if digest != culprit:
+            tokens, finish = expected("default", digest, [1, 2], 4)
+            assert (heard.tokens[f"r{digest}", 0], heard.finish[f"r{digest}", 0]) == (tokens, finish)
+    assert heard.finish[f"r{culprit}", 0] is FinishReason.FAILED
+
+
+def test_a_model_that_raises_for_everybody_ends_each_once_and_the_engine_goes_on():
+    engine, runner = simulated_engine(blocks=64, batch_tokens=64)
+    runner.broken = {"", "a", "b"}
+    for number in range(7):
+        digest = ("", "a", "b")[number % 3]
+        engine.submit(request(f"r{number}", [1, 2], 4), adapter(digest) if digest else None)
+    heard = Heard()
+    drain(engine, heard)
+    assert set(heard.finish.values()) == {FinishReason.FAILED}
+    assert len(heard.finish) == 7
+    runner.broken = set()
+    engine.submit(request("after", [1, 2], 2, ignore_eos=True), None)
+    drain(engine, heard)
+    assert heard.finish["after", 0] is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize(("broken", "code"), [("broken", "adapter_failed"), ("not_finite", "non_finite_logits")])
+def test_a_trial_says_why_an_adapter_cannot_share_a_batch(broken, code):
+    engine, runner = simulated_engine(blocks=3)
+    engine.submit(request("r", range(1, 9), 3, ignore_eos=True), None)
+    engine.step()
+    setattr(runner, broken, {"bad"})
+    failure = engine.try_adapter(adapter("bad"))
+    assert failure is not None
+    assert failure.code == code
+    assert engine.try_adapter(adapter("good")) is None
+    alone = runner.plans[-1].chunks
+    assert [chunk.sequence.digest for chunk in alone] == ["good"]
+    assert alone[0].sequence.blocks == [3], "no block of anybody else"
+    heard = Heard()
+    drain(engine, heard)
+    assert heard.finish == {("r", 0): FinishReason.LENGTH}
+
+
 def test_cancelling_frees_blocks_before_the_next_step_and_tells_once():
     engine, _ = simulated_engine(blocks=64)
     engine.submit(request("r", range(1, 9), 8, n=2, ignore_eos=True), None)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import queue
 import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
 from service.engine.loop import EngineLoop
-from service.errors import ContextLengthExceeded, Overloaded
+from service.engine.trial import PAUSE_STEPS, Trials
+from service.errors import ContextLengthExceeded, Overloaded, ReplicaFailed
 from service.values import Event, FinishReason
 
-from .simulated import request, simulated_engine
+from .simulated import adapter, request, simulated_engine
 
 
 class Sink:
@@ -87,3 +90,53 @@ def test_an_idle_loop_keeps_proving_that_it_lives() -> None:
         time.sleep(0.01)
     assert loop._beat != first
     loop.stop()
+
+
+def test_an_adapter_is_tried_on_the_engines_thread_while_it_idles() -> None:
+    engine, runner = simulated_engine()
+    trials = Trials()
+    loop = EngineLoop(engine, Sink(), trials)
+    loop.start()
+    runner.not_finite = {"bad"}
+    assert trials.run(adapter("good")) is None
+    failure = trials.run(adapter("bad"))
+    assert failure is not None
+    assert failure.code == "non_finite_logits"
+    loop.stop()
+    with pytest.raises(ReplicaFailed):
+        trials.run(adapter("good"))
+
+
+def test_trials_take_turns_with_running_sequences() -> None:
+    """The thread is not started; turns are taken by hand."""
+    engine, runner = simulated_engine(blocks=64)
+    trials = Trials()
+    loop = EngineLoop(engine, Sink(), trials)
+    loop.submit(request("r", [1], 20, ignore_eos=True), None)
+    loop._turn()
+    with ThreadPoolExecutor(3) as loads:
+        waiting = [loads.submit(trials.run, adapter(digest)) for digest in "abc"]
+        while trials.waiting < 3:
+            time.sleep(0.001)
+        for _ in range(3 * PAUSE_STEPS):
+            loop._turn()
+        assert [future.result() for future in waiting] == [None] * 3
+    at = [number for number, plan in enumerate(runner.plans) if plan.chunks[0].sequence.id.request_id == "trial"]
+    assert [later - earlier for earlier, later in pairwise(at)] == [PAUSE_STEPS + 1] * 2
+
+
+def test_who_waits_for_a_trial_hears_of_a_dead_engine() -> None:
+    def broken(events: list[Event]) -> None:
+        raise RuntimeError("nobody listens")
+
+    trials = Trials()
+    loop = EngineLoop(simulated_engine()[0], broken, trials)
+    loop.submit(request("a", [1], 3), None)
+    trials._pause = 100
+    with ThreadPoolExecutor(1) as loads:
+        waiting = loads.submit(trials.run, adapter("a"))
+        while not trials.waiting:
+            time.sleep(0.001)
+        loop.start()
+        with pytest.raises(ReplicaFailed):
+            waiting.result(10)

@@ -12,9 +12,7 @@ from service.engine.engine import Engine
 from service.engine.kernels.levels import Level
 from service.engine.native_runner import NativeRunner
 from service.engine.scheduler import Chunk, Plan
-from service.engine.selfcheck import trial_prompts
 from service.engine.sequence import Sequence, SequenceId
-from service.errors import InternalError
 from service.settings import EngineOptions
 from service.values import GenerateRequest, SamplingParams
 from tests.engines import all_logits, trial
@@ -114,19 +112,3 @@ def test_greedy_and_drawn_rows_of_one_step_get_what_the_reference_gives(way: Lev
     assert len(together["r2"]) == 16  # its log-probabilities are told
     assert len(together["r7"]) >= 4
     assert min(together["r7"][:4]) >= VOCABULARY // 2
-
-
-@pytest.mark.parametrize("way", NATIVE, ids=name_of)
-def test_a_broken_row_is_told_and_leaves_no_trace_in_its_blocks(way: Level) -> None:
-    base = tiny_base("llama")
-    token = min(set(range(VOCABULARY)) - {token for prompt in trial_prompts(VOCABULARY) for token in prompt})
-    base.model.embed_tokens.weight[token] = torch.nan
-    engine = load(base, OPTIONS, way)
-    runner = engine.runner
-    good, bad = [t for t in prompts(2)[1] if t != token], [token] * 30
-    wanted = all_logits(engine, [trial(0, good, None)])[0]
-    sequence = Sequence(SequenceId("r", 0), "t", None, SamplingParams(1, temperature=0), 0, bad, len(bad))
-    sequence.blocks = [0, 1, 2, 3]
-    with pytest.raises(InternalError, match="no logit that is a number"):
-        runner.run(Plan((Chunk(sequence, 0, len(bad)),)))
-    assert torch.equal(all_logits(engine, [trial(0, good, None)])[0], wanted)

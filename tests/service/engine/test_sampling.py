@@ -14,7 +14,7 @@ from service.engine.adjusting import adjusted
 from service.engine.sampling import sample, uniform
 from service.engine.seen import Seen
 from service.engine.sequence import Sequence, SequenceId
-from service.values import SamplingParams
+from service.values import Failure, SamplingParams
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
 
@@ -198,6 +198,59 @@ def test_a_row_draws_the_same_alone_and_in_any_company(wanted):
     together = [s.token for s in sample(logits, rows)]
     alone = [sample(logits[i : i + 1], rows[i : i + 1])[0].token for i in range(len(rows))]
     assert together == alone
+
+
+@pytest.mark.parametrize("broken", ["nan", "one nan", "inf", "-inf"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_row_without_finite_logits_fails_alone(broken, dtype):
+    logits = torch.randn(9, 50, generator=torch.Generator().manual_seed(2)).to(dtype)
+    bad = (0, 4, 8)
+    for number in bad:
+        match broken:
+            case "nan":
+                logits[number] = torch.nan
+            case "one nan":
+                logits[number, 17] = torch.nan
+            case "inf":
+                logits[number, 17] = torch.inf
+            case _:
+                logits[number] = -torch.inf
+    wants = [{"temperature": 0}, {"top_p": 0.9}, {"temperature": 0, "logprobs": 3, "logit_bias": ((1, 5.0),)}]
+    rows = [row(number, generated=(1, 2), **wants[number % 3]) for number in range(9)]
+    together = sample(logits, rows)
+    for number in range(9):
+        outcome = together[number]
+        if number in bad:
+            assert isinstance(outcome, Failure)
+            assert outcome.code == "non_finite_logits"
+        else:
+            assert [outcome] == sample(logits[number : number + 1], [rows[number]])
+
+
+def test_logits_that_rule_tokens_out_are_no_failure():
+    logits = LOGITS.clone()
+    logits[:2] = -torch.inf
+    assert [s.token for s in sample(logits[None], [row(temperature=0)])] == [2]
+    assert [s.token for s in sample(logits[None], [row(top_k=1)])] == [2]
+
+
+def test_a_row_whose_sampling_raises_fails_alone(monkeypatch):
+    def brittle(seed: int, position: int) -> float:
+        if seed == 3:
+            raise RuntimeError("no number for this seed")
+        return 0.5
+
+    monkeypatch.setattr("service.engine.sampling.uniform", brittle)
+    outcomes = sample(LOGITS.expand(5, -1), [row(seed) for seed in range(5)])
+    assert [outcome.code if isinstance(outcome, Failure) else outcome.token for outcome in outcomes] == [
+        0, 0, 0, "internal_error", 0,
+    ]  # fmt: skip
+
+
+def test_more_logprobs_than_tokens_are_all_of_them():
+    told = sample(LOGITS[None], [row(temperature=0, logprobs=20)])[0].logprob
+    assert told is not None
+    assert len(told.top) == len(LOGITS)
 
 
 def test_a_seed_gives_the_same_draws_and_other_positions_give_others():
