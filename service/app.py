@@ -19,7 +19,7 @@ from ray.serve.config import RequestRouterConfig
 
 from service.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp
-from service.logs import open_logs
+from service.logs import GATEWAY, open_logs
 from service.marks import key_mark, registry_name
 from service.recorder import Recorder
 from service.replica import EngineReplica, Parts
@@ -103,7 +103,7 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     from service.catalog import Catalog
     from service.metrics import GatewayMetrics
 
-    open_logs(settings.log_level, settings.logs, "gateway")
+    open_logs(settings.log_level, settings.logs, GATEWAY)
     served = backend.served
     client = AsyncRegistryClient(settings.registry, key=settings.registry_bearer)
     catalog = Catalog(client, _catalog_file(settings, served), served.digest, key_mark(settings))

@@ -28,6 +28,7 @@ from service.settings import LogOptions
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request that the current task works for."""
 
+GATEWAY = "gateway"
 _FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
 
@@ -58,6 +59,11 @@ class _Claimed(RotatingFileHandler):
     def close(self) -> None:
         super().close()
         self._lock.close()
+
+
+def request_log(options: LogOptions) -> Path | None:
+    """The file in which a gateway leaves a line per request; None where it is no file."""
+    return None if options.dir is None else options.dir / f"{GATEWAY}.log"
 
 
 def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:

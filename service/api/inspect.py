@@ -12,6 +12,7 @@ from service.adapters.residency import Resident
 from service.api.auth import caller_of
 from service.api.front import Front
 from service.errors import InsufficientScope
+from service.logs import request_log
 from service.metrics import exposition
 from service.report import CatalogReport, ReplicaReport
 from service.values import AdapterRef
@@ -41,8 +42,17 @@ class InspectRoutes:
         principal = caller_of(request.scope).principal
         fleet = await self._front.backend.inspect()
         replicas = [self._replica(id, report, principal) for id, report in fleet.replicas.items()]
-        registry = {} if principal.tenant is not None else {"registry": _registry(self._front.catalog.report())}
-        return JSONResponse({"object": "list", "data": replicas} | registry)
+        return JSONResponse(
+            {"object": "list", "data": replicas} | ({} if principal.tenant is not None else self._all())
+        )
+
+    def _all(self) -> dict[str, object]:
+        """For those who may know of all tenants."""
+        log = request_log(self._front.settings.logs)
+        return {
+            "registry": _registry(self._front.catalog.report()),
+            "request_log": None if log is None else str(log),
+        }
 
     def _replica(self, id: str, report: ReplicaReport, principal: Principal) -> dict[str, object]:
         if principal.tenant is None:
@@ -65,7 +75,7 @@ _OTHERS = {"leases": None, "idle_s": None}
 
 
 def _registry(catalog: CatalogReport) -> dict[str, object]:
-    """How this gateway knows it, for those who may know of all tenants."""
+    """How this gateway knows it."""
     return {
         "reachable": catalog.reachable,
         "age_s": None if catalog.age_s is None else round(catalog.age_s, 3),

@@ -76,6 +76,8 @@ class Residency(BaseModel):
     data: list[Replica]
     registry: Followed | None = None
     """None for a tenant's key, and of an earlier release."""
+    request_log: str | None = None
+    """None too where requests are logged to a stream."""
 
 
 class Ready(BaseModel):
@@ -111,6 +113,8 @@ class Status(BaseModel):
     replicas: list[Replica] | None
     registry_url: str
     registry: Registry | None
+    request_log: str | None
+    """Where on its machine the service logs requests."""
     problems: list[Problem]
 
 
@@ -158,6 +162,7 @@ def _look(url: str, registry_url: str | None, key_file: Path | None) -> Status:
         replicas=None if isinstance(service.replicas, Problem) else service.replicas.data,
         registry_url=registry_url,
         registry=None if isinstance(registry, Problem) else registry,
+        request_log=None if isinstance(service.replicas, Problem) else service.replicas.request_log,
         problems=[
             *(part for part in parts if isinstance(part, Problem)),
             *([] if isinstance(service.replicas, Problem) else _followed(service.replicas.registry or Followed())),
@@ -246,6 +251,9 @@ def _tell(found: Status) -> None:
             ("ADAPTER", "REPLICA", "STATE", "IN USE BY", "IDLE", "SIZE", "ERROR"),
             [_held(replica, adapter) for replica, adapter in held],
         )
+    if found.request_log is not None:
+        say("")
+        say(f"requests are logged in {found.request_log}")
     # What ails the whole service ails its parts: told once.
     for message, parts in _by_message(found.problems).items():
         say(f"{', '.join(parts)}: {message}")

@@ -39,7 +39,7 @@ from service.commands.target import KEY_VARIABLE, api_key
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.life import DriverLife, Place
-from service.logs import open_logs
+from service.logs import open_logs, request_log
 from service.marks import key_mark, mark_dir
 from service.ray_directory import NotOurs, home, ray_directory
 from service.settings import Settings
@@ -280,7 +280,7 @@ def _welcome(
             *[f"  example    {example.model}" for example in examples],
             f"  API        {_url(settings)}/v1",
             f"  registry   {settings.registry}",
-            f"  requests   {settings.logs.dir}/gateway.log",
+            f"  requests   {request_log(settings.logs)}",
             f"  logs       {settings.logs.dir}, Ray's own in {logs}",
             "",
             "Next, in another terminal:",

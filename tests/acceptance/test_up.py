@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
 import time
@@ -13,7 +14,7 @@ import httpx
 import openai
 import pytest
 
-from tests.acceptance.up import Up, eventually
+from tests.acceptance.up import START_S, Up, eventually
 
 pytestmark = pytest.mark.acceptance
 
@@ -151,6 +152,52 @@ def test_a_killed_gateway_comes_back(up: Up, client: openai.OpenAI) -> None:
     gateway.wait()
     eventually(lambda: httpx.get(f"{up.url}/ready").status_code == 200, BACK_S)
     assert "Paris" in ask(client, BASE)[0]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("process", ["raylet/raylet", pytest.param("gcs_server", marks=pytest.mark.slow)])
+def test_without_ray_s_own_processes_it_is_started_again(
+    up: Up, client: openai.OpenAI, folders: list[Path], process: str
+) -> None:
+    up.quickchange("push", str(folders[0]), "default/lasting")
+    eventually(lambda: knows(client, "default/lasting"))
+    digest = ask(client, "default/lasting")[1]["x-adapter-digest"]
+    (registry,) = up.processes("adapters_registry")
+    begun, said = threading.Event(), len(up.log.read_text())
+
+    def stream() -> str | None:
+        """How a stream ended that ran meanwhile."""
+        chunks = client.completions.create(
+            model=BASE, prompt="Once", max_tokens=24, stream=True, extra_body={"ignore_eos": True}
+        )
+        for chunk in chunks:
+            begun.set()
+            reason = chunk.choices[0].finish_reason
+        return reason
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(stream)
+        assert begun.wait(60)
+        (victim,) = up.processes(process)
+        victim.kill()
+        assert running.result(60) == "length"  # what runs may finish
+    eventually(lambda: "serving again after" in up.log.read_text()[said:], START_S)
+    assert "died: starting Ray and the deployments again" in up.log.read_text()[said:]
+    assert "Paris" in ask(client, BASE)[0]
+    assert ask(client, "default/lasting")[1]["x-adapter-digest"] == digest
+    assert up.processes("adapters_registry") == [registry]  # it went on
+    assert len(up.processes("service.driver")) == 1
+
+
+def test_requests_are_logged_where_it_says(up: Up, client: openai.OpenAI) -> None:
+    log = Path(json.loads(up.quickchange("status", "--json", "--url", up.url))["request_log"])
+    assert log == up.data_dir / "logs" / "gateway.log"
+    assert f"requests   {log}" in up.log.read_text()
+    httpx.get(f"{up.url}/ready")
+    ask(client, BASE)
+    eventually(lambda: "/v1/chat/completions" in log.read_text())
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert not any(line.get("route") in ("/ready", "/health") for line in lines)
 
 
 def test_a_second_start_is_told_what_is_in_the_way(up: Up, tmp_path: Path) -> None:

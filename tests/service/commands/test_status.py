@@ -132,6 +132,7 @@ def test_one_document(run, url, service):
         "models": 3,
         "registry_url": url,
         "registry": {"adapters": 0, "versions": 0, "base": "tiny"},
+        "request_log": None,
         "problems": [],
     }
 
