@@ -55,6 +55,16 @@ class Principal:
     def acts_for(self, tenant: str) -> bool:
         return self.tenant in (None, tenant)
 
+    @property
+    def account(self) -> str:
+        """Whose share of what is shared it uses: its tenant's, or one of its own if it acts for all tenants."""
+        return self.tenant or self.id
+
+    @property
+    def is_everybody(self) -> bool:
+        """Whether nobody else can come, so that there is nothing to share."""
+        return self.id == ANONYMOUS.id
+
 
 ANONYMOUS = Principal("anonymous", None, frozenset(Scope))
 """Everybody while no key exists; our listeners then bind to loopback only."""

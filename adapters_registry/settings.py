@@ -36,9 +36,16 @@ class Limits(BaseModel):
     rank: int = Field(256, gt=0)
     """Largest LoRA rank."""
     uploads: int = Field(16, gt=0)
-    """Uploads in flight before a further one is told to come back."""
+    """Uploads in flight; others wait."""
     validations: int = Field(2, gt=0)
     """Commits checked at once; others wait."""
+    long_reads: int = Field(4, gt=0)
+    """Snapshots, pages, audits and collections at once; others wait, and what is short does not wait for them."""
+    tenant_share: float = Field(0.5, gt=0, le=1)
+    """What one tenant alone may hold of uploads, checks, long reads, long-polls and staged bytes; beside others less.
+    1 lets the first to come have all."""
+    patience_s: float = Field(20.0, ge=0)
+    """How long a request waits for one of those places before it is told to come back."""
     check_bytes: int = Field(1024 * MIB, gt=0)
     """Address space of the process that checks one artifact."""
     check_s: float = Field(300.0, gt=0)
@@ -51,6 +58,8 @@ class Limits(BaseModel):
     """Long-polls in flight before a further one is told to come back."""
     idle_s: float = Field(60.0, gt=0)
     """Longest pause within an upload."""
+    slowest_bytes_per_s: int = Field(4096, ge=0)
+    """An upload that has kept us waiting for ``idle_s`` longer than its bytes take at this rate is parked."""
     partial_s: float = Field(86_400.0, gt=0)
     """How long an upload that broke off waits to be continued."""
     staging_bytes: int = Field(16_384 * MIB, gt=0)
@@ -67,8 +76,10 @@ class Limits(BaseModel):
 
     @model_validator(mode="after")
     def _one_file_fits(self) -> Self:
-        if self.staging_bytes < self.upload_bytes:
-            raise ValueError("staging_bytes must not be less than upload_bytes: no largest file could come in")
+        if self.staging_bytes * self.tenant_share < self.upload_bytes:
+            raise ValueError(
+                "a tenant's share of staging_bytes must not be less than upload_bytes: no largest file could come in"
+            )
         return self
 
 

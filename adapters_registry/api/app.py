@@ -51,6 +51,7 @@ def create_app(
         feed.bind()
         yield
         feed.close()
+        app.state.plane.long_threads.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(title="Quickchange adapter registry", lifespan=lifespan, openapi_url=None)
     app.router.redirect_slashes = False

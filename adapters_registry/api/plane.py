@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from adapters_registry.access import Principal
 from adapters_registry.api.uploads import Uploads
 from adapters_registry.blobs import Staging
 from adapters_registry.edge.origins import Origins
+from adapters_registry.edge.shares import Gate, NoPlace, Shares
+from adapters_registry.errors import Overloaded
 from adapters_registry.feed import Feed
 from adapters_registry.keys import Keys
 from adapters_registry.manifest import NAME_PATTERN
 from adapters_registry.records import AliasRecord
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
+
+T = TypeVar("T")
 
 
 class Plane:
@@ -42,8 +49,13 @@ class Plane:
         self.uploads = Uploads(
             registry.blobs, staging, limits, registry.uploaded, registry.holds, registry.check_room
         )
-        self.validations = asyncio.Semaphore(limits.validations)
-        self.watchers = 0
+        share = limits.tenant_share
+        self.receiving = Gate(limits.uploads, share)
+        self.validations = Gate(limits.validations, share)
+        self.long_reads = Gate(limits.long_reads, share)
+        self.long_threads = ThreadPoolExecutor(limits.long_reads, "long")
+        """Apart, so that what is short finds a thread."""
+        self.watchers = Shares(limits.watchers, share)
 
 
 def plane_of(request: Request) -> Plane:
@@ -73,6 +85,27 @@ def rendered(value: BaseModel, status: int = 200, leave_out: Collection[str] = (
 async def reply(verb: Callable[[], BaseModel]) -> Response:
     """What ``verb`` gives; it runs and is rendered on a thread, since both may take long."""
     return await asyncio.to_thread(lambda: rendered(verb()))
+
+
+@asynccontextmanager
+async def placed(gate: Gate, by: Principal, limits: Limits, what: str) -> AsyncIterator[None]:
+    """A place of the caller's share. Raises ``Overloaded`` if none becomes free in time."""
+    try:
+        async with gate.place(by.account, limits.patience_s, alone=by.is_everybody):
+            yield
+    except NoPlace as full:
+        raise Overloaded(f"Too many {what}: {full}. Come back later.", retry_after_s=1) from None
+
+
+async def reply_long(plane: Plane, by: Principal, verb: Callable[[], BaseModel]) -> Response:
+    """As ``reply``, of what may take long."""
+    return await on_long_thread(plane, by, lambda: rendered(verb()))
+
+
+async def on_long_thread(plane: Plane, by: Principal, work: Callable[[], T]) -> T:
+    """What ``work`` gives; what is short does not wait for it. Raises ``Overloaded``."""
+    async with placed(plane.long_reads, by, plane.limits, "long reads at once"):
+        return await asyncio.get_running_loop().run_in_executor(plane.long_threads, work)
 
 
 async def reply_alias(verb: Callable[[], AliasRecord]) -> Response:

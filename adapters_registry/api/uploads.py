@@ -1,11 +1,10 @@
-"""Bytes in and out over HTTP, off the event loop and bounded in size, number and patience."""
+"""Bytes in and out over HTTP, off the event loop and bounded in size and patience."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -16,7 +15,7 @@ from adapters_registry.blobs.intake import Finished, keep
 from adapters_registry.blobs.staging import Staging
 from adapters_registry.blobs.store import BlobStore
 from adapters_registry.blobs.upload import PIECE_BYTES, Upload
-from adapters_registry.errors import InvalidValue, Overloaded, RegistryError, TruncatedUpload, UploadTimeout
+from adapters_registry.errors import InvalidValue, RegistryError, TruncatedUpload, UploadTimeout
 from adapters_registry.settings import Limits
 
 _BROKEN_OFF = (TruncatedUpload, UploadTimeout, asyncio.CancelledError)
@@ -58,7 +57,6 @@ class Uploads:
         """Whether a tenant may hear that a digest is stored: to know a digest proves nothing."""
         self._check_room = check_room
         """Refuses so many bytes more before they come."""
-        self._running = 0
 
     def state(self, tenant: str, digest: str) -> State | None:
         """Blocking; None if nothing came yet."""
@@ -73,35 +71,24 @@ class Uploads:
 
         A broken connection parks what came; any other failure leaves nothing staged.
         """
-        with self._slot():
-            upload = await asyncio.to_thread(self._open, tenant, digest, part)
-            try:
-                await self._copy(request, upload)
-                _check_end(upload.size, part, upload.target.length)
-            except BaseException as error:
-                await _end(upload.park if isinstance(error, _BROKEN_OFF) else upload.discard)
-                raise
-            if not part.complete:
-                await asyncio.to_thread(upload.park)
-                return State(upload.size, complete=False, length=upload.target.length)
-            held = await asyncio.to_thread(self._keep, tenant, digest, upload)
-            return State(upload.size, complete=True, new=not held, length=upload.size)
+        upload = await asyncio.to_thread(self._open, tenant, digest, part)
+        try:
+            await self._copy(request, upload)
+            _check_end(upload.size, part, upload.target.length)
+        except BaseException as error:
+            await _end(upload.park if isinstance(error, _BROKEN_OFF) else upload.discard)
+            raise
+        if not part.complete:
+            await asyncio.to_thread(upload.park)
+            return State(upload.size, complete=False, length=upload.target.length)
+        held = await asyncio.to_thread(self._keep, tenant, digest, upload)
+        return State(upload.size, complete=True, new=not held, length=upload.size)
 
     def _keep(self, tenant: str, digest: str, upload: Upload) -> bool:
         """Whether the tenant held it before."""
         held = self._holds(tenant, digest)
         keep(upload, self._staging, self._blobs, self._finished)
         return held
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if self._running >= self._limits.uploads:
-            raise Overloaded(f"{self._running} uploads are under way: come back later.", retry_after_s=1)
-        self._running += 1
-        try:
-            yield
-        finally:
-            self._running -= 1
 
     def _open(self, tenant: str, digest: str, part: Part) -> Upload:
         self._check_room(tenant, digest, max(part.length or 0, part.offset + (part.announced or 0)))
@@ -113,7 +100,7 @@ class Uploads:
         """What came before a break is written too."""
         piece = bytearray()
         try:
-            async for chunk in _patiently(request, self._limits.idle_s):
+            async for chunk in _patiently(request, self._limits):
                 piece += chunk
                 if upload.size + len(piece) > self._limits.upload_bytes:
                     raise too_large(self._limits.upload_bytes)
@@ -156,16 +143,32 @@ async def _end(how: Callable[[], None]) -> None:
         _log.error("an upload that broke off could not be parked", extra={"code": error.code}, exc_info=error)
 
 
-async def _patiently(request: Request, idle_s: float) -> AsyncIterator[bytes]:
-    stream = request.stream()
+async def _patiently(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+    """What the sender keeps us waiting is bounded at once and, by the bytes that came, in all."""
+    stream, received, waited_s = request.stream(), 0, 0.0
+    loop = asyncio.get_running_loop()
     while True:
+        patience_s = patience(received, waited_s, limits)
+        began = loop.time()
         try:
-            async with asyncio.timeout(idle_s):
+            async with asyncio.timeout(patience_s):
                 chunk = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise UploadTimeout(f"Nothing came for {idle_s:g} s: HEAD tells where to go on.") from None
+            raise UploadTimeout(
+                f"Nothing came for {patience_s:.3g} s, and {received} bytes in {waited_s + patience_s:.3g} s: "
+                "HEAD tells where to go on."
+            ) from None
         except ClientDisconnect:
             raise TruncatedUpload("The connection closed before the body's end: HEAD tells where to go on.") from None
+        waited_s += loop.time() - began
+        received += len(chunk)
         yield chunk
+
+
+def patience(received: int, waited_s: float, limits: Limits) -> float:
+    """How long to wait for the next bytes of a sender that kept us waiting for ``waited_s`` so far."""
+    if not limits.slowest_bytes_per_s:
+        return limits.idle_s
+    return max(0.0, min(limits.idle_s, limits.idle_s + received / limits.slowest_bytes_per_s - waited_s))

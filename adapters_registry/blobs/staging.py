@@ -25,6 +25,7 @@ from pathlib import Path
 
 from adapters_registry.blobs.disk import Disk, translated
 from adapters_registry.blobs.upload import Target, Upload, remove
+from adapters_registry.edge.shares import Shares
 from adapters_registry.errors import InvalidValue, OffsetMismatch, StorageFull
 from adapters_registry.settings import Limits
 
@@ -67,7 +68,7 @@ class Staging:
         self._lock = threading.Lock()
         self._parked: dict[_Key, Partial] = {}
         self._parked_bytes = 0
-        self._under_way_bytes = 0
+        self._under_way = Shares(limits.staging_bytes, limits.tenant_share)
         with translated():
             disk.make_directory(root)
             for partial in _found(root):
@@ -99,7 +100,7 @@ class Staging:
                 file = self._disk.append(target.path)
         except BaseException:
             remove(self._disk, target.path)
-            self.dropped(partial.size)
+            self.dropped(target, partial.size)
             raise
         upload = Upload(target, file, self, self._disk)
         upload.reread(partial.size)
@@ -133,32 +134,31 @@ class Staging:
     def bytes(self) -> int:
         """On the books: under way and parked."""
         with self._lock:
-            return self._under_way_bytes + self._parked_bytes
+            return self._under_way.used + self._parked_bytes
 
     # What uploads report
 
-    def reserve(self, size: int) -> None:
+    def reserve(self, target: Target, size: int) -> None:
         bound = self._limits.staging_bytes
         with self._lock:
-            needed = self._under_way_bytes + self._parked_bytes + size - bound
-            if needed > self._parked_bytes:
+            if not self._under_way.take(target.tenant, size):
                 raise StorageFull(
-                    f"Uploads under way would hold over {bound} bytes (limits.staging_bytes): come back later.",
+                    f"Uploads under way would hold over {bound} bytes (limits.staging_bytes), or this tenant's over "
+                    "its share of them: come back later.",
                     retry_after_s=30,
                 )
-            out = crowd_out(self._parked.values(), needed)
+            out = crowd_out(self._parked.values(), self._under_way.used + self._parked_bytes - bound)
             for partial in out:
                 self._unpark(partial)
-            self._under_way_bytes += size
         self._remove(out)
 
     def parked(self, target: Target, size: int) -> None:
         self._park(Partial(target, size, self._clock()))
-        self.dropped(size)
+        self.dropped(target, size)
 
-    def dropped(self, size: int) -> None:
+    def dropped(self, target: Target, size: int) -> None:
         with self._lock:
-            self._under_way_bytes -= size
+            self._under_way.give_back(target.tenant, size)
 
     def _park(self, partial: Partial) -> None:
         """The longer one stays."""
@@ -187,7 +187,7 @@ class Staging:
                     f"This upload was to have {partial.target.length} bytes, not {length}.", param="Upload-Length"
                 )
             self._unpark(partial)
-            self._under_way_bytes += partial.size
+            self._under_way.add(tenant, partial.size)
         return partial
 
     def _unpark(self, partial: Partial) -> None:

@@ -32,13 +32,13 @@ class Target:
 class Room(Protocol):
     """Who keeps the books of staged bytes."""
 
-    def reserve(self, size: int) -> None:
+    def reserve(self, target: Target, size: int) -> None:
         """``size`` bytes more; ``StorageFull`` if there is no room for them."""
 
     def parked(self, target: Target, size: int) -> None:
         """The upload broke off with ``size`` bytes on the disk."""
 
-    def dropped(self, size: int) -> None:
+    def dropped(self, target: Target, size: int) -> None:
         """The upload's file is gone, or a store's."""
 
 
@@ -78,7 +78,7 @@ class Upload:
         with self._guarded():
             if self._ended:
                 return  # its request is cancelled
-            self._room.reserve(len(chunk))
+            self._room.reserve(self.target, len(chunk))
             self.size += len(chunk)
             self._disk.write(self._file, chunk)
             self._hash.update(chunk)
@@ -117,7 +117,7 @@ class Upload:
             self._ended = True
             self._file.close()
             remove(self._disk, self.target.path)
-            self._room.dropped(self.size)
+            self._room.dropped(self.target, self.size)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -70,6 +70,8 @@ class Ticket:
 
     number: int
     tenants: list[str] = field(default_factory=list)
+    alone: bool = False
+    """Nobody else can come: see ``Shares.fits``."""
     holder: str | None = None
     """Whose place it has; None while it waits."""
     gone: bool = False
@@ -103,7 +105,7 @@ class Line:
     def next(self) -> Ticket | None:
         """Give one more place; None where nobody waits who may have one."""
         self._tidy()
-        able = [tenant for tenant in self._queues if self._shares.fits(tenant)]
+        able = [name for name, queue in self._queues.items() if self._shares.fits(name, alone=queue[0].alone)]
         if not able:
             return None
         tenant = min(able, key=lambda name: (self._shares.held(name), self._queues[name][0].number))
@@ -125,29 +127,42 @@ def _waits(ticket: Ticket) -> bool:
     return not ticket.gone and ticket.holder is None
 
 
+class NoPlace(Exception):
+    """None became free in time."""
+
+    def __init__(self, used: int, own: int) -> None:
+        super().__init__(f"{used} are under way, {own} of them the tenant's own")
+
+
 class Gate:
     """Places that callers wait for. Belongs to one event loop."""
 
     def __init__(self, places: int, share: float = SHARE) -> None:
-        self._line = Line(Shares(places, share))
+        self.shares = Shares(places, share)
+        self._line = Line(self.shares)
         self._wakes: dict[Ticket, asyncio.Event] = {}
         self._tickets = 0
 
     @asynccontextmanager
-    async def place(self, tenant: str, patience_s: float | None = None) -> AsyncIterator[None]:
-        """A place while the block lasts. Raises ``TimeoutError`` if none is free within ``patience_s``."""
-        ticket = self.ask(tenant)
+    async def place(
+        self, tenant: str, patience_s: float | None = None, *, alone: bool = False
+    ) -> AsyncIterator[None]:
+        """A place while the block lasts. Raises ``NoPlace`` if none is free within ``patience_s``."""
+        ticket = self.ask(tenant, alone=alone)
         try:
-            async with asyncio.timeout(patience_s):
-                await self.granted(ticket)
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self.granted(ticket)
+            except TimeoutError:
+                raise NoPlace(self.shares.used, self.shares.held(tenant)) from None
             yield
         finally:
             self.leave(ticket)
 
-    def ask(self, tenant: str) -> Ticket:
+    def ask(self, tenant: str, *, alone: bool = False) -> Ticket:
         """Whoever asks must ``leave`` in the end."""
         self._tickets += 1
-        ticket = Ticket(self._tickets)
+        ticket = Ticket(self._tickets, alone=alone)
         self._wakes[ticket] = asyncio.Event()
         self.also(ticket, tenant)
         return ticket

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters_registry.access import ANONYMOUS
 from adapters_registry.edge.shares import Shares
 from service.api.auth import caller_of
 from service.errors import Overloaded
@@ -45,8 +44,8 @@ class Place:
     """Of one request; it moves once."""
 
     def __init__(self, caller: Caller, first: Shares, last: Shares) -> None:
-        self._who = caller.principal.tenant or caller.id  # a key for every tenant is one of its own
-        self._alone = caller.id == ANONYMOUS.id
+        self._who = caller.principal.account
+        self._alone = caller.principal.is_everybody
         self._last = last
         self._in: Shares | None = None
         self._take(first)

@@ -152,8 +152,9 @@ def push(registry: Registry, tmp_path: Path) -> Callable[..., Published]:
 
 
 @pytest.fixture
-def app(registry: Registry, feed: Feed) -> FastAPI:
-    return create_app(registry, feed, LIMITS)
+def app(registry: Registry, feed: Feed, request: pytest.FixtureRequest) -> FastAPI:
+    """Parametrised indirectly with other limits."""
+    return create_app(registry, feed, LIMITS.model_copy(update=getattr(request, "param", {})))
 
 
 @pytest.fixture

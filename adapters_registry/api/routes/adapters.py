@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Response
 
 from adapters_registry.api.auth import Reader, Writer
 from adapters_registry.api.describe import answers
-from adapters_registry.api.plane import Named, OfTenant, P, reply
+from adapters_registry.api.plane import Named, OfTenant, P, reply, reply_long
 from adapters_registry.errors import AdapterNotFound
 from adapters_registry.records import AdapterPage, AdapterRecord
 
@@ -25,7 +25,7 @@ async def adapters(
     by: Reader, plane: P, tenant: OfTenant = None, after: After = None, limit: Limit = None
 ) -> Response:
     """By tenant and name: the caller's own, and what is shared with it."""
-    return await reply(lambda: plane.registry.page(tenant, after, limit, visible_to=by.tenant))
+    return await reply_long(plane, by, lambda: plane.registry.page(tenant, after, limit, visible_to=by.tenant))
 
 
 @router.get("/v1/adapters/{tenant}/{name}", response_model=AdapterRecord, responses=_FOUND)

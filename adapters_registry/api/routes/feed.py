@@ -8,9 +8,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
+from adapters_registry.access import Principal
 from adapters_registry.api.auth import Server
 from adapters_registry.api.describe import answers
-from adapters_registry.api.plane import P, Plane, rendered
+from adapters_registry.api.plane import P, Plane, on_long_thread, rendered
 from adapters_registry.errors import Overloaded
 from adapters_registry.manifest import DIGEST_PATTERN
 from adapters_registry.records import SINCE_FULL, Changes, Snapshot
@@ -26,7 +27,7 @@ WaitS = Annotated[float, Query(ge=0, allow_inf_nan=False)]
 @router.get("/v1/snapshot", response_model=Snapshot, responses=answers())
 async def snapshot(by: Server, plane: P, full: bool = False) -> Response:
     """All tenants' adapters and keys; `full` with the fields that readers of the first releases refuse."""
-    return await asyncio.to_thread(lambda: rendered(plane.registry.snapshot(), leave_out=_left_out(full)))
+    return await on_long_thread(plane, by, lambda: rendered(plane.registry.snapshot(), leave_out=_left_out(full)))
 
 
 @router.get("/v1/changes", response_model=Changes, responses=answers())
@@ -37,13 +38,17 @@ async def changes(
 
     `head` is what came with `since`: another history answers with `reset`. `full` as for the snapshot.
     """
-    if plane.watchers >= plane.limits.watchers:
-        raise Overloaded(f"{plane.watchers} long-polls are under way: come back later.", retry_after_s=1)
-    plane.watchers += 1
+    watchers = plane.watchers
+    if not watchers.take(by.account, alone=by.is_everybody):
+        raise Overloaded(
+            f"{watchers.used} long-polls are under way, {watchers.held(by.account)} of them this key's: "
+            "come back later.",
+            retry_after_s=1,
+        )
     try:
-        found = await _watch(plane, _Place(since, head), min(wait_s, WAIT_S))
+        found = await _watch(plane, by, _Place(since, head), min(wait_s, WAIT_S))
     finally:
-        plane.watchers -= 1
+        watchers.give_back(by.account)
     return await asyncio.to_thread(lambda: rendered(found, leave_out=_left_out(full)))
 
 
@@ -59,14 +64,20 @@ def _left_out(full: bool) -> frozenset[str]:
     return frozenset() if full else SINCE_FULL
 
 
-async def _watch(plane: Plane, place: _Place, wait_s: float) -> Changes:
+async def _watch(plane: Plane, by: Principal, place: _Place, wait_s: float) -> Changes:
     """The count is read before the database, so that no commit falls between look and wait."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
         seen = plane.feed.commits
-        found = await asyncio.to_thread(plane.registry.changes, place.since, place.head)
+        found = await _look(plane, by, place)
         left = deadline - loop.time()
         if found.seq != place.since or found.reset or left <= 0 or plane.feed.closed:
             return found
         await plane.feed.wait(seen, left)
+
+
+async def _look(plane: Plane, by: Principal, place: _Place) -> Changes:
+    if place.since == 0:  # all there is: no short read
+        return await on_long_thread(plane, by, lambda: plane.registry.changes(0, place.head))
+    return await asyncio.to_thread(plane.registry.changes, place.since, place.head)

@@ -13,7 +13,7 @@ from adapters_registry.access import Principal
 from adapters_registry.api.auth import Admin, no_tenant
 from adapters_registry.api.bodies import JsonBody, KeyBody, RotationBody
 from adapters_registry.api.describe import answers
-from adapters_registry.api.plane import KeyId, OfTenant, P, Plane, rendered, reply
+from adapters_registry.api.plane import KeyId, OfTenant, P, Plane, rendered, reply, reply_long
 from adapters_registry.errors import KeyNotFound
 from adapters_registry.keys import no_key
 from adapters_registry.records import KeyRecord, NewKey
@@ -56,7 +56,7 @@ async def list_keys(by: Admin, plane: P, tenant: OfTenant = None) -> Response:
     """Without their secrets, which nobody has."""
     if tenant is not None and not by.acts_for(tenant):
         raise no_tenant(tenant)
-    return await reply(lambda: KeyList(keys=plane.keys.list(tenant or by.tenant)))
+    return await reply_long(plane, by, lambda: KeyList(keys=plane.keys.list(tenant or by.tenant)))
 
 
 @router.get("/v1/keys/{id}", response_model=KeyRecord, responses=answers(KeyNotFound))

@@ -14,7 +14,7 @@ from adapters_registry import errors
 from adapters_registry.api.auth import OPEN, Operator
 from adapters_registry.api.bodies import CollectBody, JsonBody
 from adapters_registry.api.describe import answers, describe
-from adapters_registry.api.plane import P, reply
+from adapters_registry.api.plane import P, reply_long
 from adapters_registry.edge.fresh import Fresh
 from adapters_registry.records import AuditPage, AuditReport, Collected
 
@@ -70,16 +70,16 @@ def _described(app: FastAPI) -> bytes:
 @router.get("/v1/audit", response_model=AuditPage, responses=answers())
 async def audit(by: Operator, plane: P, after: After = 0, limit: Limit = None) -> Response:
     """Every change that was made, oldest first."""
-    return await reply(lambda: plane.registry.audit(after, limit))
+    return await reply_long(plane, by, lambda: plane.registry.audit(after, limit))
 
 
 @router.get("/v1/audit/verify", response_model=AuditReport, responses=answers(errors.AuditBroken))
 async def verify_audit(by: Operator, plane: P) -> Response:
     """Reads all of it and checks the chain."""
-    return await reply(plane.registry.verify_audit)
+    return await reply_long(plane, by, plane.registry.verify_audit)
 
 
 @router.post("/v1/gc", response_model=Collected, responses=answers(errors.BodyTooLarge, errors.TruncatedUpload))
 async def collect(by: Operator, plane: P, body: Collection) -> Response:
     """Retire versions by the tenants' policies, and delete bytes that nothing names any more."""
-    return await reply(lambda: plane.registry.collect(body.dry_run, body.grace_s, by=by))
+    return await reply_long(plane, by, lambda: plane.registry.collect(body.dry_run, body.grace_s, by=by))

@@ -12,7 +12,7 @@ from adapters_registry.access import Principal
 from adapters_registry.api.auth import Admin, Operator
 from adapters_registry.api.bodies import JsonBody
 from adapters_registry.api.describe import answers
-from adapters_registry.api.plane import Named, P, Plane, reply
+from adapters_registry.api.plane import Named, P, Plane, reply, reply_long
 from adapters_registry.errors import TenantNotFound
 from adapters_registry.records import TenantBounds, TenantRecord
 
@@ -31,7 +31,7 @@ class Tenants(BaseModel):
 @router.get("/v1/tenants", response_model=Tenants, responses=answers())
 async def tenants(by: Admin, plane: P) -> Response:
     """All, or the caller's own."""
-    return await reply(lambda: Tenants(tenants=_visible(plane, by)))
+    return await reply_long(plane, by, lambda: Tenants(tenants=_visible(plane, by)))
 
 
 @router.get("/v1/tenants/{tenant}", response_model=TenantRecord, responses=answers(TenantNotFound))

@@ -13,7 +13,7 @@ from adapters_registry.access import DEFAULT_TENANT
 from adapters_registry.api.auth import Writer, no_tenant
 from adapters_registry.api.describe import answers, bytes_body, headers
 from adapters_registry.api.parts import PARTIAL_TYPE, Part, beginning, continuation, flag
-from adapters_registry.api.plane import OfTenant, P, Plane, Sha256, digest, rendered
+from adapters_registry.api.plane import OfTenant, P, Plane, Sha256, digest, placed, rendered
 from adapters_registry.api.uploads import State
 from adapters_registry.errors import BlobNotFound
 from adapters_registry.manifest import Digest
@@ -75,15 +75,17 @@ async def upload_state(plane: P, owner: Owner, sha256: Sha256) -> Response:
 
 
 @router.put(_AT, response_model=Uploaded, responses=_RECEIVED, openapi_extra=bytes_body())
-async def upload(request: Request, plane: P, owner: Owner, sha256: Sha256) -> Response:
+async def upload(request: Request, by: Writer, plane: P, owner: Owner, sha256: Sha256) -> Response:
     """The bytes from the first one on, all of them unless `Upload-Complete: ?0`."""
-    return await _receive(request, plane, owner, digest(sha256), beginning(request, plane.limits.upload_bytes))
+    part = beginning(request, plane.limits.upload_bytes)
+    return await _receive(request, plane, by, owner, digest(sha256), part)
 
 
 @router.patch(_AT, response_model=Uploaded, responses=_RECEIVED, openapi_extra=bytes_body(PARTIAL_TYPE))
-async def continue_upload(request: Request, plane: P, owner: Owner, sha256: Sha256) -> Response:
+async def continue_upload(request: Request, by: Writer, plane: P, owner: Owner, sha256: Sha256) -> Response:
     """The bytes from `Upload-Offset` on; a 409 says in that header where they go on instead."""
-    return await _receive(request, plane, owner, digest(sha256), continuation(request, plane.limits.upload_bytes))
+    part = continuation(request, plane.limits.upload_bytes)
+    return await _receive(request, plane, by, owner, digest(sha256), part)
 
 
 @router.delete(_AT, status_code=204, responses=answers(errors.TenantNotFound))
@@ -92,8 +94,9 @@ async def discard_upload(plane: P, owner: Owner, sha256: Sha256) -> None:
     await asyncio.to_thread(plane.staging.drop, owner, digest(sha256))
 
 
-async def _receive(request: Request, plane: Plane, owner: str, name: str, part: Part) -> Response:
-    state = await plane.uploads.receive(request, owner, name, part)
+async def _receive(request: Request, plane: Plane, by: Writer, owner: str, name: str, part: Part) -> Response:
+    async with placed(plane.receiving, by, plane.limits, "uploads at once"):
+        state = await plane.uploads.receive(request, owner, name, part)
     answer = rendered(Uploaded(digest=name, size=state.size, complete=state.complete), _status(state))
     answer.headers.update(_told(state))
     return answer

@@ -11,7 +11,7 @@ from adapters_registry import errors
 from adapters_registry.api.auth import Reader, ReaderOrServer, Writer
 from adapters_registry.api.bodies import CommitBody, EvaluationBody, JsonBody, check_lineage
 from adapters_registry.api.describe import answers
-from adapters_registry.api.plane import Named, Number, P, Sha256, digest, rendered, reply
+from adapters_registry.api.plane import Named, Number, P, Sha256, digest, placed, rendered, reply, reply_long
 from adapters_registry.records import Evaluation, Lineage, Published, VersionDetail
 from adapters_registry.registry import Origin
 
@@ -40,7 +40,7 @@ async def publish(by: Writer, plane: P, tenant: Named, name: Named, body: Commit
     """Make uploaded files a version; the same files again give the version there is."""
     check_lineage(body.lineage, plane.limits.lineage_bytes)
     origin = Origin(body.base, body.promote, body.lineage, body.allowed)
-    async with plane.validations:
+    async with placed(plane.validations, by, plane.limits, "commits at once"):
         published = await asyncio.to_thread(plane.registry.publish, tenant, name, body.files, origin, by=by)
     return rendered(published, 201 if published.created else 200)
 
@@ -54,7 +54,7 @@ async def version(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
 @router.get("/v1/versions/{sha256}/lineage", response_model=Lineage, responses=answers(*_OF_ADAPTER))
 async def lineage(by: Reader, plane: P, sha256: Sha256) -> Response:
     """What it came from and what came from it."""
-    return await reply(lambda: plane.registry.lineage(digest(sha256), by.tenant))
+    return await reply_long(plane, by, lambda: plane.registry.lineage(digest(sha256), by.tenant))
 
 
 @router.delete(

@@ -106,6 +106,7 @@ async def test_a_full_disk(tmp_path):
     metadata.close()
 
 
+@pytest.mark.parametrize("app", [{"patience_s": 0.1}], indirect=True)
 async def test_too_many_uploads_at_once(http):
     gate = asyncio.Event()
 

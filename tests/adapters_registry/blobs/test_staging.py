@@ -240,7 +240,24 @@ def test_nothing_is_parked_where_nothing_came(staging, root):
     assert (files(root), staging.bytes) == ([], 0)
 
 
-def test_uploads_under_way_are_bounded_all_together(staging, root):
+def test_a_tenant_leaves_room_to_others(staging):
+    mine, theirs = staging.begin("acme", DIGEST), staging.begin("globex", DIGEST)
+    mine.write(bytes(4 * MIB))
+    with pytest.raises(StorageFull, match="this tenant's over its share"):
+        mine.write(b"1")
+    theirs.write(bytes(2 * MIB))
+    theirs.discard()
+    theirs = staging.begin("globex", DIGEST)
+    theirs.write(bytes(4 * MIB))
+
+
+def test_a_share_that_no_largest_file_fits_in_is_refused():
+    with pytest.raises(ValueError, match="no largest file could come in"):
+        Limits(upload_bytes=4 * MIB, staging_bytes=8 * MIB - 1)
+
+
+def test_uploads_under_way_are_bounded_all_together(root):
+    staging = Staging(root, LIMITS.model_copy(update={"tenant_share": 1.0}))
     uploads = [staging.begin("acme", sha256(b"%d" % number)) for number in range(3)]
     for upload in uploads[:2]:
         upload.write(bytes(4 * MIB))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters_registry.edge.shares import Gate, Line, Shares, Ticket, fits
+from adapters_registry.edge.shares import Gate, Line, NoPlace, Shares, Ticket, fits
 
 places = st.integers(1, 40)
 shares = st.floats(0.05, 1.0)
@@ -118,13 +118,19 @@ def test_a_ticket_in_two_queues_takes_one_place() -> None:
 async def test_a_gate_lets_another_tenant_in_beside_one_that_holds_its_share() -> None:
     gate = Gate(2)
     async with gate.place("a"):
-        with pytest.raises(TimeoutError):
+        with pytest.raises(NoPlace, match="1 are under way, 1 of them the tenant's own"):
             async with gate.place("a", patience_s=0.0):
                 pytest.fail("its share is taken")
         async with gate.place("b", patience_s=60.0):
             pass
     async with gate.place("a", patience_s=60.0):
         pass
+
+
+async def test_who_is_alone_may_have_all_places_of_a_gate() -> None:
+    gate = Gate(2)
+    async with gate.place("a", alone=True), gate.place("a", 60.0, alone=True):
+        assert gate.shares.used == 2
 
 
 async def test_who_is_cancelled_while_waiting_leaves_the_line() -> None:
