@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,6 +63,21 @@ class UploadState:
     size: int
     """Bytes that are there."""
     complete: bool
+
+
+class _Bounded(BytesIO):
+    """Takes as much as was announced: a server that sends on must not take our memory."""
+
+    def __init__(self, digest: str, size: int) -> None:
+        super().__init__()
+        self._digest = digest
+        self._left = size
+
+    def write(self, piece: bytes) -> int:  # type: ignore[override]
+        self._left -= len(piece)
+        if self._left < 0:
+            raise DigestMismatch(f"The registry sent more than the bytes of {self._digest}.", param="digest")
+        return super().write(piece)
 
 
 class FileCalls(Connection):
@@ -154,24 +168,11 @@ class FileCalls(Connection):
             shutil.rmtree(part, ignore_errors=True)
             raise
 
-    def fetch_blob(self, digest: str, to: Path) -> None:
-        """The blob at ``to``, whole, checked and on the disk; or an error and nothing at ``to``."""
-        handle, name = tempfile.mkstemp(dir=to.parent, prefix=f".{to.name}.", suffix=".tmp")
-        part = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                self._copy(digest, file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.rename(to)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
-        directory = os.open(to.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    def read_blob(self, digest: str, size: int) -> bytes:
+        """The blob's bytes, checked. Raises ``DigestMismatch`` if they are others, or more than ``size``."""
+        data = _Bounded(digest, size)
+        self._copy(digest, data)
+        return data.getvalue()
 
     def _copy(self, digest: str, file: BinaryIO, progress: Callable[[int], None] = lambda done: None) -> None:
         """The blob's bytes into ``file``, piece by piece. Raises ``DigestMismatch`` if they are others."""

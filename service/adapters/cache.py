@@ -3,20 +3,20 @@
 ::
 
     <root>/<64 hex digits>.<layout>.slab
-    <root>/.fetch-*/                          a download being checked; left only by a killed process
+    <root>/.fetch-*/                          of an earlier release, which put its downloads here
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import mmap
 import os
 import shutil
-import tempfile
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -27,6 +27,7 @@ from service.durable import TEMP_SUFFIX
 
 log = logging.getLogger(__name__)
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _ABANDONED_S = 3600.0
 """No download takes longer; what is older was left by a killed process."""
 
@@ -70,16 +71,34 @@ class SlabCache:
         return slab
 
     def write(self, label: SlabLabel, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the slab, then delete old ones until the disk bound holds."""
+        """Keep the slab, then delete old ones until the disk bound holds.
+
+        Where the disk is full, idle slabs make room. Raises ``OSError`` if that is not enough, or on other trouble.
+        """
         path = self._path(label.digest, label.layout)
-        write_slab(path, label, tensors)
+        while True:
+            try:
+                write_slab(path, label, tensors)
+                break
+            except OSError as error:
+                if error.errno not in FULL or not self._free(sum(tensor.nbytes for tensor in tensors.values())):
+                    raise
         self._sweep(keep=path)
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
-        """A directory for one download, gone afterwards."""
-        with tempfile.TemporaryDirectory(dir=self._root, prefix=".fetch-") as name:
-            yield Path(name)
+    def _free(self, nbytes: int) -> bool:
+        """Delete idle slabs, the oldest first, until ``nbytes`` are gone; whether there was one."""
+        with self._sweeping:
+            slabs = _stats(self._root)
+            idle = _oldest_beyond(slabs, _total(slabs) - nbytes, self._used())
+            for path in idle:
+                log.warning("adapter slab deleted: the disk is full", extra={"slab": path.name})
+                path.unlink(missing_ok=True)
+            self.nbytes = _total(_stats(self._root))
+        return bool(idle)
+
+    def _used(self) -> set[Path]:
+        with self._in_use_lock:
+            return set(self._in_use)
 
     def _path(self, digest: str, layout: str) -> Path:
         return self._root / f"{digest.removeprefix('sha256:')}.{layout}.slab"
@@ -87,8 +106,7 @@ class SlabCache:
     def _sweep(self, keep: Path) -> None:
         with self._sweeping:
             # What is in use was read long ago but is not old: its age counts from the last sweep that saw it.
-            with self._in_use_lock:
-                used = {*self._in_use, keep}
+            used = {*self._used(), keep}
             for path in used:
                 with suppress(FileNotFoundError):
                     os.utime(path)

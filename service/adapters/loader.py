@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
 from adapters_registry.manifest import FORMAT, BaseManifest, Manifest
-from service.adapters.cache import SlabCache
-from service.adapters.slab import Slab, SlabLabel
+from service.adapters.cache import FULL, SlabCache
+from service.adapters.slab import Slab, SlabLabel, slab_in_memory
 from service.adapters.source import AdapterSource
-from service.adapters.weights import WEIGHTS_FILE, read_weights
+from service.adapters.weights import read_weights, weights_file
 from service.errors import AdapterFailed, AdapterIncompatible
 from service.values import AdapterRef
 
@@ -69,17 +67,15 @@ class SlabLoader(Generic[T]):
         self._engine = engine
 
     def load(self, ref: AdapterRef) -> Loaded[T]:
-        try:
-            return self._read(ref) or self._fetch(ref)
-        except OSError as error:
-            log.exception("adapter cache cannot be used", extra={"adapter": str(ref), "digest": ref.digest})
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            reason = "its disk is full" if full else (error.strerror or type(error).__name__)
-            raise AdapterFailed(f"adapter {ref.digest} could not be loaded: the adapter cache: {reason}") from error
+        return self._read(ref) or self._fetch(ref)
 
     def _read(self, ref: AdapterRef) -> Loaded[T] | None:
         began = time.perf_counter()
-        slab = self._slabs.read(ref.digest, self._engine.layout)
+        try:
+            slab = self._slabs.read(ref.digest, self._engine.layout)
+        except OSError as error:
+            log.error("slab cannot be read: the adapter is fetched", extra=_told(ref, error), exc_info=error)
+            return None
         if slab is None:
             return None
         self._check_base(ref, slab.label.base)
@@ -100,24 +96,29 @@ class SlabLoader(Generic[T]):
                 f"up to {FORMAT}: upgrade the service"
             )
         self._check_base(ref, manifest.base)
-        with self._slabs.scratch() as directory:
-            self._write(manifest, directory)
+        data = self._source.fetch(weights_file(manifest))
+        tensors = self._engine.canonicalise(manifest, read_weights(data, manifest, self._base))
+        del data
+        label = SlabLabel(manifest.digest, self._engine.layout, manifest.kind, manifest.base)
+        kept = self._keep(ref, label, tensors)
         fetch_s = time.perf_counter() - began
-        loaded = self._read(ref)
+        loaded = self._read(ref) if kept else None
         if loaded is None:
-            raise AdapterFailed(
-                f"the slab of {ref.digest} did not read back as it was written; its disk may be failing"
-            )
+            loaded = self._bind(slab_in_memory(label, tensors), time.perf_counter())
         return replace(loaded, fetch_s=fetch_s)
 
-    def _write(self, manifest: Manifest, directory: Path) -> None:
-        path = directory / WEIGHTS_FILE
-        for file in manifest.files:
-            if file.path == WEIGHTS_FILE:
-                self._source.fetch(file, path)
-        tensors = self._engine.canonicalise(manifest, read_weights(path, manifest, self._base))
-        label = SlabLabel(manifest.digest, self._engine.layout, manifest.kind, manifest.base)
-        self._slabs.write(label, tensors)
+    def _keep(self, ref: AdapterRef, label: SlabLabel, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether the slab is on the disk. The disk is a cache only: without it the adapter is served from memory."""
+        try:
+            self._slabs.write(label, tensors)
+        except OSError as error:
+            log.error(
+                "slab cannot be written: the adapter is served from memory, and fetched again after an eviction",
+                extra=_told(ref, error),
+                exc_info=error,
+            )
+            return False
+        return True
 
     def _check_base(self, ref: AdapterRef, base: str) -> None:
         if base != self._base.digest:
@@ -125,3 +126,8 @@ class SlabLoader(Generic[T]):
                 f"adapter {ref.digest} was made for base {base}, and this service serves {self._base.name} "
                 f"({self._base.digest}): push a version trained on the served base"
             )
+
+
+def _told(ref: AdapterRef, error: OSError) -> dict[str, object]:
+    reason = "its disk is full" if error.errno in FULL else (error.strerror or type(error).__name__)
+    return {"adapter": str(ref), "digest": ref.digest, "reason": reason}

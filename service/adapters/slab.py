@@ -74,35 +74,52 @@ class _Entry(TypedDict):
 
 def write_slab(path: Path, label: SlabLabel, tensors: Mapping[str, Tensor]) -> None:
     """Write the slab whole or not at all. ``tensors`` are contiguous, of a float type."""
+    write_whole(path, _parts(label, tensors))
+
+
+def slab_in_memory(label: SlabLabel, tensors: Mapping[str, Tensor]) -> Slab:
+    """What reading the written slab would give, without a file."""
+    parts = _parts(label, tensors)
+    buffer, at = mmap.mmap(-1, sum(map(len, parts))), 0
+    for part in parts:
+        buffer[at : at + len(part)] = bytes(part)
+        at += len(part)
+    return _parse(buffer, "a slab in memory")
+
+
+def read_slab(path: Path) -> Slab:
+    """Read and verify ``path``; ``FileNotFoundError`` if there is none, ``CorruptSlab`` if it does not verify."""
+    return _parse(_read(path), path.name)
+
+
+def _parse(buffer: mmap.mmap, name: str) -> Slab:
+    view = memoryview(buffer)
+    if view[:8] != MAGIC or hashlib.sha256(view[_HASHED_FROM:]).digest() != view[8:_HASHED_FROM]:
+        raise CorruptSlab(f"{name}: the checksum does not match")
+    size = int.from_bytes(view[_HASHED_FROM:_HEADER_FROM], "little")
+    header: dict[str, Any] = json.loads(bytes(view[_HEADER_FROM : _HEADER_FROM + size]))
+    entries: dict[str, _Entry] = header.pop("tensors")
+    body = _HEADER_FROM + size
+    views = {name: _view(buffer, entry, body) for name, entry in entries.items()}
+    return Slab(_label(name, header), views, buffer)
+
+
+def _label(name: str, header: Mapping[str, Any]) -> SlabLabel:
+    """Fields that another release writes besides are ignored; the layout's name says whether the tensors fit."""
+    try:
+        return SlabLabel(**{field.name: header[field.name] for field in fields(SlabLabel)})
+    except KeyError as error:
+        raise CorruptSlab(f"{name}: its header has no {error}") from None
+
+
+def _parts(label: SlabLabel, tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
     assert all(str(tensor.dtype) in _DTYPES for tensor in tensors.values())
     header = _header(label, tensors)
     parts = [len(header).to_bytes(8, "little"), header, *_body(tensors)]
     checksum = hashlib.sha256()
     for part in parts:
         checksum.update(part)
-    write_whole(path, [MAGIC, checksum.digest(), *parts])
-
-
-def read_slab(path: Path) -> Slab:
-    """Read and verify ``path``; ``FileNotFoundError`` if there is none, ``CorruptSlab`` if it does not verify."""
-    buffer = _read(path)
-    view = memoryview(buffer)
-    if view[:8] != MAGIC or hashlib.sha256(view[_HASHED_FROM:]).digest() != view[8:_HASHED_FROM]:
-        raise CorruptSlab(f"{path.name}: the checksum does not match")
-    size = int.from_bytes(view[_HASHED_FROM:_HEADER_FROM], "little")
-    header: dict[str, Any] = json.loads(bytes(view[_HEADER_FROM : _HEADER_FROM + size]))
-    entries: dict[str, _Entry] = header.pop("tensors")
-    body = _HEADER_FROM + size
-    views = {name: _view(buffer, entry, body) for name, entry in entries.items()}
-    return Slab(_label(path, header), views, buffer)
-
-
-def _label(path: Path, header: Mapping[str, Any]) -> SlabLabel:
-    """Fields that another release writes besides are ignored; the layout's name says whether the tensors fit."""
-    try:
-        return SlabLabel(**{field.name: header[field.name] for field in fields(SlabLabel)})
-    except KeyError as error:
-        raise CorruptSlab(f"{path.name}: its header has no {error}") from None
+    return [MAGIC, checksum.digest(), *parts]
 
 
 def _read(path: Path) -> mmap.mmap:

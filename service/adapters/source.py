@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from adapters_registry.errors import (
@@ -27,8 +26,8 @@ class AdapterSource(Protocol):
     def manifest(self, digest: str) -> Manifest:
         """The manifest whose digest this is."""
 
-    def fetch(self, file: File, to: Path) -> None:
-        """Write the file's bytes to ``to``; whole when this returns."""
+    def fetch(self, file: File) -> bytes:
+        """The file's bytes."""
 
 
 class RegistrySource:
@@ -41,9 +40,9 @@ class RegistrySource:
         with _translated(digest):
             return self._client.version(digest).manifest
 
-    def fetch(self, file: File, to: Path) -> None:
+    def fetch(self, file: File) -> bytes:
         with _translated(file.digest):
-            self._client.fetch_blob(file.digest, to)
+            return self._client.read_blob(file.digest, file.size)
 
 
 @contextmanager

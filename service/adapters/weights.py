@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -20,14 +19,13 @@ HEADER_TENSORS = 4096
 DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 
 
-def read_weights(path: Path, manifest: Manifest, base: BaseManifest) -> dict[str, Tensor]:
-    """The tensors that ``manifest`` names, from the file at ``path``.
+def read_weights(data: bytes, manifest: Manifest, base: BaseManifest) -> dict[str, Tensor]:
+    """The tensors that ``manifest`` names, from the bytes of its weights.
 
-    The file is read once into memory and hashed there: a mapped file that is cut kills the process (SIGBUS), and
-    what was hashed is what is parsed. Raises ``AdapterFailed`` for other bytes than the manifest's (a new fetch
+    What was hashed is what is parsed. Raises ``AdapterFailed`` for other bytes than the manifest's (a new fetch
     may do better) and ``AdapterIncompatible`` for bytes that can never run on ``base``.
     """
-    data = _read_exactly(path, _weights_file(manifest))
+    _check_bytes(data, weights_file(manifest))
     _check_header(data)
     try:
         tensors = safetensors.torch.load(data)
@@ -38,19 +36,17 @@ def read_weights(path: Path, manifest: Manifest, base: BaseManifest) -> dict[str
     return {name: tensors[name] for module in manifest.modules for name in _names(module)}
 
 
-def _weights_file(manifest: Manifest) -> File:
+def weights_file(manifest: Manifest) -> File:
+    """Raises ``AdapterIncompatible`` where there is none."""
     try:
         return manifest.file(WEIGHTS_FILE)
     except KeyError:
         raise AdapterIncompatible(f"the adapter version has no {WEIGHTS_FILE}; push it again") from None
 
 
-def _read_exactly(path: Path, file: File) -> bytes:
-    with path.open("rb") as source:
-        data = source.read(file.size + 1)
+def _check_bytes(data: bytes, file: File) -> None:
     if len(data) != file.size or f"sha256:{hashlib.sha256(data).hexdigest()}" != file.digest:
         raise AdapterFailed(f"the fetched {file.path} has other bytes than its digest {file.digest} says")
-    return data
 
 
 def _check_header(data: bytes) -> None:

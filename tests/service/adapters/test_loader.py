@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +15,13 @@ import torch
 from torch import Tensor
 
 from adapters_registry.manifest import BaseManifest, Manifest
+from service.adapters import cache
 from service.adapters.cache import SlabCache
 from service.adapters.loader import SlabLoader
+from service.adapters.slab import SlabLabel
 from service.errors import AdapterFailed, AdapterIncompatible, ModelNotFound
 from service.values import AdapterRef
+from tests.adapters_registry.faults.shim import Faults, build
 from tests.fakes import FakeSource
 from tests.service.adapters.versions import SITE, Form, lora, lora_tensors, publish
 
@@ -122,19 +129,95 @@ def test_unknown_version(loader: Loader) -> None:
         loader.load(AdapterRef("acme", "gone", 1, "sha256:" + "0" * 64))
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
-    loader: Loader, source: FakeSource, base: BaseManifest, tmp_path: Path
+def full_from(monkeypatch: pytest.MonkeyPatch, root: Path, capacity: int) -> None:
+    """The disk of ``root`` holds ``capacity`` bytes of slabs."""
+    write = cache.write_slab
+
+    def bounded(path: Path, label: SlabLabel, tensors: Mapping[str, Tensor]) -> None:
+        new = sum(tensor.nbytes for tensor in tensors.values())
+        if sum(slab.stat().st_size for slab in root.glob("*.slab")) + new > capacity:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, label, tensors)
+
+    monkeypatch.setattr(cache, "write_slab", bounded)
+
+
+def slab_bytes(root: Path) -> list[int]:
+    return [path.stat().st_size for path in root.glob("*.slab")]
+
+
+def test_idle_slabs_make_room_on_a_full_disk(
+    loader: Loader, source: FakeSource, base: BaseManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader.load(publish(source, base))
+    [size] = slab_bytes(tmp_path / "adapters")
+    full_from(monkeypatch, tmp_path / "adapters", 2 * size)
+    for seed in range(1, 8):
+        assert loader.load(publish(source, base, seed=seed)).nbytes == size
+        assert len(slab_bytes(tmp_path / "adapters")) <= 2
+
+
+@pytest.mark.parametrize("in_use", [False, True])
+def test_an_adapter_is_served_from_memory_where_no_room_can_be_made(
+    loader: Loader,
+    source: FakeSource,
+    base: BaseManifest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    in_use: bool,
+) -> None:
+    kept = loader.load(publish(source, base)) if in_use else None
+    full_from(monkeypatch, tmp_path / "adapters", sum(slab_bytes(tmp_path / "adapters")))
+    ref = publish(source, base, seed=2)
+    loaded = loader.load(ref)
+    wanted = lora_tensors(lora(), base, seed=2)
+    assert torch.equal(loaded.adapter[f"{SITE}/a_t"], wanted[f"{SITE}.lora_A.weight"].t())
+    assert loaded.fetch_s
+    assert len(slab_bytes(tmp_path / "adapters")) == in_use, "what is in use stays"
+    assert caplog.records[-1].reason == "its disk is full"  # type: ignore[attr-defined]
+    assert kept is None or kept.nbytes == loaded.nbytes
+    assert loader.load(ref).nbytes == loaded.nbytes
+
+
+def test_a_slab_that_cannot_be_read_is_fetched_again(
+    loader: Loader, source: FakeSource, base: BaseManifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ref = publish(source, base)
+    loader.load(ref)
 
-    class FullDisk(FakeSource):
-        def fetch(self, file: object, to: Path) -> None:
-            to.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device", str(to))
+    def broken(path: Path) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(path))
 
-    full = FullDisk()
-    full.manifests = source.manifests
-    with pytest.raises(AdapterFailed, match="its disk is full") as error:
-        SlabLoader(full, SlabCache(tmp_path / "adapters", 1), base, Form()).load(ref)
-    assert str(tmp_path) not in error.value.message
-    assert list((tmp_path / "adapters").iterdir()) == []
+    monkeypatch.setattr(cache, "read_slab", broken)
+    assert loader.load(ref).nbytes
+    assert source.calls == ["manifest", "fetch"] * 2
+
+
+def test_whatever_file_operation_fails_the_adapter_is_served(
+    source: FakeSource, base: BaseManifest, tmp_path: Path
+) -> None:
+    """Each in turn, by a disk that is full at that moment only."""
+    (tmp_path / "cache").mkdir()
+    faults = Faults(build(tmp_path), tmp_path / "control", tmp_path / "cache")
+    command = [sys.executable, "-m", "tests.service.adapters.full_disk", str(tmp_path / "cache")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | faults.environment
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+
+        def load(seed: int) -> str:
+            child.stdin.write(f"{seed}\n")  # type: ignore[union-attr]
+            child.stdin.flush()  # type: ignore[union-attr]
+            return child.stdout.readline()  # type: ignore[union-attr]
+
+        assert load(0) == "right\n"
+        call, calls = 0, 1
+        while call < calls:
+            call += 1
+            faults.set(errno.ENOSPC, call, call)
+            assert load(call) == "right\n", f"call {call} failed"
+            calls = faults.clear()
+        assert call > 3, "the shim sees the cache"
+        child.stdin.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from adapters_registry import errors as registry
@@ -23,7 +21,7 @@ class Client:
     def version(self, digest: str) -> None:
         raise self.error
 
-    def fetch_blob(self, digest: str, to: Path) -> None:
+    def read_blob(self, digest: str, size: int) -> bytes:
         raise self.error
 
 
@@ -38,9 +36,9 @@ class Client:
         (registry.VersionDeleted("deleted"), ModelNotFound),
     ],
 )
-def test_errors(error: registry.RegistryError, expected: type[QuickchangeError], tmp_path: Path) -> None:
+def test_errors(error: registry.RegistryError, expected: type[QuickchangeError]) -> None:
     source = RegistrySource(Client(error))  # type: ignore[arg-type]
     with pytest.raises(expected):
         source.manifest(DIGEST)
     with pytest.raises(expected):
-        source.fetch(File(path="x", digest=DIGEST, size=1), tmp_path / "x")
+        source.fetch(File(path="x", digest=DIGEST, size=1))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -16,13 +15,12 @@ from service.errors import AdapterFailed, AdapterIncompatible
 from tests.service.adapters.versions import SITE, lora, lora_tensors
 
 
-def written(path: Path, data: bytes, *modules: AdaptedModule) -> tuple[Path, Manifest]:
-    path.write_bytes(data)
+def written(data: bytes, *modules: AdaptedModule) -> tuple[bytes, Manifest]:
     file = File(path="adapter_model.safetensors", digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
     manifest = Manifest(
         kind="lora", base="sha256:" + "b" * 64, rank=4, dtype="float32", files=(file,), modules=modules or (lora(),)
     )
-    return path, manifest
+    return data, manifest
 
 
 def framed(header: object, body: bytes = b"") -> bytes:
@@ -30,27 +28,27 @@ def framed(header: object, body: bytes = b"") -> bytes:
     return len(raw).to_bytes(8, "little") + raw + body
 
 
-def test_the_named_tensors(tmp_path: Path, base: BaseManifest) -> None:
+def test_the_named_tensors(base: BaseManifest) -> None:
     tensors = lora_tensors(lora(), base)
-    path, manifest = written(tmp_path / "a", safetensors.torch.save(tensors))
-    read = read_weights(path, manifest, base)
+    data, manifest = written(safetensors.torch.save(tensors))
+    read = read_weights(data, manifest, base)
     assert read.keys() == tensors.keys()
     assert all(torch.equal(read[name], tensors[name]) for name in tensors)
 
 
-def test_bias_only_module(tmp_path: Path, base: BaseManifest) -> None:
+def test_bias_only_module(base: BaseManifest) -> None:
     module = AdaptedModule(module=SITE, rank=0, scale=1.0, bias="q.bias")
-    path, manifest = written(tmp_path / "a", safetensors.torch.save({"q.bias": torch.ones(6)}), module)
-    assert torch.equal(read_weights(path, manifest, base)["q.bias"], torch.ones(6))
+    data, manifest = written(safetensors.torch.save({"q.bias": torch.ones(6)}), module)
+    assert torch.equal(read_weights(data, manifest, base)["q.bias"], torch.ones(6))
 
 
 @pytest.mark.parametrize("change", ["flip", "cut", "grow"])
-def test_other_bytes_than_the_digest_are_a_failed_fetch(tmp_path: Path, base: BaseManifest, change: str) -> None:
+def test_other_bytes_than_the_digest_are_a_failed_fetch(base: BaseManifest, change: str) -> None:
     data = safetensors.torch.save(lora_tensors(lora(), base))
-    path, manifest = written(tmp_path / "a", data)
-    path.write_bytes({"flip": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-4], "grow": data + b"\0"}[change])
+    _, manifest = written(data)
+    other = {"flip": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:-4], "grow": data + b"\0"}[change]
     with pytest.raises(AdapterFailed, match="other bytes"):
-        read_weights(path, manifest, base)
+        read_weights(other, manifest, base)
 
 
 @pytest.mark.parametrize(
@@ -69,10 +67,10 @@ def test_other_bytes_than_the_digest_are_a_failed_fetch(tmp_path: Path, base: Ba
         (framed({"t": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"1234"), "lacks tensor"),
     ],
 )
-def test_bytes_that_can_never_run(tmp_path: Path, base: BaseManifest, data: bytes, message: str) -> None:
-    path, manifest = written(tmp_path / "a", data)
+def test_bytes_that_can_never_run(base: BaseManifest, data: bytes, message: str) -> None:
+    data, manifest = written(data)
     with pytest.raises(AdapterIncompatible, match=message):
-        read_weights(path, manifest, base)
+        read_weights(data, manifest, base)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +83,9 @@ def test_bytes_that_can_never_run(tmp_path: Path, base: BaseManifest, data: byte
     ],
 )
 def test_modules_that_do_not_fit_the_base(
-    tmp_path: Path, base: BaseManifest, module: AdaptedModule, shapes: dict[str, tuple[int, int]], message: str
+    base: BaseManifest, module: AdaptedModule, shapes: dict[str, tuple[int, int]], message: str
 ) -> None:
     tensors = {f"{module.module}.lora_{part}.weight": torch.zeros(shape) for part, shape in shapes.items()}
-    path, manifest = written(tmp_path / "a", safetensors.torch.save(tensors), module)
+    data, manifest = written(safetensors.torch.save(tensors), module)
     with pytest.raises(AdapterIncompatible, match=message):
-        read_weights(path, manifest, base)
+        read_weights(data, manifest, base)
