@@ -14,6 +14,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from adapters_registry.edge.connections import ConnectionReport, Reason
 from service.adapters.counts import StoreTally
 from service.adapters.residency import Resident
 from service.counting import Spread
@@ -58,6 +59,7 @@ def replica() -> ReplicaReport:
 
 def metrics() -> GatewayMetrics:
     metrics = GatewayMetrics(CollectorRegistry(), MetricsOptions())
+    metrics.connections_are(lambda: ConnectionReport(3, {Reason.HEAD_TIMEOUT: 2}))
     metrics.serves(BASE)
     return metrics
 
@@ -116,6 +118,12 @@ def test_promtool_has_nothing_to_say() -> None:
     own = "".join(line for line in body.decode().splitlines(keepends=True) if "vllm:" not in line)
     done = subprocess.run([promtool, "check", "metrics"], input=own, capture_output=True, text=True)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_connections() -> None:
+    assert value("quickchange_connections") == 3
+    assert value("quickchange_connections_refused_total", reason="head_timeout") == 2
+    assert value("quickchange_connections_refused_total", reason="full") == 0
 
 
 # -- what stands behind the gateway ---------------------------------------------------------------------------
