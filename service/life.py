@@ -57,6 +57,7 @@ class DriverLife:
         self._look_at = self._probe_at = 0.0
         self._deployed_at: float | None = None
         self._was_ready = False
+        _rotate(place.output, place.settings.logs.file_bytes)
         self._connection, theirs = Pipe()
         with theirs, place.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -133,3 +134,9 @@ class DriverLife:
             self._connection.send(message)
         except OSError:
             logger.info("the driver is gone")
+
+
+def _rotate(output: Path, most_bytes: int) -> None:
+    """Begin a new file where this one has grown beyond its bound."""
+    if output.exists() and output.stat().st_size > most_bytes:
+        output.replace(output.with_name(f"{output.name}.1"))

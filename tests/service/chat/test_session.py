@@ -119,6 +119,7 @@ def test_a_blind_comparison(
     a, b = (MINE, SUPPORT) if swapped else (SUPPORT, MINE)
     assert out.startswith(f"{BASE}\na:\n{a}\n\nb:\n{b}\n\n")
     names = ("default/mine@1", "acme/support@3") if swapped else ("acme/support@3", "default/mine@1")
+    assert "both are asked your last message: hello" in err
     assert f"a was {names[0]}, b was {names[1]}" in err
     prompts = site.prompts()
     assert prompts[0] == prompts[1] == prompts[2]

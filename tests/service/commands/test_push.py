@@ -220,3 +220,9 @@ def foreign_folder(tmp_path: Path) -> Path:
     named = {name.replace(".weight", ".default.weight"): array for name, array in artifacts.tensors().items()}
     config = artifacts.config(target_modules=["q_proj", "w"], num_layers=2)
     return artifacts.folder(tmp_path / "foreign", config, artifacts.pack(named))
+
+
+def test_what_is_neither_folder_nor_hub_id_is_told_both(run) -> None:
+    code, _, err = run("push", "nosuch", "acme/support")
+    assert code == 1
+    assert "nosuch is no folder here, and no id of the Hub either, which reads OWNER/NAME" in err
