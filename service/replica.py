@@ -64,7 +64,7 @@ class Lease(Protocol):
 class Store(Protocol):
     """Where leases come from (``service.adapters.store.AdapterStore``)."""
 
-    async def acquire(self, ref: AdapterRef) -> Any: ...
+    async def acquire(self, ref: AdapterRef, tenant: str | None = None) -> Any: ...
 
     def blame(self, ref: AdapterRef) -> None: ...
 
@@ -202,7 +202,7 @@ class EngineHost:
         if request.request_id in self._aborted:
             del self._aborted[request.request_id]
             raise _Aborted
-        lease = await self._lease(request.request_id, request.adapter) if request.adapter is not None else None
+        lease = await self._lease(request, request.adapter) if request.adapter is not None else None
         by_owner = request.adapter is not None and request.adapter.tenant == request.tenant
         # From here to the try there is no await, so that a cancellation cannot lose the lease.
         running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future(), by_owner)
@@ -223,9 +223,10 @@ class EngineHost:
             self._engine.cancel(request.request_id)
             raise
 
-    async def _lease(self, request_id: str, ref: AdapterRef) -> Lease:
+    async def _lease(self, request: GenerateRequest, ref: AdapterRef) -> Lease:
         """Raises ``_Aborted`` if the request is given up meanwhile, or what the store raises."""
-        loading = self._loading[request_id] = asyncio.create_task(self._store.acquire(ref))
+        loading = asyncio.create_task(self._store.acquire(ref, request.tenant))
+        self._loading[request.request_id] = loading
         try:
             await asyncio.wait({loading})
         except asyncio.CancelledError:
@@ -234,7 +235,7 @@ class EngineHost:
             loading.add_done_callback(_release)
             raise
         finally:
-            del self._loading[request_id]
+            del self._loading[request.request_id]
         if loading.cancelled():
             raise _Aborted
         return loading.result()

@@ -20,7 +20,9 @@ SHARE = 0.5
 
 def fits(free: int, held: int, n: int = 1, share: float = SHARE) -> bool:
     """Whether one that holds ``held`` places may take ``n`` of the ``free`` ones."""
-    return n <= free and (held == 0 or share >= 1 or (held + n) * (1 - share) <= share * free)
+    if held == 0 or share >= 1:
+        return n <= free
+    return n < free and (held + n) * (1 - share) <= share * free
 
 
 class Shares:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, TypeVar
 
+from adapters_registry.edge.shares import Gate, Ticket
 from service.adapters.clock import Clock, SystemClock
 from service.adapters.counts import StoreCounts, StoreTally
 from service.adapters.eviction import Held, choose_victims
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+LOAD_SHARE = 0.75
+"""Of the load slots, for one tenant alone."""
 ROOM_WAIT_S = 10.0
 """How long a loaded adapter waits for running ones to end where all memory is pinned."""
 
@@ -66,6 +69,10 @@ class _Ready(Generic[T]):
 @dataclass(slots=True, eq=False)
 class _Fetching(Generic[T]):
     ref: AdapterRef
+    tenants: list[str]
+    """Who wants it, in the order in which they came."""
+    ticket: Ticket | None = None
+    """While it waits for a load slot or has one."""
     waiters: list[asyncio.Future[Lease[T]]] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
@@ -78,7 +85,8 @@ class AdapterStore(Generic[T]):
 
     Over that bound by at most the adapters being loaded (``load_threads`` of them): a newcomer is loaded before
     anything is evicted for it, so that a failed load costs no other adapter its place. Where running adapters pin
-    all memory, the newcomer waits ``room_wait_s`` for one to end, then its requests are refused as overloaded.
+    all memory, the newcomer is given up, waits ``room_wait_s`` for one to end and is loaded again, or its requests
+    are refused as overloaded. Load slots are shared by the tenants that ask.
     """
 
     def __init__(
@@ -96,13 +104,15 @@ class AdapterStore(Generic[T]):
         self._fetching: dict[str, _Fetching[T]] = {}
         self._failures = Failures(self._clock, options.retry_after_s, options.quarantine_s)
         self._strikes = Strikes(self._clock, options.quarantine_s)
-        self._slots = asyncio.Semaphore(options.load_threads)
+        self._slots = Gate(options.load_threads, LOAD_SHARE)
         self._pool = ThreadPoolExecutor(options.load_threads, "adapter-load", initializer=stay_behind)
         self._room_changed = asyncio.Event()
         self._tally = StoreTally(options.host_bytes)
 
-    async def acquire(self, ref: AdapterRef) -> Lease[T]:
+    async def acquire(self, ref: AdapterRef, tenant: str | None = None) -> Lease[T]:
         """A lease on ``ref``, loading it if need be; one load serves all who ask meanwhile.
+
+        The load takes of the share of ``tenant``, who asks; by default of the adapter's own.
 
         Raises ``AdapterFailed`` and ``AdapterQuarantined`` (with ``retry_after_s``), ``AdapterIncompatible``,
         ``NonFiniteLogits``, ``ModelNotFound`` or ``Overloaded``. Cancelling it cancels no one else's load.
@@ -118,7 +128,7 @@ class AdapterStore(Generic[T]):
             return self._lease(entry)
         self._tally.misses += 1
         waiter: asyncio.Future[Lease[T]] = asyncio.get_running_loop().create_future()
-        self._join(ref).waiters.append(waiter)
+        self._join(ref, tenant or ref.tenant).waiters.append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -187,20 +197,25 @@ class AdapterStore(Generic[T]):
 
     # -- one load ---------------------------------------------------------------------------------------------
 
-    def _join(self, ref: AdapterRef) -> _Fetching[T]:
+    def _join(self, ref: AdapterRef, tenant: str) -> _Fetching[T]:
         entry = self._fetching.get(ref.digest)
         if entry is None:
-            entry = self._fetching[ref.digest] = _Fetching(ref)
+            entry = self._fetching[ref.digest] = _Fetching(ref, [tenant])
             entry.task = asyncio.create_task(self._fetch(entry), name=f"load {ref}")
+        elif tenant not in entry.tenants:
+            # It does not stand behind everything that the first one wants.
+            entry.tenants.append(tenant)
+            if entry.ticket is not None:
+                self._slots.also(entry.ticket, tenant)
         return entry
 
     async def _fetch(self, entry: _Fetching[T]) -> None:
         """Ends with every waiter answered and ``entry`` out of ``_fetching``, whatever happens."""
         try:
-            async with self._slots:
-                # All who wanted it may have gone while it queued; if one comes later, it starts anew.
-                if entry.waiting():
-                    await self._load_and_admit(entry)
+            give_up = None
+            while (wanted := await self._load_in_turn(entry)) is not None:
+                give_up = give_up or self._clock.now() + self._room_wait_s
+                await self._wait_for_room(entry, wanted, give_up)
         except asyncio.CancelledError:
             self._refuse(entry, AdapterFailed("the service is stopping"))
             raise
@@ -213,7 +228,23 @@ class AdapterStore(Generic[T]):
         finally:
             self._fetching.pop(entry.ref.digest, None)
 
-    async def _load_and_admit(self, entry: _Fetching[T]) -> None:
+    async def _load_in_turn(self, entry: _Fetching[T]) -> int | None:
+        """Load and admit it; or the bytes that there is no room for now, which are given up again.
+
+        So what waits for running adapters holds neither a load slot nor memory; its slab is on the disk by then.
+        """
+        entry.ticket = ticket = self._slots.ask(entry.tenants[0])
+        try:
+            for tenant in entry.tenants[1:]:
+                self._slots.also(ticket, tenant)
+            await self._slots.granted(ticket)
+            # All who wanted it may have gone while it queued; if one comes later, it starts anew.
+            return await self._load(entry) if entry.waiting() else None
+        finally:
+            entry.ticket = None
+            self._slots.leave(ticket)
+
+    async def _load(self, entry: _Fetching[T]) -> int | None:
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(self._pool, self._loader.load, entry.ref)
         if loaded.nbytes > self._options.host_bytes:
@@ -221,8 +252,13 @@ class AdapterStore(Generic[T]):
                 f"adapter {entry.ref.digest} takes {loaded.nbytes} bytes and the store holds "
                 f"{self._options.host_bytes}; raise adapters.host_bytes"
             )
-        await self._make_room(entry, loaded.nbytes)
+        victims = self._plan_evictions(loaded.nbytes)
+        if victims is None:
+            return loaded.nbytes
+        for digest in victims:
+            self._drop(digest)
         self._admit(entry, loaded)
+        return None
 
     def _admit(self, entry: _Fetching[T], loaded: Loaded[T]) -> None:
         """The waiters' leases start here, before they run again: nothing can evict the adapter in between."""
@@ -247,14 +283,9 @@ class AdapterStore(Generic[T]):
 
     # -- room -------------------------------------------------------------------------------------------------
 
-    async def _make_room(self, entry: _Fetching[T], nbytes: int) -> None:
-        give_up = self._clock.now() + self._room_wait_s
-        while True:
-            victims = self._plan_evictions(nbytes)
-            if victims is not None:
-                for digest in victims:
-                    self._drop(digest)
-                return
+    async def _wait_for_room(self, entry: _Fetching[T], nbytes: int, give_up: float) -> None:
+        """Returns once idle adapters could make room; another may be quicker to take it. Raises ``Overloaded``."""
+        while self._plan_evictions(nbytes) is None:
             left = give_up - self._clock.now()
             if left <= 0 or not await self._room_changed_within(left):
                 raise Overloaded(

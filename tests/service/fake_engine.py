@@ -144,7 +144,7 @@ class FakeStore:
     leases: list[FakeLease] = field(default_factory=list)
     blamed: list[AdapterRef] = field(default_factory=list)
 
-    async def acquire(self, ref: AdapterRef) -> FakeLease:
+    async def acquire(self, ref: AdapterRef, tenant: str | None = None) -> FakeLease:
         await asyncio.sleep(self.load_s)
         if ref.name == "broken":
             raise AdapterFailed(f"{ref} cannot be loaded", retry_after_s=2.0)

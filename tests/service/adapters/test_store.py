@@ -43,7 +43,7 @@ def stub() -> StubLoader:
 
 @pytest.fixture
 async def store(stub: StubLoader, clock: FakeClock) -> AsyncIterator[AdapterStore[Weights]]:
-    options = AdapterOptions(host_bytes=30, load_threads=2, retry_after_s=2.0)
+    options = AdapterOptions(host_bytes=30, load_threads=3, retry_after_s=2.0)
     store = AdapterStore(stub, options, clock, room_wait_s=5.0)
     yield store
     stub.gate.set()
@@ -277,6 +277,55 @@ async def test_no_room_in_time_is_overload_and_not_held_against_the_adapter(
     assert error.value.retry_after_s == 2.0
     leases[0].release()
     await touch(store, "d")
+
+
+async def test_what_waits_for_room_holds_no_load_slot(
+    store: AdapterStore[Weights], stub: StubLoader, clock: FakeClock
+) -> None:
+    """All memory is pinned but for a little, and more newcomers than load slots wait for it."""
+    stub.sizes[ref("small").digest] = 3
+    leases = [await store.acquire(ref(name)) for name in "ab"]
+    stub.sizes[ref("c").digest] = 7
+    leases.append(await store.acquire(ref("c")))
+    waiting = [asyncio.create_task(store.acquire(ref(name))) for name in "defgh"]
+    await until(lambda: len(clock._sleepers) == 5)
+    await touch(store, "small")
+    for lease in leases:
+        lease.release()
+    for lease in await asyncio.gather(*waiting[:3]):
+        lease.release()
+    for lease in await asyncio.gather(*waiting[3:]):
+        lease.release()
+
+
+async def test_a_tenant_whose_loads_do_not_end_leaves_a_slot_to_others(
+    store: AdapterStore[Weights], stub: StubLoader
+) -> None:
+    stub.gate.clear()
+    slow = [asyncio.create_task(store.acquire(ref(name), "acme")) for name in "abcdef"]
+    await until(lambda: len(stub.running) == 2)
+    theirs = asyncio.create_task(store.acquire(ref("x"), "globex"))
+    await until(lambda: ref("x").digest in stub.running)
+    for task in slow:
+        task.cancel()
+    stub.gate.set()
+    (await theirs).release()
+    await asyncio.gather(*slow, return_exceptions=True)
+
+
+async def test_who_wants_what_another_tenant_queued_does_not_stand_behind_its_other_loads(
+    store: AdapterStore[Weights], stub: StubLoader
+) -> None:
+    stub.gate.clear()
+    slow = [asyncio.create_task(store.acquire(ref(name), "acme")) for name in "abcdef"]
+    await until(lambda: len(stub.running) == 2)
+    shared = asyncio.create_task(store.acquire(ref("f"), "globex"))
+    await until(lambda: ref("f").digest in stub.running)
+    stub.gate.set()
+    (await shared).release()
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
 
 
 async def test_evict_is_for_the_idle(store: AdapterStore[Weights]) -> None:
