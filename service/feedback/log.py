@@ -18,7 +18,8 @@ from service.feedback import format as layout
 from service.feedback.commit import Committed, GroupCommit
 from service.feedback.disk import Disk
 from service.feedback.events import ENTRY, FeedbackEvent, LogEntry, ResponseRecord
-from service.feedback.reading import START, Offset
+from service.feedback.index import Index
+from service.feedback.reading import START, Entry, Offset
 from service.feedback.said import fingerprint
 from service.feedback.segments import SegmentLog
 from service.feedback.wire import field_path
@@ -86,9 +87,11 @@ class FeedbackLog:
         """Id of a keyed event to fingerprint and offset, packed; oldest first."""
         self._copied: dict[str, None] = {}
         """Responses that are in the log for certain; one forgotten here is only copied once more."""
+        self._index = Index(self._segments, _summary, "feedback")
         try:
             self._remember_latest()
         except BaseException:
+            self._index.close()
             self._segments.close()
             raise
         self._commits = GroupCommit(self._segments, gather_s=0.0, queue_bytes=options.queue_bytes, name="feedback")
@@ -137,6 +140,7 @@ class FeedbackLog:
     def close(self) -> None:
         """Commit what was submitted, then give the directory up."""
         self._commits.close()
+        self._index.close()
         self._segments.close()
 
     # -- each event once --------------------------------------------------------------------------------------
@@ -173,6 +177,7 @@ class FeedbackLog:
                 del self._flying[event_id]
             if error is None:
                 self._remember(batch, done.result())
+                self._index.noticed(done.result())
         if error is None and any(sending.offset is None for sending in batch.sendings):
             error = StorageFailed("an event was sent before and could not be stored then: send it again")
         if error is not None:
@@ -193,15 +198,9 @@ class FeedbackLog:
 
     def _remember_latest(self) -> None:
         """Fill ``_seen`` and ``_copied`` from the newest segments, as far as they are bounded."""
-        for segment in self._segments.newest_first():
-            keyed: dict[bytes, bytes] = {}
-            for offset, record in segment:
-                entry = parse_entry(record, offset)
-                if entry.response is not None:
-                    self._copied[entry.response.id] = None
-                elif entry.event is not None and entry.event.said.idempotency_key is not None:
-                    sending = _Sending(fingerprint(entry.event.said), offset)
-                    keyed.setdefault(_key(entry.event.id), _packed(sending))
+        for summary in self._index.newest_first():
+            copied, keyed = _parsed(summary)
+            self._copied |= dict.fromkeys(copied)
             self._seen = keyed | self._seen  # what is older goes to the front
             _forget_oldest(self._copied, self._keys)
             if len(self._seen) >= self._keys:
@@ -217,6 +216,31 @@ def parse_entry(record: bytes, offset: Offset) -> LogEntry:
         raise StorageFailed(
             f"segment {offset.segment} holds no feedback of this release at byte {offset.position}"
         ) from error
+
+
+def _summary(entries: Iterator[Entry]) -> bytes:
+    """Of each keyed event its key, fingerprint and offset; then the ids of the responses."""
+    copied: list[bytes] = []
+    keyed: dict[bytes, bytes] = {}
+    for offset, record in entries:
+        entry = parse_entry(record, offset)
+        if entry.response is not None:
+            copied.append(entry.response.id.encode())
+        elif entry.event is not None and entry.event.said.idempotency_key is not None:
+            sending = _Sending(fingerprint(entry.event.said), offset)
+            keyed.setdefault(_key(entry.event.id), _packed(sending))
+    rows = b"".join(key + packed for key, packed in keyed.items())
+    return len(keyed).to_bytes(4, "little") + rows + b"\n".join(copied)
+
+
+def _parsed(summary: bytes) -> tuple[list[str], dict[bytes, bytes]]:
+    """The ids of a segment's responses, and its keyed events as ``_seen`` has them."""
+    row = KEY_BYTES + _PACKED.size
+    end = 4 + row * int.from_bytes(summary[:4], "little")
+    rows = (summary[at : at + row] for at in range(4, end, row))
+    return summary[end:].decode().split("\n") if summary[end:] else [], {
+        one[:KEY_BYTES]: one[KEY_BYTES:] for one in rows
+    }
 
 
 def _receipts(batch: _Batch) -> tuple[Receipt, ...]:
@@ -236,6 +260,7 @@ def _response_line(record: ResponseRecord) -> bytes:
 
 
 _PACKED = struct.Struct("<8sQQI")
+KEY_BYTES = 16
 
 
 def _key(event_id: str) -> bytes:

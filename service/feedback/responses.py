@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from hashlib import blake2b
 from itertools import islice
@@ -15,12 +16,14 @@ from service.errors import InvalidValue, StorageFailed
 from service.feedback.commit import Committed, GroupCommit
 from service.feedback.disk import Disk
 from service.feedback.events import ResponseRecord
+from service.feedback.index import Index
 from service.feedback.reading import Entry, Offset
 from service.feedback.segments import SegmentLog
 from service.settings import FeedbackOptions
 
 _RECORD = TypeAdapter(ResponseRecord)
 
+_PLACE = struct.Struct("<16sQQI")
 MAX_RECORD_BYTES = 4 << 20
 MAX_READ_BYTES = 12 << 20
 """Fits, with a batch of events, into one frame of the feedback log."""
@@ -47,10 +50,12 @@ class ResponseLog:
             keep_bytes=options.response_bytes,
             disk=disk,
         )
+        self._index = Index(self._segments, _summary, "responses")
         try:
-            for entry in self._segments.read():
-                self._add([_key_of(entry)], [entry.offset])
+            for summary in self._index.oldest_first():
+                self._add(*_parsed(summary))
         except BaseException:
+            self._index.close()
             self._segments.close()
             raise
         self._commits = GroupCommit(
@@ -95,11 +100,13 @@ class ResponseLog:
     def close(self) -> None:
         """Commit what was submitted, then give the directory up."""
         self._commits.close()
+        self._index.close()
         self._segments.close()
 
     def _committed(self, key: bytes, done: Committed) -> None:
         if done.exception() is None:
             self._add([key], done.result())
+            self._index.noticed(done.result())
             self._stored(key)
 
     def _add(self, keys: Iterable[bytes], offsets: Iterable[Offset]) -> None:
@@ -115,6 +122,16 @@ class ResponseLog:
 def response_key(tenant: str, response_id: str) -> bytes:
     """16 bytes by which a tenant's response is found. Tenants' names hold no zero byte."""
     return blake2b(f"{tenant}\0{response_id}".encode(), digest_size=16).digest()
+
+
+def _summary(entries: Iterator[Entry]) -> bytes:
+    return b"".join(_PLACE.pack(_key_of(entry), *entry.offset) for entry in entries)
+
+
+def _parsed(summary: bytes) -> tuple[list[bytes], list[Offset]]:
+    """Keys and offsets of a segment's records."""
+    rows = list(_PLACE.iter_unpack(summary))
+    return [row[0] for row in rows], [Offset(*row[1:]) for row in rows]
 
 
 def _key_of(entry: Entry) -> bytes:

@@ -68,7 +68,7 @@ class SegmentLog:
         total = 0
         for number in range(self._first, self._tail[0] + 1):
             with suppress(FileNotFoundError):  # dropped meanwhile
-                total += self._size(number)
+                total += self.size(number)
         return total
 
     def commit(self, records: Sequence[bytes]) -> tuple[Offset, ...]:
@@ -100,14 +100,14 @@ class SegmentLog:
         last, end = self._tail
         with storage_errors("reading the feedback log"):
             for number in range(max(self._first, since.segment), last + 1):
-                size = end if number == last else self._size(number)
+                size = end if number == last else self.size(number)
                 yield from read_segment(self._directory, number, since, size)
 
     def has_frame(self, offset: Offset) -> bool:
         """Whether a durable frame begins there, or it is before all: from elsewhere nothing can be read on."""
         if offset == START:
             return True
-        if not self._first <= offset.segment <= self._tail[0] or offset.position >= self._size(offset.segment):
+        if not self._first <= offset.segment <= self._tail[0] or offset.position >= self.size(offset.segment):
             return False
         try:
             read_frame(segment_path(self._directory, offset.segment), offset.segment, offset.position)
@@ -115,11 +115,19 @@ class SegmentLog:
             return False
         return True
 
-    def newest_first(self) -> Iterator[Iterator[Entry]]:
-        """Each segment's records, in their order; the newest segment first."""
-        for number in range(self._tail[0], self._first - 1, -1):
-            with storage_errors("reading the feedback log"):
-                yield read_segment(self._directory, number, START, self._size(number))
+    @property
+    def numbers(self) -> range:
+        """The segments that are kept; only the last one grows."""
+        return range(self._first, self._tail[0] + 1)
+
+    def segment(self, number: int) -> Iterator[Entry]:
+        """The records of one segment, in their order."""
+        with storage_errors("reading the feedback log"):
+            yield from read_segment(self._directory, number, START, self.size(number))
+
+    def index_path(self, number: int) -> Path:
+        """Where the segment's index lies (``index.py``); it goes with the segment."""
+        return segment_path(self._directory, number).with_suffix(".idx")
 
     def read_at(self, offsets: Iterable[Offset]) -> Iterator[Entry]:
         """The records at ``offsets``, in order; each frame is read once. Those of a dropped segment are left out."""
@@ -141,7 +149,7 @@ class SegmentLog:
         number, position = self._tail
         return f"<SegmentLog {self._directory.name}: segments {self._first}–{number}, {position} bytes in the last>"
 
-    def _size(self, number: int) -> int:
+    def size(self, number: int) -> int:
         """Bytes of the segment that are durable."""
         last, end = self._tail
         return end if number == last else segment_path(self._directory, number).stat().st_size
@@ -225,6 +233,7 @@ class SegmentLog:
                 if excess <= 0:
                     break
                 self._disk.unlink(paths[number])
+                self.index_path(number).unlink(missing_ok=True)
                 self._first = number + 1
                 excess -= size
             self._disk.sync_directory(self._directory)

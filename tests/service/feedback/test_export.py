@@ -248,7 +248,7 @@ VERDICTS = st.one_of(
 
 
 @given(st.lists(VERDICTS, min_size=1, max_size=8))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_no_judge_contradicts_itself(said: list[FeedbackInput]) -> None:
     with TemporaryDirectory() as root:
         case = Case(Path(root))
