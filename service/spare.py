@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from adapters_registry.background import background_thread
+
 logger = logging.getLogger(__name__)
 
 LOOK_S = 2.0
@@ -25,7 +27,7 @@ PRELOAD = {"RAY_preload_python_modules": "service.warm"}
 def keep_spares(wanted: int) -> None:
     """Have ``wanted`` idle workers from now on; needs a connected Ray whose node manager is below this process."""
     if wanted:
-        threading.Thread(target=_keep, args=(wanted,), name="spares", daemon=True).start()
+        background_thread(lambda: _keep(wanted), "spares", threading.Event()).start()
 
 
 def _keep(wanted: int) -> None:

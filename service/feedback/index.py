@@ -4,9 +4,9 @@
 
     <directory>/00000001.idx     "QCIDX" 00 00 version, checksum [16 bytes], summary
 
-The checksum is blake2b of the segment's number and size and of the summary. The file is a cache: where it is
-missing, damaged or of another segment, the segment is read and it is made anew. So a
-start reads the indexes and the last segment, however long the log is. Who changes a summary changes the version.
+The checksum is blake2b of the segment's number and size and of the summary. The file is a cache: where it is missing,
+damaged or of another segment, the segment is read and it is made anew. So a start reads the indexes and the last
+segment, however long the log is. Who changes what a summary says changes the version.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ STARTS = {"create_task", "ensure_future", "Thread", "Timer", "run_coroutine_thre
 
 ENDS_SEEN = {
     "adapters_registry/background.py": "is the one way of keeping work going",
+    "adapters_registry/edge/fresh.py": "who asks waits for it, and gets its failure",
     "adapters_registry/feed.py": "wakes the waiters once; holds nothing that can fail",
     "service/adapters/store.py": "a load answers all who wait for it, whatever happens",
     "service/api/disconnect.py": "the request waits for it",
@@ -29,6 +30,7 @@ ENDS_SEEN = {
     "service/recorder.py": "the caller waits for each call",
     "service/replica.py": "a request waits for its adapter",
     "service/threads.py": "its result or failure goes to who waits",
+    "service/warm.py": "imports ahead of need; a failure is for who needs the module",
 }
 
 
