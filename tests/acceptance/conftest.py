@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,26 +11,36 @@ from peft import LoraConfig
 
 from service.base import load_model, prepare_base
 from service.settings import Settings
-from tests.acceptance.up import STOP_S, Up, eventually
+from tests.acceptance.plane import Plane, plane_with_keys
+from tests.acceptance.up import Up, eventually, free_port
 from tests.models import random_adapter, save
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+OPTIONS = ("--feedback.enabled", "--examples", str(EXAMPLES))
 
 
 @pytest.fixture(scope="session")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """A service with the bundled base; stopped with SIGTERM, and nothing may be left of it."""
+    """A service with the bundled base; killed at the end, and nothing may be left of it."""
     root = tmp_path_factory.mktemp("up")
     service = Up(root / "data", root / "log")
+    pages = json.dumps([f"http://127.0.0.1:{free_port()}"])
+    service.variables |= {"QUICKCHANGE_CORS_ORIGINS": pages, "QUICKCHANGE_REGISTRY_CORS_ORIGINS": pages}
     try:
-        service.start("--feedback.enabled", "--examples", str(EXAMPLES))
+        service.start(*OPTIONS)
         yield service
-        service.process.send_signal(signal.SIGTERM)
-        eventually(lambda: service.process.poll() is not None and service.gone(), STOP_S)
-        assert service.process.returncode == 0
+        service.process.kill()  # no chance to clean up: its service hears of it from the kernel
+        eventually(service.gone, 60.0)
     finally:
         for process in service.processes():
             process.kill()
+
+
+@pytest.fixture(scope="session")
+def plane(tmp_path_factory: pytest.TempPathFactory, folders: list[Path]) -> Iterator[Plane]:
+    """A service with keys; test_keys_without_registry.py, the last that uses it, stops it."""
+    with plane_with_keys(tmp_path_factory.mktemp("keys"), folders, "--examples", str(EXAMPLES)) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,20 @@ def path(cache: Path) -> Path:
     assert [each.name for each in (cache / "bases").iterdir() if each.suffix != ".lock"] == [
         f"{BUNDLED_BASE}-0.1.2-1"
     ]
-    return Path(outputs[0][0].strip())
+    converted_path = Path(outputs[0][0].strip())
+    _spare_the_others(converted_path)
+    return converted_path
+
+
+def _spare_the_others(converted: Path) -> None:
+    """The services of later tests would convert the same once more into their cache, half a minute long."""
+    theirs = Settings().cache_dir / "bases" / converted.name
+    if not theirs.exists():
+        theirs.parent.mkdir(parents=True, exist_ok=True)
+        whole = theirs.with_name(f".{theirs.name}.tests.tmp")
+        shutil.rmtree(whole, ignore_errors=True)
+        shutil.copytree(converted, whole)
+        whole.rename(theirs)
 
 
 @pytest.fixture(scope="module")

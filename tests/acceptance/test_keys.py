@@ -2,109 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
-from openai import OpenAI
 
 from adapters_registry.access import Scope, new_key
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import AdapterNotFound, InsufficientScope, InvalidKey, TenantNotFound
-from adapters_registry.records import NewKey, Quotas
+from adapters_registry.records import Quotas
 from service.settings import BUNDLED_BASE
-from tests.acceptance.conftest import EXAMPLES
-from tests.acceptance.up import MARK, Up, eventually
+from tests.acceptance.plane import HEARD_S, Plane, answer, refusal, status
+from tests.acceptance.up import eventually
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
-
-HEARD_S = 10.0
-"""Within it a gateway that reaches the registry knows of a key that was made or revoked."""
-TENANT_SCOPES = (Scope.INFER, Scope.ADAPTER_READ, Scope.ADAPTER_WRITE)
-
-
-@dataclass
-class Plane:
-    """A registry, a service that follows it, and an operator's key."""
-
-    up: Up
-    registry: subprocess.Popen[bytes]
-    operator: RegistryClient
-    keys: dict[str, NewKey] = field(default_factory=dict)
-    """Each tenant's."""
-
-    def user(self, key: str) -> OpenAI:
-        return OpenAI(base_url=f"{self.up.url}/v1", api_key=key, max_retries=0)
-
-    def of(self, tenant: str) -> OpenAI:
-        return self.user(self.keys[tenant].key)
-
-    def new_key(self, *scopes: Scope, tenant: str = "acme", quotas: Quotas = Quotas()) -> NewKey:
-        """One that the gateway knows already."""
-        made = self.operator.create_key("test", scopes, tenant=tenant, quotas=quotas)
-        eventually(lambda: status(self, made.key) != 401, HEARD_S)
-        return made
-
-
-def status(plane: Plane, key: str | None, path: str = "/v1/models/" + BUNDLED_BASE) -> int:
-    headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    return httpx.get(f"{plane.up.url}{path}", headers=headers, timeout=30).status_code
-
-
-def answer(user: OpenAI, model: str) -> tuple[str, str]:
-    """What is said, and by which weights."""
-    raw = user.completions.with_raw_response.create(
-        model=model, prompt="Once upon a time", max_tokens=8, temperature=0
-    )
-    return raw.parse().choices[0].text, raw.headers["x-adapter"]
-
-
-def refusal(user: OpenAI, model: str) -> tuple[int, str | None, str]:
-    """Status, code and message, with the model's name out of it."""
-    with pytest.raises(openai.APIStatusError) as caught:
-        answer(user, model)
-    assert caught.value.response.headers["x-should-retry"] == "false"
-    return caught.value.status_code, caught.value.code, caught.value.message.replace(model, "MODEL")
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory: pytest.TempPathFactory, folders: list[Path]) -> Iterator[Plane]:
-    """Without keys at first: everybody may ask. Then an operator's key, and two tenants with an adapter each."""
-    root = tmp_path_factory.mktemp("keys")
-    up = Up(root / "data", root / "log")
-    text = str(new_key())
-    up.variables["QUICKCHANGE_REGISTRY_KEY"] = text
-    registry = subprocess.Popen(
-        [sys.executable, "-m", "adapters_registry", "--data-dir", str(root / "r"), "--port", str(up.registry_port)],
-        env={**os.environ, "QUICKCHANGE_REGISTRY_SERVICE_KEY": text, MARK: up.mark},
-    )
-    try:
-        eventually(lambda: httpx.get(f"{up.registry}/health").is_success)
-        up.start("--registry-url", up.registry)
-        with RegistryClient(up.registry) as nobody:
-            eventually(nobody.bases)
-            first = nobody.create_key("operator", [Scope.ADMIN])
-        with RegistryClient(up.registry, key=first.key) as operator:
-            plane = Plane(up, registry, operator)
-            eventually(lambda: status(plane, None) == 401, HEARD_S)
-            for tenant, folder in zip(("acme", "globex"), folders, strict=False):
-                plane.keys[tenant] = plane.new_key(*TENANT_SCOPES, tenant=tenant)
-                with RegistryClient(up.registry, key=plane.keys[tenant].key) as pusher:
-                    pusher.push(folder, tenant, "own")
-                key = plane.keys[tenant].key
-                eventually(lambda key=key: status(plane, key, "/v1/models/own") == 200, HEARD_S)  # type: ignore[misc]
-            yield plane
-    finally:
-        registry.kill()
-        registry.wait()
-        for process in up.processes():
-            process.kill()
 
 
 def test_each_tenant_asks_its_own(plane: Plane) -> None:
@@ -184,28 +95,3 @@ def test_a_revoked_key_ends_within_seconds(plane: Plane) -> None:
         answer(plane.user(made.key), "own")
     with RegistryClient(plane.up.registry, key=made.key) as client, pytest.raises(InvalidKey):
         client.adapter("acme", "own")
-
-
-def test_keys_go_on_without_the_registry_across_a_restart(plane: Plane) -> None:
-    """The last: it leaves no registry behind."""
-    revoked = plane.new_key(Scope.INFER)
-    plane.operator.revoke_key(revoked.record.id)
-    eventually(lambda: status(plane, revoked.key) == 401, HEARD_S)
-    before = {tenant: answer(plane.of(tenant), "own") for tenant in plane.keys}
-
-    def holds() -> None:
-        assert {tenant: answer(plane.of(tenant), "own") for tenant in plane.keys} == before
-        assert refusal(plane.of("globex"), "acme/own")[0] == 404
-        for nobody in (None, revoked.key, str(new_key())):
-            assert status(plane, nobody) == 401
-
-    plane.registry.kill()
-    plane.registry.wait()
-    holds()
-    plane.up.interrupt()
-    eventually(lambda: plane.up.process.poll() is not None and not plane.up.processes("service up"), 20)
-    plane.up.start("--registry-url", plane.up.registry, "--examples", str(EXAMPLES))
-    assert "examples left out: the service has API keys" in plane.up.log.read_text()
-    holds()
-    plane.up.interrupt()
-    eventually(lambda: plane.up.process.poll() is not None and plane.up.gone(), 20)

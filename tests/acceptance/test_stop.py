@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.acceptance.conftest import OPTIONS
 from tests.acceptance.up import STOP_S, Up, eventually
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
@@ -40,30 +41,23 @@ def stopped(up: Up) -> None:
     eventually(lambda: up.process.poll() is not None and up.gone(), STOP_S)
 
 
-def test_stop_drains_and_the_next_start_works(tmp_path: Path, folders: list[Path]) -> None:
-    up = Up(tmp_path / "data", tmp_path / "log")
-    try:
-        up.start()
-        up.quickchange("push", str(folders[0]), "default/kept")
-        short, endless = Stream(up, 24), Stream(up, 8000)
-        assert short.begun.wait(60)
-        assert endless.begun.wait(60)
-        up.interrupt()
-        stopped(up)
-        assert up.process.returncode == 0
-        short.join(5)
-        assert short.lines[-1] == "[DONE]"
-        assert json.loads(short.lines[-2])["choices"][0]["finish_reason"] == "length"
-        endless.join(5)
-        assert json.loads(endless.lines[-1])["error"]["code"] == "not_ready"
+def test_stop_drains_and_the_next_start_works(up: Up, folders: list[Path]) -> None:
+    """Of the service that all share: it is the same one to them after its restart."""
+    up.quickchange("push", str(folders[0]), "default/kept")
+    short, endless = Stream(up, 24), Stream(up, 8000)
+    assert short.begun.wait(60)
+    assert endless.begun.wait(60)
+    up.interrupt()
+    stopped(up)
+    assert up.process.returncode == 0
+    short.join(5)
+    assert short.lines[-1] == "[DONE]"
+    assert json.loads(short.lines[-2])["choices"][0]["finish_reason"] == "length"
+    endless.join(5)
+    assert json.loads(endless.lines[-1])["error"]["code"] == "not_ready"
 
-        up.start()  # the same ports and directories, at once
-        assert httpx.get(f"{up.url}/v1/models/default/kept").status_code == 200
-        up.process.kill()  # no chance to clean up: its service hears of it from the kernel
-        eventually(up.gone, 60.0)
-    finally:
-        for process in up.processes():
-            process.kill()
+    up.start(*OPTIONS)  # the same ports and directories, at once
+    assert httpx.get(f"{up.url}/v1/models/default/kept").status_code == 200
 
 
 def test_a_signal_while_loading_ends_it(tmp_path: Path) -> None:
