@@ -11,6 +11,7 @@ itself the first key can be made as well by ``POST /v1/keys`` to a registry that
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import logging
 import signal
@@ -108,6 +109,7 @@ def _run(settings: RegistrySettings) -> int:
             mark=mark,
             cors_origins=settings.cors_origins,
         )
+        gc.freeze()  # looking through all that was loaded, for a body of many parts, would stop everything for 0.1 s
         with collecting(lambda: registry.collect(dry_run=False, by=COLLECTOR), settings.collect_every_s):
             return _serve(_Server(_config(app, settings), feed))
 

@@ -16,15 +16,13 @@ DEPTH = 64
 """Most levels of lists and objects."""
 NODES = 8192
 """So many nodes are always allowed."""
-NODE_BYTES = 8
-"""Beyond them a text may have a node in so many bytes: ordinary ones have one in ten or more."""
-VALUES = 1 << 18
-"""So many values in lists and objects are always allowed: all the token ids of two prompts of 128k tokens."""
+NODE_BYTES = 16
+"""Beyond them a text may have a node in so many bytes."""
+VALUES = 1 << 17
+"""So many values in lists and objects are always allowed: the token ids of a prompt of 128k tokens."""
 VALUE_BYTES = 16
 """Beyond them a text may have a value in so many bytes."""
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-"""One that does not end goes on to the end of the text: each byte is read once, whatever the text."""
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _LONE_SURROGATE = re.compile(
@@ -34,10 +32,18 @@ _LONE_SURROGATE = re.compile(
 
 def objection(text: bytes) -> str | None:
     """Why ``text`` is not to be parsed, or None. Whether it is JSON at all is not looked at."""
-    if _too_much(text) is None and text.count(b"[") + text.count(b"{") <= DEPTH:
+    nodes, values = NODES + len(text) // NODE_BYTES, max(VALUES, len(text) // VALUE_BYTES)
+    if _nodes(text) <= nodes and text.count(b",") <= values and _opened(text) <= DEPTH:
         return None
-    plain = _STRING.sub(b"", text)
-    return _too_much(plain, len(text)) or _too_deep(plain)
+    marked = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
+    if marked.count(b'"') > 2 * (nodes + values):  # keys and values: more strings than both are too many in any case
+        return f"it has over {nodes + values} strings"
+    plain = b"".join(marked.split(b'"')[::2])
+    if _nodes(plain) > nodes:
+        return f"it has over {nodes} lists, objects and keys"
+    if plain.count(b",") > values:
+        return f"it has over {values} values"
+    return f"it nests over {DEPTH} levels deep" if _depth(plain) > DEPTH else None
 
 
 def may_hold_lone_surrogate(text: bytes) -> bool:
@@ -48,19 +54,16 @@ def may_hold_lone_surrogate(text: bytes) -> bool:
     return b"\\u" in text and _LONE_SURROGATE.match(text) is not None
 
 
-def _too_much(plain: bytes, size: int | None = None) -> str | None:
-    """``size`` is that of the whole text, where ``plain`` is what is left of it without strings."""
-    size = len(plain) if size is None else size
-    nodes, values = NODES + size // NODE_BYTES, max(VALUES, size // VALUE_BYTES)
-    if plain.count(b"[") + plain.count(b"{") + plain.count(b":") > nodes:
-        return f"it has over {nodes} lists, objects and keys"
-    if plain.count(b",") > values:
-        return f"it has over {values} values"
-    return None
+def _nodes(text: bytes) -> int:
+    return _opened(text) + text.count(b":")
 
 
-def _too_deep(plain: bytes) -> str | None:
-    brackets = plain.translate(_STEPS, _OTHERS)
+def _opened(text: bytes) -> int:
+    return text.count(b"[") + text.count(b"{")
+
+
+def _depth(plain: bytes) -> int:
+    """Of a text without strings."""
     # Where more is closed than was opened the text is no JSON: the parser refuses it there.
-    steps = array("b", brackets[: 2 * (plain.count(b"[") + plain.count(b"{"))])
-    return f"it nests over {DEPTH} levels deep" if max(accumulate(steps), default=0) > DEPTH else None
+    brackets = plain.translate(_STEPS, _OTHERS)[: 2 * _opened(plain)]
+    return max(accumulate(array("b", brackets)), default=0)

@@ -12,6 +12,9 @@ from service.errors import InvalidValue
 
 SHOWN = 200
 """Characters of a client's text that an error repeats."""
+INT_DIGITS = 100
+"""Of longer integers the cost grows with the square of their digits."""
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (INT_DIGITS + 1))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -21,7 +24,8 @@ def json_object(raw: bytes) -> dict[str, Any]:
     if objection is not None:
         raise InvalidValue(f"the body is too large to take in: {objection}")
     try:
-        fields = json.loads(raw.decode("utf-8"), parse_constant=_not_json)
+        parse_int = _short_int if _LONG_NUMBER.search(raw) else None
+        fields = json.loads(raw.decode("utf-8"), parse_constant=_not_json, parse_int=parse_int)
     except UnicodeDecodeError as error:
         raise InvalidValue(f"the body is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
@@ -45,6 +49,12 @@ def printable(text: str) -> str:
 
 def _not_json(constant: str) -> float:
     raise ValueError(constant)
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > INT_DIGITS:
+        raise ValueError(digits[:INT_DIGITS])
+    return int(digits)
 
 
 def _path_of_surrogate(fields: dict[str, Any]) -> str | None:

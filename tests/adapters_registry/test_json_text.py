@@ -33,11 +33,12 @@ def nested(levels: int, inner: str = "") -> bytes:
         (b"[" + b"{}," * (NODES + NODES) + b"{}]", "lists, objects and keys"),
         (b"{" + b'"":0,' * (NODES * 5) + b'"":0}', "lists, objects and keys"),
         (b"[" + b"0," * (VALUES + 1) + b"0]", "values"),
+        (b"[" + b'"",' * (VALUES * 3) + b'""]', "strings"),
         (nested(DEPTH + 1), "deep"),
         (b'{"a":' * (DEPTH + 1), "deep"),
         (b"[" * (DEPTH + 1), "deep"),
     ],
-    ids=["lists", "objects", "keys", "values", "depth", "objects in objects", "never closed"],
+    ids=["lists", "objects", "keys", "values", "strings", "depth", "objects in objects", "never closed"],
 )
 def test_what_would_become_too_much_is_refused(text: bytes, why: str) -> None:
     assert why in str(objection(text))
@@ -50,7 +51,7 @@ def test_what_would_become_too_much_is_refused(text: bytes, why: str) -> None:
         b"[" + b"[]," * (DEPTH * 2) + b"[]]",
         json.dumps({"code": "[{:,}]" * 100_000}).encode(),
         json.dumps({"code": '\\"[{:,' * 100_000}).encode(),
-        json.dumps(["x" * 40] * 50_000).encode(),
+        json.dumps(["x, " * 40] * 50_000).encode(),
         json.dumps(list(range(100_000))).encode(),
         b'"' + b'\\"' * 100_000,
     ],

@@ -165,7 +165,7 @@ COMPLETES = [
     (completion(prompt=[70] * CONTEXT), "context_length_exceeded", "prompt"),
     (completion(prompt="hello " * 20_000), "context_length_exceeded", "prompt"),
     (completion(messages=USER), UNSUPPORTED, "messages"),
-    (completion(prompt=[9**4000]), INVALID, "prompt"),
+    (completion(prompt=[9**90]), INVALID, "prompt"),
     (completion(prompt="hello", add_special_tokens=False), UNSUPPORTED, "add_special_tokens"),
     (completion(logprobs=True), INVALID, "logprobs"),
     (completion(logprobs=21), INVALID, "logprobs"),
