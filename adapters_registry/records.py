@@ -123,12 +123,12 @@ class AdapterPage(_Record):
 
 
 class Quotas(_Record):
-    """What one key may use; None is without bound. Enforced by the gateways."""
+    """What one key, or all keys of a tenant, may use; None is without bound. Enforced by the gateways."""
 
     requests_per_min: int | None = Field(None, gt=0)
     tokens_per_min: int | None = Field(None, gt=0)
     concurrent: int | None = Field(None, gt=0)
-    """Requests in flight."""
+    """Choices in flight: prompts × n of each request."""
     resident_bytes: int | None = Field(None, gt=0)
     """Bytes of adapters that its requests keep loaded in one replica."""
 
@@ -175,8 +175,8 @@ class NewKey(_Record):
     key: str
 
 
-class TenantBounds(_Record):
-    """What a tenant may hold, and what of it stays; None sets no bound.
+class TenantBounds(Quotas):
+    """What a tenant may hold, what of it stays, and what all its keys may use together; None sets no bound.
 
     Retention retires a version that every rule which is set lets go. It never takes one that an alias points at or
     would go back to, nor the parent of a version that stays for one of these reasons.
@@ -190,6 +190,12 @@ class TenantBounds(_Record):
     """So many of an adapter's newest versions stay."""
     keep_days: int | None = Field(None, gt=0, lt=36_500)
     """A version younger than this stays."""
+
+
+class TenantQuotas(Quotas):
+    """What all keys of a tenant may use together."""
+
+    name: Name
 
 
 class TenantRecord(TenantBounds):
@@ -279,6 +285,8 @@ class Snapshot(_Record):
     """All that are not revoked; none at all means that nobody needs one."""
     head: Digest | None = None
     """The audit's digest at ``seq``, which no other history has; None of an earlier release."""
+    tenants: tuple[TenantQuotas, ...] = ()
+    """Those that have quotas."""
 
 
 class Changes(_Record):
@@ -294,8 +302,10 @@ class Changes(_Record):
     """True: ``since`` is not of this registry's history; take a new snapshot."""
     head: Digest | None = None
     """As of a snapshot: pass it with ``since``."""
+    tenants: tuple[TenantQuotas, ...] | None = None
+    """All that have quotas, if a tenant changed; None leaves them as they are."""
 
 
-SINCE_FULL = frozenset({"head"})
+SINCE_FULL = frozenset({"head", "tenants"})
 """Fields of ``Snapshot`` and ``Changes`` that only readers who ask for all are sent: those of the first releases
 refuse a field that they do not know, and would hear of no revoked key any more."""

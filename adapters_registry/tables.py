@@ -47,6 +47,7 @@ tenants = sa.Table(
     sa.Column("max_versions", sa.Integer),
     sa.Column("keep_versions", sa.Integer),
     sa.Column("keep_days", sa.Integer),
+    sa.Column("quotas", sa.Text),
 )
 
 keys = sa.Table(

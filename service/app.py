@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ray import serve
 from ray.serve.config import RequestRouterConfig
@@ -102,6 +103,7 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     from service.api.front import Front
     from service.api.routes import create_app
     from service.catalog import Catalog
+    from service.ledger import FileLedger
     from service.metrics import GatewayMetrics
 
     open_logs(settings.log_level, settings.logs, GATEWAY)
@@ -110,7 +112,8 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     catalog = Catalog(client, _catalog_file(settings, served), served.digest, key_mark(settings))
     tokenizer = AutoTokenizer.from_pretrained(served.path)
     metrics = GatewayMetrics(CollectorRegistry(), settings.metrics)
-    app = create_app(Front(settings, catalog, tokenizer, backend, metrics))
+    ledger = FileLedger(_ledger_directory(settings), settings.keys.gateways)
+    app = create_app(Front(settings, catalog, tokenizer, backend, metrics, ledger))
     gc.freeze()  # looking through all that was loaded, for a body of many parts, would stop everything for 0.1 s
     return app
 
@@ -119,6 +122,11 @@ def _catalog_file(settings: Settings, served: ServedBase) -> Path:
     """The last-known-good snapshot of this registry for this base: one registry's is never taken for another's."""
     key = hashlib.sha256(f"{registry_name(settings)}\0{served.digest}".encode()).hexdigest()
     return settings.cache_dir / "catalog" / f"{key}.json"
+
+
+def _ledger_directory(settings: Settings) -> Path:
+    """Of the gateway that listens there: another one on this machine counts for itself."""
+    return settings.cache_dir / "quotas" / f"{quote(settings.host, safe='')}-{settings.port}"
 
 
 def _open_parts(settings: Settings) -> Parts:

@@ -34,7 +34,15 @@ from adapters_registry.access import DEFAULT_TENANT, Principal
 from adapters_registry.background import in_background
 from adapters_registry.errors import KeysLost, RegistryError
 from adapters_registry.mark import KeyMark
-from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, Changes, Snapshot, VersionRecord
+from adapters_registry.records import (
+    EVERYBODY,
+    AdapterRecord,
+    AliasRecord,
+    Changes,
+    Snapshot,
+    TenantQuotas,
+    VersionRecord,
+)
 from service.durable import write_whole
 from service.errors import AdapterIncompatible, ModelNotFound
 from service.keyring import Keyring
@@ -142,6 +150,7 @@ class Catalog:
         self._touched_at = float("-inf")
         self._age_at_start_s = 0.0
         self._started_at = time.monotonic()
+        self._tenants: tuple[TenantQuotas, ...] = ()
         self._restores = 0
         self._restored_at: float | None = None
         self.keys = Keyring(mark)
@@ -271,6 +280,8 @@ class Catalog:
             if changes.keys == () and self.keys.is_marked:
                 raise _lost()
             self._merge(changes.adapters)
+            if changes.tenants is not None:
+                self._quotas_are(changes.tenants)
             if changes.keys is not None:
                 self.keys.replace(changes.keys, datetime.now(UTC))
             self._advance(changes.seq, changes.head)
@@ -281,6 +292,7 @@ class Catalog:
         """Takes all of ``snapshot``, with nothing known before."""
         self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
         self.keys.replace(snapshot.keys, datetime.now(UTC))
+        self._quotas_are(snapshot.tenants)
         self._advance(snapshot.seq, snapshot.head)
 
     def _restore(self, snapshot: Snapshot) -> None:
@@ -288,6 +300,7 @@ class Catalog:
         before = self._seq
         self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
         self.keys.replace(snapshot.keys, datetime.now(UTC), restored=True)
+        self._quotas_are(snapshot.tenants)
         self._advance(snapshot.seq, snapshot.head)
         self._restores += 1
         self._restored_at = time.time()
@@ -295,6 +308,10 @@ class Catalog:
             "the registry has another history, as after a restore from a backup: it is obeyed",
             extra={"before": before, "seq": snapshot.seq, "keys_to_revoke_again": ", ".join(self.keys.contested)},
         )
+
+    def _quotas_are(self, tenants: Iterable[TenantQuotas]) -> None:
+        self._tenants = tuple(tenants)
+        self.keys.tenants = {tenant.name: tenant for tenant in self._tenants}
 
     def _merge(self, records: Iterable[AdapterRecord]) -> None:
         for record in records:
@@ -348,6 +365,7 @@ class Catalog:
             head=self._head,
             adapters=adapters,
             keys=self.keys.grants,
+            tenants=self._tenants,
             ended=dict(self.keys.ended),
         )
 

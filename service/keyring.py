@@ -32,6 +32,8 @@ class Caller:
 
     principal: Principal
     quotas: Quotas
+    tenant_quotas: Quotas | None = None
+    """Of all keys of its tenant together; None: it has none."""
 
     @property
     def id(self) -> str:
@@ -64,6 +66,8 @@ class Keyring:
         """As the registry has them."""
         self._grants: dict[str, KeyGrant] = {}
         """As they are let in: of those told the ones that have ended have an end."""
+        self.tenants: dict[str, Quotas] = {}
+        """The quotas of those tenants that have any."""
         self.ended: dict[str, datetime] = {}
         """When keys ended of which a restored registry might say otherwise, by id; the oldest first."""
 
@@ -140,7 +144,7 @@ class Keyring:
             error = InvalidKey(REFUSED)
             error.why = found.why
             raise error
-        return Caller(found.principal, found.quotas)
+        return Caller(found.principal, found.quotas, None if found.tenant is None else self.tenants.get(found.tenant))
 
     def _end(self, ends: Mapping[str, datetime]) -> None:
         """What ended first stays; beyond the bound the oldest are forgotten."""

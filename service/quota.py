@@ -1,79 +1,39 @@
-"""What a key may use of one gateway: decisions on counts and a time that the caller tells, no clock and no await.
+"""What a key, and its tenant, may use of one gateway: decisions on counts and a time that the caller tells, no clock
+and no await.
 
     enter ──► Permit ──► reserve ──► (the engine runs) ──► release
-    a request, one more       tokens and bytes of the        what of the tokens was not
+    a request, one more       tokens, sequences and the      what of the tokens was not
     in flight                 adapter, before any work       used, the rest of it all
 
-A minute is any 60 s, not a bucket that refills: a full bucket and what flows into it together let twice the limit
-through within one minute. What is given back is as if it had never been taken.
+Several gateways do not count together: each allows an equal part. What is more than the part, and fits the whole, is
+let in when the whole would have room for it as far as this gateway knows, and paid for at the part's rate.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from adapters_registry.records import Quotas
 from service.errors import QuotaExceeded, QuotaTooSmall
-
-MINUTE_S = 60.0
-
-
-@dataclass(slots=True, eq=False)
-class Taken:
-    """Part of a minute's limit."""
-
-    at: float
-    amount: int
-
-    def is_over(self, now: float) -> bool:
-        return self.at + MINUTE_S <= now
+from service.minute import MINUTE_S, Minute, Taken
 
 
-class Minute:
-    """What was taken within the last 60 s; times never go back."""
+class Ledger(Protocol):
+    """Remembers what was taken, across restarts."""
 
-    def __init__(self) -> None:
-        self._taken: deque[Taken] = deque()
-        """Oldest first; of the last one something is left."""
-        self._used = 0
+    def note(self, name: str, kind: str, at: float, amount: int) -> None: ...
+    def recall(self, now: float) -> dict[tuple[str, str], list[tuple[float, int]]]:
+        """Times and amounts by name and kind, oldest first."""
 
-    def used(self, now: float) -> int:
-        while self._taken and self._taken[0].is_over(now):
-            self._used -= self._taken.popleft().amount
-        return self._used
 
-    def take(self, amount: int, now: float) -> Taken:
-        assert amount > 0
-        taken = Taken(now, amount)
-        self._taken.append(taken)
-        self._used += amount
-        return taken
+class NoLedger:
+    """Remembers nothing."""
 
-    def give_back(self, taken: Taken, amount: int, now: float) -> None:
-        """``amount`` of what was taken, as if it never had been."""
-        assert 0 <= amount <= taken.amount
-        self.used(now)
-        if not taken.is_over(now):
-            taken.amount -= amount
-            self._used -= amount
-        while self._taken and not self._taken[-1].amount:
-            self._taken.pop()
-
-    def wait_s(self, amount: int, limit: int, now: float) -> float:
-        """How long until ``amount``, which is at most ``limit``, fits; 0 if it does now."""
-        excess, until = self.used(now) + amount - limit, now
-        for taken in self._taken:
-            if excess <= 0:
-                break
-            excess -= taken.amount
-            until = taken.at + MINUTE_S
-        return until - now
-
-    def reset_s(self, now: float) -> float:
-        """How long until nothing is taken any more."""
-        self.used(now)
-        return self._taken[-1].at + MINUTE_S - now if self._taken else 0.0
+    def note(self, name: str, kind: str, at: float, amount: int) -> None: ...
+    def recall(self, now: float) -> dict[tuple[str, str], list[tuple[float, int]]]:
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +47,13 @@ class Need:
     """The digest of the version that it keeps loaded; None is the base."""
     size_bytes: int = 0
     """Of that version's files."""
+    sequences: int = 1
+    """Choices of all prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a key stands with one of its limits by the minute."""
+    """How a key, or its tenant, stands with one of its limits by the minute."""
 
     limit: int
     remaining: int
@@ -99,12 +61,13 @@ class Standing:
 
 
 class Meter:
-    """What one key uses now."""
+    """What one key, or one tenant, uses now."""
 
-    def __init__(self) -> None:
-        self.requests = Minute()
-        self.tokens = Minute()
+    def __init__(self, name: str = "", ledger: Ledger = NoLedger()) -> None:
+        self.requests = Minute(lambda at, amount: ledger.note(name, "requests", at, amount))
+        self.tokens = Minute(lambda at, amount: ledger.note(name, "tokens", at, amount))
         self.running = 0
+        """Sequences; of a request whose prompts are not known yet, one."""
         self._pins: dict[str, tuple[int, int]] = {}
         """Digest to (requests that pin it, bytes)."""
 
@@ -132,75 +95,125 @@ class Meter:
         return not self.running and not self.requests.used(now) and not self.tokens.used(now)
 
 
-class Permit:
-    """One request's hold on its key's quotas; ``release`` ends it, once."""
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A meter and its limits."""
 
-    def __init__(self, meter: Meter, quotas: Quotas, now: float) -> None:
+    meter: Meter
+    part: Quotas
+    """What this gateway allows."""
+    whole: Quotas
+    """What all gateways allow together."""
+    who: str = "this key"
+
+
+@dataclass(slots=True)
+class _Held:
+    """What a permit holds of one account."""
+
+    account: Account
+    sequences: int = 1
+    tokens: tuple[Taken, ...] = ()
+    pinned: str | None = None
+
+
+class Permit:
+    """One request's hold on the quotas of its key and its tenant; ``release`` ends it, once."""
+
+    def __init__(self, accounts: Sequence[Account], now: float) -> None:
         """Raises ``QuotaExceeded`` where a request more is too many; nothing is held then."""
-        self._meter = meter
-        self._quotas = quotas
-        self._tokens: Taken | None = None
-        self._pinned: str | None = None
+        for account in accounts:
+            _check_request(account, now)
+        self._held = [_Held(account) for account in accounts]
         self._released = False
-        _check_requests(meter, quotas, now)
-        meter.running += 1
-        if quotas.requests_per_min is not None:
-            meter.requests.take(1, now)
+        for account in accounts:
+            account.meter.running += 1
+            if account.part.requests_per_min is not None:
+                account.meter.requests.take(1, now)
 
     def reserve(self, need: Need, now: float) -> None:
-        """Hold the tokens and the adapter of the request, both or neither.
+        """Hold what the request needs, of every account all of it or nothing.
 
         Raises ``QuotaExceeded``, or ``QuotaTooSmall`` where waiting would not help.
         """
         assert not self._released
-        _check_tokens(self._meter, self._quotas, need, now)
-        _check_bytes(self._meter, self._quotas, need)
-        if self._quotas.tokens_per_min is not None:
-            self._tokens = self._meter.tokens.take(need.most_tokens, now)
-        if need.adapter is not None:
-            self._meter.pin(need.adapter, need.size_bytes)
-            self._pinned = need.adapter
+        for held in self._held:
+            _check_sequences(held.account, need)
+            _check_tokens(held.account, need, now)
+            _check_bytes(held.account, need)
+        for held in self._held:
+            _take(held, need, now)
 
     def release(self, used_tokens: int, now: float) -> None:
         """The request has ended, however it did, and used so many tokens of those reserved."""
         assert not self._released
         self._released = True
-        self._meter.running -= 1
-        if self._tokens is not None:
-            self._meter.tokens.give_back(self._tokens, max(0, self._tokens.amount - used_tokens), now)
-        if self._pinned is not None:
-            self._meter.unpin(self._pinned)
+        for held in self._held:
+            meter = held.account.meter
+            meter.running -= held.sequences
+            back = max(0, sum(taken.amount for taken in held.tokens) - used_tokens)
+            for taken in reversed(held.tokens):
+                amount = min(back, taken.amount)
+                back -= amount
+                meter.tokens.give_back(taken, amount, now)
+            if held.pinned is not None:
+                meter.unpin(held.pinned)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The quotas of a key, or of a tenant."""
+
+    name: str
+    quotas: Quotas
+    who: str = "this key"
+    """In messages."""
 
 
 class QuotaBook:
-    """The meters of all keys that used something of late, of one gateway among several."""
+    """The meters of all keys and tenants that used something recently, of one gateway among several."""
 
-    def __init__(self, gateways: int = 1) -> None:
+    def __init__(self, gateways: int = 1, ledger: Ledger = NoLedger(), now: float = 0.0) -> None:
+        """What ``ledger`` remembers as of ``now`` is taken: a restart gives nobody a fresh minute."""
         self._gateways = gateways
+        self._ledger = ledger
         self._meters: dict[str, Meter] = {}
         self._swept_at = float("-inf")
+        for (name, kind), taken in ledger.recall(now).items():
+            meter = self._meter(name)
+            (meter.tokens if kind == "tokens" else meter.requests).recall(taken)
 
     def __len__(self) -> int:
         return len(self._meters)
 
-    def enter(self, key: str, quotas: Quotas, now: float) -> Permit:
-        """One more request of ``key``. Raises ``QuotaExceeded``."""
+    def enter(self, budgets: Sequence[Budget], now: float) -> Permit:
+        """One more request on all of ``budgets``. Raises ``QuotaExceeded``."""
         self._sweep(now)
-        return Permit(self._meters.setdefault(key, Meter()), share(quotas, self._gateways), now)
+        accounts = (Account(self._meter(one.name), self._part(one), one.quotas, one.who) for one in budgets)
+        return Permit(tuple(accounts), now)
 
-    def standing(self, key: str, quotas: Quotas, now: float) -> tuple[Standing | None, Standing | None]:
-        """Of requests and of tokens a minute; None is without limit."""
-        meter, quotas = self._meters.get(key, Meter()), share(quotas, self._gateways)
-        return (
-            _standing(meter.requests, quotas.requests_per_min, now),
-            _standing(meter.tokens, quotas.tokens_per_min, now),
-        )
+    def standing(self, budgets: Sequence[Budget], now: float) -> tuple[Standing | None, Standing | None]:
+        """Of requests and of tokens a minute, of the budget that has the least left; None is without limit."""
+        requests, tokens = [], []
+        for one in budgets:
+            meter, part = self._meters.get(one.name, Meter()), self._part(one)
+            requests.append(_standing(meter.requests, part.requests_per_min, now))
+            tokens.append(_standing(meter.tokens, part.tokens_per_min, now))
+        return _least(requests), _least(tokens)
+
+    def _meter(self, name: str) -> Meter:
+        if name not in self._meters:
+            self._meters[name] = Meter(name, self._ledger)
+        return self._meters[name]
+
+    def _part(self, budget: Budget) -> Quotas:
+        return share(budget.quotas, self._gateways)
 
     def _sweep(self, now: float) -> None:
-        """Forget the keys that use nothing, so that those of long ago take no memory."""
+        """Forget those that use nothing, so that those of long ago take no memory."""
         if now - self._swept_at >= MINUTE_S:
             self._swept_at = now
-            self._meters = {key: meter for key, meter in self._meters.items() if not meter.is_idle(now)}
+            self._meters = {name: meter for name, meter in self._meters.items() if not meter.is_idle(now)}
 
 
 def share(quotas: Quotas, gateways: int) -> Quotas:
@@ -217,51 +230,102 @@ def _standing(minute: Minute, limit: int | None, now: float) -> Standing | None:
     return Standing(limit, max(0, limit - minute.used(now)), minute.reset_s(now))
 
 
-def _check_requests(meter: Meter, quotas: Quotas, now: float) -> None:
-    limit = quotas.requests_per_min
+def _least(standings: Sequence[Standing | None]) -> Standing | None:
+    return min((one for one in standings if one is not None), key=lambda one: one.remaining, default=None)
+
+
+def _take(held: _Held, need: Need, now: float) -> None:
+    """What was checked."""
+    meter, limit = held.account.meter, held.account.part.tokens_per_min
+    meter.running += need.sequences - held.sequences
+    held.sequences = need.sequences
+    if limit is not None:
+        held.tokens = meter.tokens.borrow(need.most_tokens, limit, now)
+    if need.adapter is not None:
+        meter.pin(need.adapter, need.size_bytes)
+        held.pinned = need.adapter
+
+
+def _fits(amount: int, used: int, part: int, whole: int) -> bool:
+    """Whether ``amount``, at most ``whole``, fits beside what is used.
+
+    More than the part fits while no more than the part is used: the rest of the whole is lent to it.
+    """
+    return used + amount <= part if amount <= part else used <= part and used + amount <= whole
+
+
+def _check_request(account: Account, now: float) -> None:
+    limit, meter = account.part.requests_per_min, account.meter
     if limit is not None and (wait_s := meter.requests.wait_s(1, limit, now)):
         raise QuotaExceeded(
-            f"this key may make {limit} requests a minute and has: wait, or have its quota raised",
+            f"{account.who} may make {limit} requests a minute and has: wait, or have its quota raised",
             param="requests_per_min",
             retry_after_s=wait_s,
         )
-    if quotas.concurrent is not None and meter.running >= quotas.concurrent:
+    concurrent = account.part.concurrent
+    if concurrent is not None and meter.running >= concurrent:
         raise QuotaExceeded(
-            f"this key may have {quotas.concurrent} requests in flight and has: wait until one ends",
+            f"{account.who} may have {concurrent} choices in flight and has: wait until one ends", param="concurrent"
+        )
+
+
+def _check_sequences(account: Account, need: Need) -> None:
+    part, whole = account.part.concurrent, account.whole.concurrent
+    if part is None or whole is None:
+        return
+    others = account.meter.running - 1  # its own one is counted already
+    if need.sequences > whole:
+        raise QuotaTooSmall(
+            f"{need.sequences} choices were requested (prompts × n), and {account.who} may have {whole} in flight: "
+            "request fewer",
+            param="concurrent",
+        )
+    if not _fits(need.sequences, others, part, whole):
+        raise QuotaExceeded(
+            f"{need.sequences} choices were requested (prompts × n), and {account.who} has {others} of its {part} in "
+            "flight: wait until they end",
             param="concurrent",
         )
 
 
-def _check_tokens(meter: Meter, quotas: Quotas, need: Need, now: float) -> None:
-    limit = quotas.tokens_per_min
-    if limit is None:
+def _check_tokens(account: Account, need: Need, now: float) -> None:
+    part, whole, meter = account.part.tokens_per_min, account.whole.tokens_per_min, account.meter
+    if part is None or whole is None:
         return
-    asked = f"{need.most_tokens} tokens were asked for ({need.prompt_tokens} of prompt, the rest to generate)"
-    if need.most_tokens > limit:
+    asked = f"{need.most_tokens} tokens were requested ({need.prompt_tokens} of prompt, the rest to generate)"
+    if need.most_tokens > whole:
         raise QuotaTooSmall(
-            f"{asked}, and this key may use {limit} a minute: ask for fewer max_tokens", param="tokens_per_min"
+            f"{asked}, and {account.who} may use {whole} a minute: request fewer max_tokens", param="tokens_per_min"
         )
-    if wait_s := meter.tokens.wait_s(need.most_tokens, limit, now):
+    if wait_s := _tokens_wait_s(meter.tokens, need.most_tokens, part, whole, now):
+        left = max(0, part - meter.tokens.used(now))
         raise QuotaExceeded(
-            f"{asked}, and this key has {limit - meter.tokens.used(now)} of its {limit} a minute left: wait, "
-            "or ask for fewer max_tokens",
+            f"{asked}, and {account.who} has {left} of its {part} a minute left: wait, or request fewer max_tokens",
             param="tokens_per_min",
             retry_after_s=wait_s,
         )
 
 
-def _check_bytes(meter: Meter, quotas: Quotas, need: Need) -> None:
-    limit, more = quotas.resident_bytes, meter.more_bytes(need)
-    if limit is None or not more:
+def _tokens_wait_s(minute: Minute, amount: int, part: int, whole: int, now: float) -> float:
+    """As ``_fits``, of a minute: how long until it does."""
+    if amount <= part:
+        return minute.wait_s(amount, part, now)
+    return max(minute.wait_s(0, part, now), minute.wait_s(amount, whole, now))
+
+
+def _check_bytes(account: Account, need: Need) -> None:
+    part, whole, meter = account.part.resident_bytes, account.whole.resident_bytes, account.meter
+    more = meter.more_bytes(need)
+    if part is None or whole is None or not more:
         return
-    if more > limit:
+    if more > whole:
         raise QuotaTooSmall(
-            f"the adapter has {more} bytes, and this key may keep {limit} loaded: use a smaller adapter",
+            f"the adapter has {more} bytes, and {account.who} may keep {whole} loaded: use a smaller adapter",
             param="resident_bytes",
         )
-    if meter.pinned_bytes + more > limit:
+    if not _fits(more, meter.pinned_bytes, part, whole):
         raise QuotaExceeded(
-            f"the adapter has {more} bytes, and this key's requests keep {meter.pinned_bytes} of its {limit} loaded: "
-            "wait until one of them ends",
+            f"the adapter has {more} bytes, and requests of {account.who} keep {meter.pinned_bytes} of its {part} "
+            "loaded: wait until one of them ends",
             param="resident_bytes",
         )

@@ -93,7 +93,8 @@ class KeyOptions(_Group):
     max_staleness_s: float | None = Field(86400.0, ge=60)
     """With the registry out of reach for longer no key is let in: one might be revoked. None sets no end."""
     gateways: int = Field(1, gt=0)
-    """Gateways that share the load: each allows a key an equal part of its quotas, rounded down, but at least one."""
+    """Gateways that share the load: each allows an equal part of a quota, rounded down, but at least one, and lends
+    what is more than the part and fits the whole."""
 
 
 class FeedbackOptions(_Group):

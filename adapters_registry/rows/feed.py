@@ -74,6 +74,11 @@ class FeedRows:
         query = sa.select(audit.c.seq).where(audit.c.seq > since, audit.c.action.startswith("key.")).limit(1)
         return self._db.execute(query).first() is not None
 
+    def tenants_touched(self, since: int) -> bool:
+        """Whether a tenant's bounds changed after ``since``."""
+        query = sa.select(audit.c.seq).where(audit.c.seq > since, audit.c.action == "tenant.put").limit(1)
+        return self._db.execute(query).first() is not None
+
     def entries(self, after: int, limit: int) -> list[AuditEntry]:
         """Oldest first."""
         query = sa.select(audit).where(audit.c.seq > after).order_by(audit.c.seq).limit(limit)

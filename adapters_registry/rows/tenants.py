@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from adapters_registry.records import TenantBounds, TenantRecord
+from adapters_registry.records import Quotas, TenantBounds, TenantQuotas, TenantRecord
 from adapters_registry.rows.values import inserted_id, now
 from adapters_registry.tables import adapters, blobs, leases, tenants, utc, version_files, versions
 
@@ -29,7 +30,9 @@ class TenantRows:
         return inserted_id(self._db.execute(tenants.insert().values(name=name, created_at=now())))
 
     def bound(self, tenant_id: int, bounds: TenantBounds) -> None:
-        self._db.execute(tenants.update().where(tenants.c.id == tenant_id).values(bounds.model_dump()))
+        told = bounds.model_dump(exclude=set(Quotas.model_fields))
+        quotas = bounds.model_dump_json(include=set(Quotas.model_fields), exclude_none=True)
+        self._db.execute(tenants.update().where(tenants.c.id == tenant_id).values(**told, quotas=quotas))
 
     def bounds(self, tenant_id: int) -> TenantBounds:
         row = self._db.execute(sa.select(tenants).where(tenants.c.id == tenant_id)).one()
@@ -38,6 +41,14 @@ class TenantRows:
     def all_bounds(self) -> dict[int, TenantBounds]:
         """By id."""
         return {row.id: _bounds(row) for row in self._db.execute(sa.select(tenants))}
+
+    def quotas(self) -> tuple[TenantQuotas, ...]:
+        """Of those that have any, by name."""
+        query = sa.select(tenants.c.name, tenants.c.quotas).where(
+            tenants.c.quotas.is_not(None), tenants.c.quotas != "{}"
+        )
+        found = self._db.execute(query.order_by(tenants.c.name))
+        return tuple(TenantQuotas(name=row.name, **json.loads(row.quotas)) for row in found)
 
     def records(self, name: str | None = None) -> tuple[TenantRecord, ...]:
         """By name, with what each uses; None is all."""
@@ -100,4 +111,5 @@ def _bounds(row: sa.Row[tuple[object, ...]]) -> TenantBounds:
         max_versions=row.max_versions,
         keep_versions=row.keep_versions,
         keep_days=row.keep_days,
+        **json.loads(row.quotas or "{}"),
     )

@@ -18,6 +18,7 @@ class WatchVerbs(Verbs):
                 adapters=rows.adapters.records(),
                 keys=rows.keys.unrevoked(),
                 head=rows.feed.head(),
+                tenants=rows.tenants.quotas(),
             )
 
     def changes(self, since: int, head: str | None = None) -> Changes:
@@ -31,7 +32,8 @@ class WatchVerbs(Verbs):
                 return Changes(seq=seq, adapters=(), reset=True)
             keys = rows.keys.unrevoked() if rows.feed.keys_touched(since) else None
             changed = rows.adapters.records(rows.feed.touched(since))
-            return Changes(seq=seq, adapters=changed, keys=keys, head=rows.feed.head())
+            tenants = rows.tenants.quotas() if rows.feed.tenants_touched(since) else None
+            return Changes(seq=seq, adapters=changed, keys=keys, head=rows.feed.head(), tenants=tenants)
 
     def audit(self, after: int = 0, limit: int | None = None) -> AuditPage:
         """One page, oldest first; ``after`` is the ``next`` of the page before."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adapters_registry.edge.connections import ConnectionReport
 from service.catalog import Catalog
 from service.feedback.port import Feedback
 from service.metrics import GatewayMetrics
+from service.quota import Ledger, NoLedger
 from service.report import FleetReport
 from service.settings import Settings
 from service.values import Generate, ServedBase
@@ -43,3 +44,5 @@ class Front:
     tokenizer: PreTrainedTokenizerBase
     backend: Backend
     metrics: GatewayMetrics
+    ledger: Ledger = field(default_factory=NoLedger)
+    """Remembers across restarts what was used of quotas."""

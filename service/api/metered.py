@@ -14,7 +14,7 @@ from service.api.disconnect import ClientGone
 from service.api.jobs import Job
 from service.api.record import Record, record_of
 from service.keyring import Caller
-from service.quota import Need, Permit, QuotaBook, Standing
+from service.quota import Budget, Need, Permit, QuotaBook, Standing
 
 _HOLD = "quickchange.hold"
 
@@ -36,7 +36,7 @@ class Metered:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller, record = caller_of(scope), record_of(scope)
         try:
-            permit = self._book.enter(caller.id, caller.quotas, _now())
+            permit = self._book.enter(_budgets(caller), _now())
         finally:
             _tell(self._book, caller, record)
         scope[_HOLD] = _Hold(self._book, caller, permit)
@@ -66,7 +66,17 @@ def _need(job: Job) -> Need:
     prompt = sum(len(request.prompt) for request in job.requests)
     generated = sum(request.n * request.sampling.max_tokens for request in job.requests)
     ref = job.served.adapter
-    return Need(prompt, prompt + generated, None if ref is None else ref.digest, job.served.size_bytes)
+    digest = None if ref is None else ref.digest
+    sequences = sum(request.n for request in job.requests)
+    return Need(prompt, prompt + generated, digest, job.served.size_bytes, sequences)
+
+
+def _budgets(caller: Caller) -> tuple[Budget, ...]:
+    """The key's, and where the key is a tenant's, the tenant's."""
+    own = Budget(caller.id, caller.quotas)
+    if caller.tenant_quotas is None:
+        return (own,)
+    return own, Budget(f"tenant {caller.tenant}", caller.tenant_quotas, "this key's tenant")
 
 
 def _used(record: Record, failed: bool) -> int:
@@ -76,7 +86,7 @@ def _used(record: Record, failed: bool) -> int:
 
 
 def _tell(book: QuotaBook, caller: Caller, record: Record) -> None:
-    requests, tokens = book.standing(caller.id, caller.quotas, _now())
+    requests, tokens = book.standing(_budgets(caller), _now())
     record.headers |= _headers("requests", requests) | _headers("tokens", tokens)
 
 

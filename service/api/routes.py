@@ -58,7 +58,9 @@ def create_app(front: Front) -> Starlette:
     gate = Gate(front.catalog, front.settings.keys, origins, anonymous=is_loopback(front.settings.host))
     generation, feedback, reading = (Room(front.settings.limits) for _ in range(3))
     front.metrics.in_flight_is(lambda: generation.taken + feedback.taken + reading.taken)
-    metered = Middleware(Metered, book=QuotaBook(front.settings.keys.gateways))
+    # By the clock of the event loop, which is not there yet.
+    book = QuotaBook(front.settings.keys.gateways, front.ledger, time.monotonic())
+    metered = Middleware(Metered, book=book)
     routes = _Routes(front, gate)
     inspect = InspectRoutes(front)
     front.metrics.serves(front.backend.served)

@@ -40,7 +40,7 @@ def create(
     expires: Annotated[datetime | None, typer.Option(help="When it stops to work (UTC); else never.")] = None,
     requests_per_min: Annotated[int | None, typer.Option(min=1, help="Most requests a minute.")] = None,
     tokens_per_min: Annotated[int | None, typer.Option(min=1, help="Most tokens a minute, prompts included.")] = None,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Most requests in flight.")] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Most choices (prompts × n) in flight.")] = None,
     resident_bytes: Annotated[int | None, typer.Option(min=1, help="Most bytes of adapters in use at once.")] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,

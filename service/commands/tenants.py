@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from adapters_registry.errors import TenantNotFound
-from adapters_registry.records import TenantBounds, TenantRecord
+from adapters_registry.records import Quotas, TenantBounds, TenantRecord
 from service.commands.output import moment, print_json, print_table, say, size
 from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry
 
@@ -40,21 +40,32 @@ def set_tenant(
     max_versions: Bound = None,
     keep_versions: Bound = None,
     keep_days: Bound = None,
+    requests_per_min: Bound = None,
+    tokens_per_min: Bound = None,
+    concurrent: Bound = None,
+    resident_bytes: Bound = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Set a tenant's bounds: bytes and versions that it may hold, and what `quickchange gc` leaves of old versions.
+    """Set a tenant's bounds: bytes and versions that it may hold, what `quickchange gc` leaves of old versions, and
+    what all its keys together may use of the service.
 
     A version goes when neither --keep-versions (an adapter's newest) nor --keep-days (younger ones) keeps it.
 
     quickchange tenants set acme --max-bytes 10000000000 --keep-versions 20
+
+    quickchange tenants set acme --tokens-per-min 200000 --concurrent 32
     """
     given = {
         "max_bytes": max_bytes,
         "max_versions": max_versions,
         "keep_versions": keep_versions,
         "keep_days": keep_days,
+        "requests_per_min": requests_per_min,
+        "tokens_per_min": tokens_per_min,
+        "concurrent": concurrent,
+        "resident_bytes": resident_bytes,
     }
     changes = {field: _number(field, text) for field, text in given.items() if text is not None}
     with open_registry(registry, key_file) as client:
@@ -80,7 +91,7 @@ def _number(field: str, text: str) -> int | None:
 
 def _tabulate(*records: TenantRecord) -> None:
     print_table(
-        ("TENANT", "USES", "OF", "VERSIONS", "OF", "KEEPS", "SINCE"),
+        ("TENANT", "USES", "OF", "VERSIONS", "OF", "KEEPS", "QUOTAS", "SINCE"),
         (
             (
                 record.name,
@@ -89,6 +100,8 @@ def _tabulate(*records: TenantRecord) -> None:
                 str(record.used_versions),
                 DEFAULT if record.max_versions is None else str(record.max_versions),
                 _keeps(record),
+                " ".join(f"{name}={limit}" for name in Quotas.model_fields if (limit := getattr(record, name)))
+                or "-",
                 moment(record.created_at),
             )
             for record in records

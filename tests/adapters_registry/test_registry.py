@@ -21,6 +21,7 @@ from adapters_registry.errors import (
 )
 from adapters_registry.metadata import Change
 from adapters_registry.opening import open_registry
+from adapters_registry.records import TenantBounds, TenantQuotas
 from adapters_registry.registry import Origin
 from adapters_registry.settings import Limits
 from tests.adapters_registry import artifacts
@@ -297,3 +298,18 @@ def test_what_was_told_is_there_after_a_restart(tmp_path):
         with pytest.raises(RegistryError) as caught, open_registry(tmp_path / "data", Limits(), lambda: None):
             pass
         assert caught.value.code == "store_owned"
+
+
+def test_quotas_of_tenants_come_with_the_feed(registry, push):
+    push()
+    before = registry.snapshot()
+    assert before.tenants == ()
+    quotas = {"requests_per_min": 60, "concurrent": 8}
+    registry.put_tenant("acme", TenantBounds(max_versions=9, **quotas))
+    registry.put_tenant("globex", TenantBounds(max_versions=9))
+    found = registry.changes(before.seq, before.head)
+    assert found.tenants == registry.snapshot().tenants == (TenantQuotas(name="acme", **quotas),)
+    assert registry.tenant("acme").concurrent == 8
+    assert registry.changes(found.seq, found.head).tenants is None
+    registry.put_tenant("acme", TenantBounds())
+    assert registry.changes(found.seq, found.head).tenants == ()

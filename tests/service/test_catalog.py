@@ -17,7 +17,7 @@ import pytest
 from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.errors import KeysLost, RegistryError, RegistryUnavailable
 from adapters_registry.mark import KeyMark
-from adapters_registry.records import AdapterRecord, Changes, KeyGrant, Snapshot
+from adapters_registry.records import AdapterRecord, Changes, KeyGrant, Quotas, Snapshot, TenantQuotas
 from service import catalog as catalog_module
 from service.catalog import Catalog
 from service.errors import AdapterIncompatible, ModelNotFound, QuickchangeError
@@ -31,6 +31,7 @@ class FakeRegistry:
     def __init__(self, history: str = "a") -> None:
         self.seq = 0
         self.history = history
+        self.tenants: tuple[TenantQuotas, ...] = ()
         self.adapters: dict[tuple[str, str], tuple[int, AdapterRecord]] = {}
         self.keys: tuple[int, tuple[KeyGrant, ...]] = (0, ())
         self.down: Exception | None = None
@@ -61,7 +62,9 @@ class FakeRegistry:
         if self.down:
             raise self.down
         live = tuple(r for _, r in self.adapters.values() if r.versions)
-        return Snapshot(seq=self.seq, adapters=live, keys=self.keys[1], head=self.head(self.seq))
+        return Snapshot(
+            seq=self.seq, adapters=live, keys=self.keys[1], head=self.head(self.seq), tenants=self.tenants
+        )
 
     def head(self, seq: int) -> str:
         """What no other history has there."""
@@ -81,6 +84,7 @@ class FakeRegistry:
             adapters=tuple(r for at, r in self.adapters.values() if at > since),
             keys=keys,
             head=self.head(self.seq),
+            tenants=self.tenants,
         )
 
 
@@ -591,3 +595,23 @@ async def test_what_is_shared_is_used_by_those_it_is_shared_with(registry: FakeR
                 assert found == (f"acme/{name}@1" if name in names else "model_not_found")
         await registry.put(adapter("acme", "one", version(1)))
         await until(lambda: served(catalog, "acme/one", of("globex")) == "model_not_found")
+
+
+async def test_quotas_of_tenants_come_and_go_and_outlive_a_restart(registry: FakeRegistry, path: Path) -> None:
+    one, quotas = key("acme"), TenantQuotas(name="acme", concurrent=3)
+
+    def of_tenant(catalog: Catalog) -> Quotas | None:
+        return catalog.keys.admit(f"Bearer {one.text}", CREATED, stale=False, anonymous=False).tenant_quotas
+
+    registry.tenants = (quotas,)
+    await registry.put_keys(one.grant)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: lets_in(catalog, one))
+        assert of_tenant(catalog) == quotas
+    await registry.fail(RegistryUnavailable("down"))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        assert of_tenant(catalog) == quotas
+        registry.tenants = ()
+        await registry.fail(None)
+        await registry.put(adapter())
+        await until(lambda: of_tenant(catalog) is None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI, PermissionDeniedError, RateLimitError
 
 from adapters_registry.access import Scope
-from adapters_registry.records import Quotas
+from adapters_registry.records import Quotas, TenantQuotas
 from service.api.metered import duration
 from service.errors import AdapterFailed
 from service.settings import KeyOptions
@@ -261,3 +261,27 @@ def test_a_time_that_is_told_is_never_too_short(seconds: float) -> None:
     shown = float(minutes or 0) * 60 + (float(rest[:-2]) / 1000 if rest.endswith("ms") else float(rest[:-1]))
     assert shown >= seconds or math.isclose(shown, seconds, abs_tol=1e-9)
     assert shown - seconds < 0.00101
+
+
+async def test_a_tenants_keys_share_its_quotas(tmp_path: Path) -> None:
+    """However many its admin makes."""
+    one, two = (key("acme", Scope.INFER, quotas=Quotas(requests_per_min=9)) for _ in range(2))
+    foreign, everywhere = key("globex", Scope.INFER), key(None, Scope.INFER)
+    acme = TenantQuotas(name="acme", requests_per_min=2)
+    front = world(tmp_path, says("hello"), keys=(one, two, foreign, everywhere), tenants=(acme,))
+    assert told(await complete(front, one))[:2] == [2, 1]
+    assert told(await complete(front, two))[:2] == [2, 0]
+    for caller in (one, two):
+        refused = await complete(front, caller)
+        assert refusal(refused) == (429, "quota_exceeded", "requests_per_min")
+        assert "this key's tenant may make 2 requests" in refused.json()["error"]["message"]
+    for caller in (foreign, everywhere):
+        assert told(await complete(front, caller)) == [None] * 4
+
+
+async def test_choices_in_flight_are_counted(tmp_path: Path) -> None:
+    front, one = metered(tmp_path, concurrent=3)
+    assert (await complete(front, one, n=3)).status_code == 200
+    for more in ({"n": 4}, {"prompt": ["hello"] * 4}, {"n": 2, "prompt": ["hello"] * 2}):
+        assert refusal(await complete(front, one, **more)) == (403, "quota_too_small", "concurrent")
+    assert (await complete(front, one, prompt=["hello"] * 3)).status_code == 200

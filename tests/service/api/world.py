@@ -30,6 +30,7 @@ from adapters_registry.records import (
     KeyGrant,
     Quotas,
     Snapshot,
+    TenantQuotas,
     VersionRecord,
 )
 from service.api.front import Backend, Front
@@ -297,6 +298,7 @@ def world(
     adapters: Sequence[AdapterRecord] = ADAPTERS,
     metrics: MetricsOptions | None = None,
     keys: Sequence[Key] = (),
+    tenants: Sequence[TenantQuotas] = (),
     host: str = "127.0.0.1",
     options: KeyOptions | None = None,
     known: bool = True,
@@ -304,7 +306,8 @@ def world(
     age_s: float = 0.0,
 ) -> World:
     """A front that knows ``adapters`` and ``keys`` since ``age_s`` and whose engine plays ``script``."""
-    snapshot = Snapshot(seq=1, adapters=tuple(adapters), keys=tuple(key.grant for key in keys))
+    grants = tuple(key.grant for key in keys)
+    snapshot = Snapshot(seq=1, adapters=tuple(adapters), keys=grants, tenants=tuple(tenants))
     file = path / "catalog.json"
     if known:
         file.write_text(snapshot.model_dump_json())

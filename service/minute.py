@@ -1,0 +1,92 @@
+"""A limit by the minute: what was taken within the last 60 s.
+
+A minute is any 60 s, not a bucket that refills: a full bucket and what flows into it together let twice the limit
+through within one minute. What is given back is as if it had never been taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+MINUTE_S = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """Part of a minute's limit."""
+
+    at: float
+    amount: int
+
+    def is_over(self, now: float) -> bool:
+        return self.at + MINUTE_S <= now
+
+
+class Minute:
+    """What was taken within the last 60 s; times never go back."""
+
+    def __init__(self, note: Callable[[float, int], None] = lambda at, amount: None) -> None:
+        """``note`` is told each change: the time of what was taken, and how much more or less of it there is now."""
+        self._taken: deque[Taken] = deque()
+        """Oldest first; of the last one something is left."""
+        self._used = 0
+        self._note = note
+
+    def recall(self, taken: Iterable[tuple[float, int]]) -> None:
+        """What an earlier process took: times and amounts, oldest first. Nothing was taken here yet."""
+        assert not self._taken
+        self._taken.extend(Taken(at, amount) for at, amount in taken)
+        self._used = sum(one.amount for one in self._taken)
+
+    def used(self, now: float) -> int:
+        while self._taken and self._taken[0].is_over(now):
+            self._used -= self._taken.popleft().amount
+        return self._used
+
+    def take(self, amount: int, now: float) -> Taken:
+        assert amount > 0
+        taken = Taken(now, amount)
+        self._taken.append(taken)
+        self._used += amount
+        self._note(now, amount)
+        return taken
+
+    def borrow(self, amount: int, limit: int, now: float) -> tuple[Taken, ...]:
+        """``amount``, though it may be more than ``limit``: what is beyond is taken of the minutes to come.
+
+        So that it is paid for at the rate of ``limit``; until then nothing else fits.
+        """
+        room = max(0, limit - self.used(now))
+        parts = [min(amount, room)] if room else []
+        while (left := amount - sum(parts)) > 0:
+            parts.append(min(left, limit))
+        first = 0 if room else 1
+        return tuple(self.take(part, now + (first + i) * MINUTE_S) for i, part in enumerate(parts))
+
+    def give_back(self, taken: Taken, amount: int, now: float) -> None:
+        """``amount`` of what was taken, as if it never had been."""
+        assert 0 <= amount <= taken.amount
+        self.used(now)
+        if not taken.is_over(now):
+            taken.amount -= amount
+            self._used -= amount
+            self._note(taken.at, -amount)
+        while self._taken and not self._taken[-1].amount:
+            self._taken.pop()
+
+    def wait_s(self, amount: int, limit: int, now: float) -> float:
+        """How long until ``amount``, which is at most ``limit``, fits; 0 if it does now."""
+        excess, until = self.used(now) + amount - limit, now
+        for taken in self._taken:
+            if excess <= 0:
+                break
+            excess -= taken.amount
+            until = taken.at + MINUTE_S
+        return until - now
+
+    def reset_s(self, now: float) -> float:
+        """How long until nothing is taken any more."""
+        self.used(now)
+        return self._taken[-1].at + MINUTE_S - now if self._taken else 0.0
