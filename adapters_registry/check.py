@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.blobs import storage_error
 from adapters_registry.check_child import READY, Answer, Given, Job
+from adapters_registry.choosing import UNQUESTIONED, Bases, Elsewhere
 from adapters_registry.errors import CheckFailed, CheckUnavailable, DigestMismatch, RegistryError, from_code
 from adapters_registry.findings import Inspection
 from adapters_registry.kinds import ArtifactFile
@@ -37,7 +38,7 @@ _KILLS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 """Sent from outside: this machine is short of memory, or is being shut down."""
 _log = logging.getLogger(__name__)
 
-Check = Callable[[BaseManifest, Sequence[ArtifactFile], Limits, Allowances], Inspection]
+Check = Callable[[BaseManifest, Sequence[ArtifactFile], Limits, Allowances, Bases], Inspection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,12 @@ def check(
     files: Sequence[ArtifactFile],
     limits: Limits,
     allowed: Allowances = NOTHING,
+    bases: Bases = UNQUESTIONED,
     *,
     spool: Path | None = None,
     child: Sequence[str] = CHILD,
 ) -> Inspection:
-    """What ``judge`` finds, or its refusal; ``CheckFailed`` if the artifact breaks the bounds of the child.
+    """What ``judge`` finds, its refusal or ``Elsewhere``; ``CheckFailed`` if the artifact breaks the child's bounds.
 
     ``CheckUnavailable`` if the child was not run to its end for a reason that is not the artifact's. Blocks, at most
     ``limits.check_s``. Blobs that are no files here are copied first, into ``spool`` (None: the system's directory
@@ -71,7 +73,7 @@ def check(
         given = [
             Given(file=file.file, descriptor=stack.enter_context(_local(file, spool)).fileno()) for file in files
         ]
-        job = Job(base=base, files=tuple(given), limits=limits, allowed=allowed)
+        job = Job(base=base, files=tuple(given), limits=limits, allowed=allowed, bases=bases)
         outcome = _run(job, child)
     return _read(outcome, job)
 
@@ -202,6 +204,8 @@ def _ended(number: int, job: Job) -> RegistryError:
 def _accept(answer: Answer, job: Job) -> Inspection:
     if answer.refusal is not None:
         raise from_code(answer.refusal.code, answer.refusal.message, param=answer.refusal.param)
+    if answer.elsewhere is not None and answer.elsewhere in {base.digest for base in job.bases.known}:
+        raise Elsewhere(answer.elsewhere)
     if answer.over_memory:
         raise _failed(
             f"took over {job.limits.check_bytes} bytes of memory (limits.check_bytes)",

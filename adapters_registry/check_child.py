@@ -16,6 +16,7 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict
 
 from adapters_registry.allowances import NOTHING, Allowances
+from adapters_registry.choosing import UNQUESTIONED, Bases, Elsewhere
 from adapters_registry.errors import RegistryError, StorageFailed
 from adapters_registry.findings import Inspection
 from adapters_registry.kinds import ArtifactFile, judge
@@ -47,6 +48,7 @@ class Job(_Value):
     files: tuple[Given, ...]
     limits: Limits
     allowed: Allowances = NOTHING
+    bases: Bases = UNQUESTIONED
 
 
 class Refusal(_Value):
@@ -62,6 +64,8 @@ class Answer(_Value):
 
     inspection: Inspection | None = None
     refusal: Refusal | None = None
+    elsewhere: str | None = None
+    """The digest of the base that the config names instead."""
     over_memory: bool = False
     defect: str | None = None
     """The trace of what should not have happened."""
@@ -91,10 +95,12 @@ def answer(job: Job) -> Answer:
     """Whatever happens, in a bounded size."""
     files = [ArtifactFile(given.file, partial(_open, given.descriptor)) for given in job.files]
     try:
-        return Answer(inspection=judge(job.base, files, job.limits, job.allowed))
+        return Answer(inspection=judge(job.base, files, job.limits, job.allowed, job.bases))
     except RegistryError as error:
         param = None if error.param is None else _clipped(error.param, _PARAM_CHARS)
         return Answer(refusal=Refusal(code=error.code, message=_clipped(error.message, _MESSAGE_CHARS), param=param))
+    except Elsewhere as other:
+        return Answer(elsewhere=other.digest)
     except MemoryError:
         return Answer(over_memory=True)
     except OSError as error:

@@ -264,6 +264,18 @@ class AdapterRefused(RegistryError):
     code = "adapter_refused"
 
 
+class BaseNotNamed(AdapterRefused):
+    """Several bases are announced, and neither the push nor the config says which one the adapter is for."""
+
+    code = "base_not_named"
+
+
+class BaseMismatch(AdapterRefused):
+    """The config names another known base than the one that is served."""
+
+    code = "base_mismatch"
+
+
 class PickleRefused(AdapterRefused):
     """The weights come as a pickle only, which could run code."""
 

@@ -111,7 +111,9 @@ class BaseRecord(_Record):
     architecture: str
     dtype: str
     latest: bool
-    """The one that a push without a base is checked against."""
+    """The one that a push is checked against if neither it nor its config names another; of several served none."""
+    served: bool = False
+    """Some service announced it within the last minutes."""
 
 
 class AdapterPage(_Record):

@@ -40,7 +40,7 @@ class CommitBody(_Body):
 
     files: list[File] = Field(min_length=1, max_length=16)
     base: str | None = Field(None, min_length=1, max_length=512)
-    """Digest or name; null is the base last announced."""
+    """Digest or name; null is the base that the config names, else the only one that is served."""
     promote: bool = False
     lineage: dict[str, JsonValue] = Field(default_factory=dict)
     ignore_fields: list[FieldName] = Field(default_factory=list, max_length=64)

@@ -68,6 +68,8 @@ STATUS: dict[type[RegistryError], int] = {
     errors.StorageFull: 507,
     errors.StorageFailed: 503,
     errors.AdapterRefused: 422,
+    errors.BaseNotNamed: 422,
+    errors.BaseMismatch: 422,
     errors.PickleRefused: 422,
     errors.UnknownFile: 422,
     errors.InvalidConfig: 422,

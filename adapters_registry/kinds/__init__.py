@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 from adapters_registry.allowances import NOTHING, Allowances
+from adapters_registry.choosing import UNQUESTIONED, Bases, Elsewhere, choose, named
 from adapters_registry.errors import (
     BodyTooLarge,
     InvalidConfig,
@@ -101,9 +102,14 @@ def build_manifest(
 
 
 def judge(
-    base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits, allowed: Allowances = NOTHING
+    base: BaseManifest,
+    files: Sequence[ArtifactFile],
+    limits: Limits,
+    allowed: Allowances = NOTHING,
+    bases: Bases = UNQUESTIONED,
 ) -> Inspection:
-    """Reads and checks the whole artifact against ``base``, the cheap before the costly.
+    """Reads and checks the whole artifact against ``base``, the cheap before the costly; ``Elsewhere`` if it is for
+    another of ``bases``.
 
     config (fields, peft_type) → header (cap, tensor count, dtypes, shapes, sizes) → modules and ranks → names and
     shapes against the base → values (NaN, infinity, norms, copies of the base's) → effect.
@@ -111,6 +117,7 @@ def judge(
     by_path = {file.file.path: file for file in files}
     with by_path[CONFIG].open() as file:
         config = _config(file.read(limits.config_bytes + 1))
+    based = _check_base(config.get("base_model_name_or_path"), base, bases)
     peft_type = str(config.get("peft_type"))
     if peft_type not in KINDS:
         raise UnsupportedField(
@@ -122,7 +129,7 @@ def judge(
         infos = read_header(file, weights.file.size)
         read = kind.interpret(config, infos, base, limits, allowed)
         norms = kind.measure(file, infos, read.modules)
-        notes = [*read.notes, *check_copies(file, infos, read.copies, base)]
+        notes = [*based, *read.notes, *check_copies(file, infos, read.copies, base)]
     try:
         kind.check_effect(read.modules, norms)
     except NoEffect:
@@ -143,6 +150,22 @@ def judge(
         manifest=manifest,
         norms=summary(norms, projections, limits.norm_modules),
         notes=(*notes, *_cast(own)),
+    )
+
+
+def _check_base(told: object, base: BaseManifest, bases: Bases) -> tuple[Note, ...]:
+    """That ``base`` is the one to check against; a note where the push overrules the config."""
+    if bases.asked is None and bases.known and (chosen := choose(told, bases.known)).digest != base.digest:
+        raise Elsewhere(chosen.digest)
+    meant = {known.digest for known in named(told, bases.known)}
+    if not bases.known or not told or base.digest in meant:
+        return ()
+    if meant:
+        return (
+            Note.of("base_overruled", f"The config names {told}; checked against {base.name}, as the push asked."),
+        )
+    return (
+        Note.of("base_unknown", f"The config names {told}, which is no known base; checked against {base.name}."),
     )
 
 

@@ -30,6 +30,20 @@ class AdapterRows:
         row = self._db.execute(query).first()
         return None if row is None else AdapterRow(row.id, row.tenant_id, row.deleted_at is not None)
 
+    def named(self, name: str, most: int = 20) -> tuple[str, ...]:
+        """The first live ones that ``name`` may mean as a request spells it, with or without its tenant."""
+        tenant, _, adapter = name.rpartition("/")
+        query = (
+            sa.select(tenants.c.name, adapters.c.name)
+            .join(tenants, adapters.c.tenant_id == tenants.c.id)
+            .where(adapters.c.name == adapter, adapters.c.deleted_at.is_(None))
+            .order_by(tenants.c.name)
+            .limit(most)
+        )
+        if tenant:
+            query = query.where(tenants.c.name == tenant)
+        return tuple(f"{owner}/{found}" for owner, found in self._db.execute(query))
+
     def add(self, tenant_id: int, name: str) -> int:
         values = {"tenant_id": tenant_id, "name": name, "next_number": 1, "created_at": now()}
         return inserted_id(self._db.execute(adapters.insert().values(values)))

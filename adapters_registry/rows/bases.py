@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import sqlalchemy as sa
 
+from adapters_registry.choosing import KnownBase, is_served, only
 from adapters_registry.manifest import BaseManifest
 from adapters_registry.records import BaseRecord
-from adapters_registry.tables import bases
+from adapters_registry.rows.values import now
+from adapters_registry.tables import bases, utc
 
 
 class BaseRows:
@@ -16,24 +21,55 @@ class BaseRows:
         self._db = db
 
     def put(self, manifest: BaseManifest, announced_seq: int) -> None:
-        values = {"name": manifest.name, "manifest": manifest.model_dump_json(), "announced_seq": announced_seq}
+        """As announced just now, anew or with other contents."""
+        values = {
+            "name": manifest.name,
+            "manifest": manifest.model_dump_json(),
+            "announced_seq": announced_seq,
+            "announced_at": now(),
+        }
         updated = self._db.execute(bases.update().where(bases.c.digest == manifest.digest).values(values))
         if updated.rowcount == 0:
             self._db.execute(bases.insert().values(digest=manifest.digest, **values))
 
-    def get(self, reference: str | None) -> BaseManifest | None:
-        """By digest, or the last announced of that name; None is the last announced of all."""
-        query = sa.select(bases.c.manifest).order_by(bases.c.announced_seq.desc()).limit(1)
-        if reference is not None:
-            query = query.where(sa.or_(bases.c.digest == reference, bases.c.name == reference))
-        text = self._db.execute(query).scalar()
+    def touch(self, digest: str) -> None:
+        """Announced just now, with nothing new."""
+        self._db.execute(bases.update().where(bases.c.digest == digest).values(announced_at=now()))
+
+    def announced_at(self, digest: str) -> datetime | None:
+        moment = self._db.execute(sa.select(bases.c.announced_at).where(bases.c.digest == digest)).scalar()
+        return None if moment is None else utc(moment)
+
+    def get(self, digest: str) -> BaseManifest | None:
+        text = self._db.execute(sa.select(bases.c.manifest).where(bases.c.digest == digest)).scalar()
         return None if text is None else BaseManifest.model_validate_json(text)
 
+    def known(self) -> tuple[KnownBase, ...]:
+        """Last announced anew first: what a service repeats moves nothing."""
+        moment = now()
+        query = sa.select(bases.c.digest, bases.c.name, bases.c.announced_at).order_by(bases.c.announced_seq.desc())
+        return tuple(_known(row, moment) for row in self._db.execute(query))
+
     def all(self) -> tuple[BaseRecord, ...]:
-        """Last announced first."""
-        texts = self._db.execute(sa.select(bases.c.manifest).order_by(bases.c.announced_seq.desc())).scalars()
-        manifests = [BaseManifest.model_validate_json(text) for text in texts]
-        return tuple(
-            BaseRecord(digest=m.digest, name=m.name, architecture=m.architecture, dtype=m.dtype, latest=i == 0)
-            for i, m in enumerate(manifests)
-        )
+        """As ``known``, with what people want to see."""
+        known = self.known()
+        default = only(known)
+        query = sa.select(bases.c.digest, bases.c.manifest)
+        manifests = {row.digest: BaseManifest.model_validate_json(row.manifest) for row in self._db.execute(query)}
+        return tuple(_record(manifests[base.digest], base, base == default) for base in known)
+
+
+def _known(row: Any, moment: datetime) -> KnownBase:
+    announced_at = None if row.announced_at is None else utc(row.announced_at)
+    return KnownBase(digest=row.digest, name=row.name, served=is_served(announced_at, moment))
+
+
+def _record(manifest: BaseManifest, known: KnownBase, latest: bool) -> BaseRecord:
+    return BaseRecord(
+        digest=manifest.digest,
+        name=manifest.name,
+        architecture=manifest.architecture,
+        dtype=manifest.dtype,
+        latest=latest,
+        served=known.served,
+    )

@@ -1,26 +1,51 @@
-"""Bases: announced by serving planes, named by pushes."""
+"""Bases: announced by serving planes again and again, named by pushes."""
 
 from __future__ import annotations
 
+import logging
+from datetime import timedelta
+
+from pydantic import JsonValue
+
 from adapters_registry.access import ANONYMOUS, Principal
+from adapters_registry.choosing import is_served
 from adapters_registry.errors import BaseNotFound
-from adapters_registry.manifest import BaseManifest
+from adapters_registry.manifest import BaseManifest, BaseModule
 from adapters_registry.records import BaseRecord
 from adapters_registry.rows import Change, Rows
+from adapters_registry.rows.values import now
 from adapters_registry.verbs.base import Verbs
+
+_TOUCH = timedelta(seconds=30)
+"""How often at most it is written that a base is still announced."""
+_log = logging.getLogger(__name__)
 
 
 class BaseVerbs(Verbs):
     """What uploads are checked against."""
 
     def put_base(self, manifest: BaseManifest, by: Principal = ANONYMOUS) -> None:
-        """Announce ``manifest``: from now on pushes without a base are checked against it."""
+        """Announce ``manifest``. The same again only says that it is still served."""
         with self.metadata.reading() as rows:
-            if rows.bases.get(None) == manifest:
-                return
+            known, at = rows.bases.get(manifest.digest), rows.bases.announced_at(manifest.digest)
+        if known is not None and known.name != manifest.name and is_served(at, now()):
+            return  # under two names at once it keeps the first, for as long as that is announced
+        if known is not None and _says_nothing_new(manifest, known):
+            if at is None or now() - at > _TOUCH:
+                with self.metadata.writing() as rows:
+                    rows.bases.touch(manifest.digest)
+            return
         with self._changing() as rows:
-            change = Change("base.put", manifest.digest, detail={"name": manifest.name})
-            rows.bases.put(manifest, rows.record(change, actor=by.id))
+            detail: dict[str, JsonValue] = {"name": manifest.name}
+            if shadowed := rows.adapters.named(manifest.name):
+                detail["adapters_of_that_name"] = len(shadowed)
+                _log.warning(
+                    "a base has the name of adapters: that name alone means the base, and they need their tenant's "
+                    "before it or an alias or a version behind it",
+                    extra={"base": manifest.name, "adapters": list(shadowed)},
+                )
+            change = Change("base.put", manifest.digest, detail=detail)
+            rows.bases.put(_merged(manifest, known), rows.record(change, actor=by.id))
 
     def base(self, digest: str) -> BaseManifest:
         with self.metadata.reading() as rows:
@@ -31,15 +56,29 @@ class BaseVerbs(Verbs):
             return rows.bases.all()
 
 
-def base_of(rows: Rows, reference: str | None) -> BaseManifest:
-    """By digest or name; None is the last announced."""
-    base = rows.bases.get(reference)
-    if base is None and reference is None:
-        raise BaseNotFound(
-            "No base was announced yet: start the service on this registry first, then push.", param="base"
-        )
+def base_of(rows: Rows, digest: str) -> BaseManifest:
+    base = rows.bases.get(digest)
     if base is None:
         raise BaseNotFound(
-            f"No base {reference!r} was announced: see GET /v1/bases, or start the service with it.", param="base"
+            f"No base {digest!r} was announced: see GET /v1/bases, or start the service with it.", param="base"
         )
     return base
+
+
+def _says_nothing_new(manifest: BaseManifest, known: BaseManifest) -> bool:
+    """Services of other settings or releases may announce the same base side by side, and must not fill the audit."""
+    return _merged(manifest, known).model_copy(update={"dtype": known.dtype}) == known
+
+
+def _merged(manifest: BaseManifest, known: BaseManifest | None) -> BaseManifest:
+    """``manifest``, and the weights' digests that an earlier announcement had and it has not."""
+    if known is None:
+        return manifest
+    modules = {name: _module(module, known.modules.get(name)) for name, module in manifest.modules.items()}
+    return manifest.model_copy(update={"modules": modules})
+
+
+def _module(module: BaseModule, known: BaseModule | None) -> BaseModule:
+    if module.weight is not None or known is None or known.weight is None:
+        return module
+    return module.model_copy(update={"weight": known.weight})

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.allowances import NOTHING, Allowances
+from adapters_registry.choosing import Bases, Elsewhere, asked_for, first_guess
 from adapters_registry.errors import (
     AliasInUse,
     BlobMissing,
@@ -22,7 +23,7 @@ from adapters_registry.findings import Inspection
 from adapters_registry.history import MoveKind
 from adapters_registry.kinds import ArtifactFile, check_files
 from adapters_registry.lineage import graph
-from adapters_registry.manifest import File
+from adapters_registry.manifest import BaseManifest, File
 from adapters_registry.names import PRODUCTION
 from adapters_registry.pointing import Pointer, point
 from adapters_registry.quota import check_versions, versions_bound
@@ -30,6 +31,7 @@ from adapters_registry.records import Evaluation, Lineage, Published, VersionDet
 from adapters_registry.rows import Change, Rows, VersionRow
 from adapters_registry.verbs.base import Verbs, adapter_id, live_version
 from adapters_registry.verbs.bases import base_of
+from adapters_registry.verbs.naming import check_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Origin:
     """What a push says besides the files."""
 
     base: str | None = None
-    """Digest or name; None is the base last announced."""
+    """Digest or name; None is the one that the config names, else the only one."""
     promote: bool = False
     lineage: Mapping[str, JsonValue] = field(default_factory=dict)
     allowed: Allowances = NOTHING
@@ -52,9 +54,14 @@ class VersionVerbs(Verbs):
         """Check the uploaded ``files`` and make them a version; the same again gives the version there is."""
         check_files(files, self._limits)
         with self.metadata.reading() as rows:
-            base = base_of(rows, origin.base)
+            known = rows.bases.known()
+            asked = None if origin.base is None else asked_for(origin.base, known).digest
+            base = base_of(rows, asked or first_guess(known).digest)
+            check_name(rows, tenant, name)
             _check_held(rows, rows.tenant_id(tenant), files)
-        found = self._check(base, [self._stored(file) for file in files], self._limits, origin.allowed)
+        found = self._inspect(
+            base, [self._stored(file) for file in files], origin.allowed, Bases(known=known, asked=asked)
+        )
         with self._changing() as rows:
             return self._commit(rows, tenant, name, found, origin, by)
 
@@ -119,6 +126,7 @@ class VersionVerbs(Verbs):
         self, rows: Rows, tenant: str, name: str, found: Inspection, origin: Origin, by: Principal
     ) -> Published:
         tenant_id = rows.tenants.make(tenant)
+        shadowed = check_name(rows, tenant, name)
         _check_held(rows, tenant_id, found.manifest.files)
         at = Pointer(tenant, name, _adapter(rows, tenant_id, tenant, name), PRODUCTION)
         live = rows.versions.live(at.adapter_id)
@@ -140,8 +148,19 @@ class VersionVerbs(Verbs):
             record=version.record,
             aliases=aliases,
             created=created,
-            notes=found.notes,
+            notes=(*found.notes, *shadowed),
         )
+
+    def _inspect(
+        self, base: BaseManifest, files: Sequence[ArtifactFile], allowed: Allowances, bases: Bases
+    ) -> Inspection:
+        """Against ``base``, or the other of ``bases`` that the config turns out to name."""
+        try:
+            return self._check(base, files, self._limits, allowed, bases)
+        except Elsewhere as other:
+            with self.metadata.reading() as rows:
+                base = base_of(rows, other.digest)
+        return self._check(base, files, self._limits, allowed, bases)
 
     def _stored(self, file: File) -> ArtifactFile:
         size = self.blobs.size(file.digest)

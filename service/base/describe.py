@@ -90,8 +90,13 @@ def _describe(module: nn.Module, *, is_head: bool, is_inside: bool) -> BaseModul
     return None
 
 
-def weight_digest(weight: Tensor) -> str:
-    """Of the values as float32, row by row, which every narrower type has exactly (``BaseModule.weight``)."""
+def weight_digest(weight: Tensor) -> str | None:
+    """Of the values as float32, row by row, which every narrower type has exactly (``BaseModule.weight``).
+
+    None of a weight without values, of a model that is described by its shapes alone.
+    """
+    if weight.is_meta:
+        return None
     hashed = hashlib.sha256()
     for rows in weight.detach().split(_ROWS):
         hashed.update(rows.float().cpu().contiguous().numpy().astype("<f4", copy=False).tobytes())

@@ -38,7 +38,10 @@ def push(
     ],
     name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME", help="The tenant is 'default' if left out.")],
     promote: Annotated[bool, typer.Option("--promote", help="Make it live at once (alias production).")] = False,
-    base: Annotated[str | None, typer.Option(help="The base's digest or name; else the one last served.")] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(help="The base's digest or name; else the one that the config names, or the only one."),
+    ] = None,
     parent: Annotated[
         str | None,
         typer.Option(metavar="[TENANT/]NAME[@VERSION|@ALIAS]", help="The version that training began from."),

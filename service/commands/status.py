@@ -216,11 +216,14 @@ async def _or_problem(part: Literal["service", "models", "replicas"], asked: Awa
 def _registry(client: RegistryClient) -> Registry | Problem:
     try:
         adapters = list(client.adapters())
-        base = next((base.name for base in client.bases() if base.latest), None)
+        bases = client.bases()
+        served = sorted({base.name for base in bases if base.served or base.latest})
     except RegistryError as error:
         code = UNREACHABLE if isinstance(error, RegistryUnavailable) else error.code
         return Problem(part="registry", code=code, message=error.message)
-    return Registry(adapters=len(adapters), versions=sum(len(a.versions) for a in adapters), base=base)
+    return Registry(
+        adapters=len(adapters), versions=sum(len(a.versions) for a in adapters), base=", ".join(served) or None
+    )
 
 
 def _tell(found: Status) -> None:

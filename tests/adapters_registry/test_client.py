@@ -165,7 +165,6 @@ def test_somebody_else_there():
 
 async def test_following(url, push):
     async with AsyncRegistryClient(url) as client:
-        await client.put_base(artifacts.base("second", "2"))
         await client.put_base(artifacts.base())
         before = await client.snapshot()
         watch = asyncio.create_task(client.changes(before.seq, 50))

@@ -9,7 +9,6 @@ from adapters_registry.errors import (
     AdapterRefused,
     AliasInUse,
     AliasNotFound,
-    BaseNotFound,
     BlobMissing,
     GenerationMismatch,
     GenerationRequired,
@@ -110,22 +109,6 @@ def test_files_must_be_uploaded_and_of_the_told_size(registry, push, tmp_path):
     wrong = [file.model_copy(update={"size": file.size + 1}) for file in files]
     with pytest.raises(InvalidValue):
         registry.publish(*ACME, wrong, Origin())
-
-
-def test_the_base_is_the_last_announced_or_the_named(registry, tmp_path):
-    path = artifacts.folder(tmp_path / "a")
-    for file in artifacts.files(path):
-        store(registry, "acme", (path / file.path).read_bytes())
-    files = artifacts.files(path)
-    registry.put_base(artifacts.base("other", "1"))
-    assert [(b.name, b.latest) for b in registry.bases()] == [("other", True), ("tiny", False)]
-    assert registry.publish(*ACME, files, Origin()).record.base == "sha256:" + "1" * 64
-    assert registry.publish(*ACME, files, Origin("tiny")).record.base == "sha256:" + "0" * 64
-    assert registry.publish(*ACME, files, Origin("sha256:" + "0" * 64)).record.number == 2
-    with pytest.raises(BaseNotFound):
-        registry.publish(*ACME, files, Origin("unknown"))
-    registry.put_base(artifacts.base())
-    assert [b.name for b in registry.bases()] == ["tiny", "other"]
 
 
 def test_announcing_the_same_base_again_changes_nothing(registry):

@@ -23,7 +23,7 @@ Announced = Annotated[BaseManifest, Depends(JsonBody(BaseManifest, "base_bytes",
 
 
 class Bases(BaseModel):
-    """Last announced first."""
+    """The one last announced anew first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,7 +32,7 @@ class Bases(BaseModel):
 
 @router.get("/v1/bases", response_model=Bases, responses=answers())
 async def bases(by: ReaderOrServer, plane: P) -> Response:
-    """Last announced first."""
+    """The one last announced anew first."""
     return await reply(lambda: Bases(bases=plane.registry.bases()))
 
 
@@ -44,7 +44,7 @@ async def base(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
 
 @router.put("/v1/bases/{sha256}", status_code=204, responses=answers(errors.BodyTooLarge, errors.TruncatedUpload))
 async def put_base(by: Server, plane: P, sha256: Sha256, body: Announced) -> None:
-    """From now on pushes without a base are checked against this one."""
+    """Its adapters are checked against it. Repeated, it says that the base is still served."""
     if body.digest != digest(sha256):
         raise InvalidValue("The manifest's digest is not the path's.", param="digest")
     await asyncio.to_thread(plane.registry.put_base, body, by=by)

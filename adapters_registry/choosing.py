@@ -1,0 +1,144 @@
+"""Which announced base a push is checked against: the one that it asks for, that its config names, or the only one.
+
+Equal shapes prove nothing: a base and its instruct variant have the same ones. So where a registry has several bases,
+nothing is guessed, and who announced last is no matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from adapters_registry.errors import BaseMismatch, BaseNotFound, BaseNotNamed
+from adapters_registry.manifest import Digest
+
+ALIVE = timedelta(seconds=150)
+"""A service announces its base every 15 s; one that was silent for longer serves it no more."""
+_QUANTISED = ("-unsloth-bnb-4bit", "-bnb-4bit", "-bnb-8bit")
+"""A base under which adapters are trained, loaded in fewer bits; what they are served on is the base itself."""
+_SHOWN = 8
+
+
+class KnownBase(BaseModel):
+    """A base that some service announced."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    digest: Digest
+    name: str
+    served: bool
+    """Announced lately."""
+
+
+class Bases(BaseModel):
+    """What a push may be checked against."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    known: tuple[KnownBase, ...] = ()
+    """Last announced anew first; none: the one at hand is not questioned."""
+    asked: Digest | None = None
+    """The one that the push asks for."""
+
+
+UNQUESTIONED = Bases()
+"""Whatever the config names."""
+
+
+class Elsewhere(Exception):
+    """The config names another base than the one at hand."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
+
+
+def is_served(announced_at: datetime | None, now: datetime) -> bool:
+    return announced_at is not None and now - announced_at <= ALIVE
+
+
+def names(told: str, base: str) -> bool:
+    """Whether ``told``, a path or an id of the Hub, may mean the base of this name: their last parts are the same."""
+    return _last(told) == _last(base)
+
+
+def named(told: object, known: Sequence[KnownBase]) -> list[KnownBase]:
+    """Those that the config's ``base_model_name_or_path`` may mean."""
+    return [base for base in known if names(told, base.name)] if isinstance(told, str) and told else []
+
+
+def asked_for(reference: str, known: Sequence[KnownBase]) -> KnownBase:
+    """By digest or name."""
+    found = [base for base in known if reference in (base.digest, base.name)]
+    if not found:
+        raise BaseNotFound(
+            f"No base {reference!r} was announced: see GET /v1/bases, or start the service with it.", param="base"
+        )
+    return _one(found)
+
+
+def first_guess(known: Sequence[KnownBase]) -> KnownBase:
+    """What to begin with before the config was read."""
+    if not known:
+        raise BaseNotFound(
+            "No base was announced yet: start the service on this registry first, then push.", param="base"
+        )
+    return next((base for base in known if base.served), known[0])
+
+
+def only(known: Sequence[KnownBase]) -> KnownBase | None:
+    """What a push that names no base is checked against; None if that cannot be told."""
+    served = [base for base in known if base.served] or known
+    return served[0] if len(served) == 1 else None
+
+
+def choose(told: object, known: Sequence[KnownBase]) -> KnownBase:
+    """For a config that has ``told`` as its base, where the push asks for none."""
+    meant = named(told, known)
+    if not meant:
+        found = only(known)
+        if found is None:
+            raise BaseNotNamed(
+                f"This registry has several bases, and the config names none of them ({_shown(told)}): push with "
+                f"--base NAME (base), one of {_listed(known)}.",
+                param="base",
+            )
+        return found
+    found = _one(meant)
+    served = [base for base in known if base.served]
+    if served and not found.served:
+        raise BaseMismatch(
+            f"The config names {_shown(told)}, which is known as {found.name} and served by nobody now; served is "
+            f"{_listed(served)}. Push with --base NAME (base) to say which one it is for.",
+            param="base_model_name_or_path",
+        )
+    return found
+
+
+def _one(found: Sequence[KnownBase]) -> KnownBase:
+    """Of those of one name: the one that is served, else the last that was announced anew."""
+    served = [base for base in found if base.served]
+    if len(served) > 1:
+        raise BaseNotNamed(
+            f"Several bases go by that name: push with --base DIGEST (base), one of {_listed(served)}.", param="base"
+        )
+    return (served or found)[0]
+
+
+def _last(name: str) -> str:
+    """The last part of a path or an id, also in the Hub's cache (``models--OWNER--NAME/snapshots/COMMIT``)."""
+    steps = [step for step in name.casefold().replace("\\", "/").split("/") if step]
+    cached = next((step for step in steps if step.startswith("models--")), None)
+    last = cached.rpartition("--")[2] if cached else (steps[-1] if steps else "")
+    return next((last.removesuffix(suffix) for suffix in _QUANTISED if last.endswith(suffix)), last)
+
+
+def _shown(told: object) -> str:
+    return repr(told[:100]) if isinstance(told, str) and told else "no base"
+
+
+def _listed(bases: Sequence[KnownBase]) -> str:
+    shown = ", ".join(f"{base.name} ({base.digest})" for base in bases[:_SHOWN])
+    return shown if len(bases) <= _SHOWN else f"{shown} and {len(bases) - _SHOWN} more"
