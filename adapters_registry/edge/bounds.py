@@ -23,8 +23,8 @@ class ConnectionLimits(BaseModel):
     total: int | None = Field(None, gt=0)
     """Connections at once; None is three quarters of the process's descriptors, at most 4,096."""
     per_address: int | None = Field(None, gt=0)
-    """Connections of one client address; None is half of all. Behind a proxy all clients have its address: set it to
-    total there."""
+    """Connections of one client address, in IPv6 of one network of 64 bits; None is half of all. Behind a proxy all
+    clients have its address: set it to total there."""
     head_s: float = Field(10.0, gt=0)
     """From a connection, or a request's first byte, to the end of the request's headers."""
     idle_s: float = Field(75.0, gt=0)

@@ -13,6 +13,7 @@ else, and nobody who asks waits for those who only hold a place. Nothing here to
 
 from __future__ import annotations
 
+import ipaddress
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,19 @@ class ConnectionReport:
     open: int = 0
     refused: dict[Reason, int] = field(default_factory=dict)
     """Since the start, by reason."""
+
+
+def crowd(address: str) -> str:
+    """Whose share a connection from ``address`` takes: one client has all of an IPv6 network of 64 bits to itself."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(found) >> 64 << 64))
 
 
 _MAKES_ROOM = (State.OPENING, State.IDLE)

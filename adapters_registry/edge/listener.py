@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from adapters_registry.edge.bounds import Bounds
-from adapters_registry.edge.connections import ConnectionReport, Connections, Reason, State
+from adapters_registry.edge.connections import ConnectionReport, Connections, Reason, State, crowd
 
 _log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
-        goes = self._connections.opened(self, address, self.loop.time())
+        goes = self._connections.opened(self, crowd(address), self.loop.time())
         if goes is not None:
             goes[0].transport.abort()
         self._listener.sweep_later(self.loop)

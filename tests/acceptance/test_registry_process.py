@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -75,6 +76,27 @@ def test_a_pending_watch_does_not_hold_the_exit(tmp_path):
         assert {"time", "level", "logger", "message"} == set(lines[0])
 
 
+def test_its_connections_are_bounded_by_its_settings(tmp_path, monkeypatch):
+    monkeypatch.setenv("QUICKCHANGE_REGISTRY_CONNECTIONS__HEAD_S", "0.5")
+    monkeypatch.setenv("QUICKCHANGE_REGISTRY_CONNECTIONS__TOTAL", "8")
+    monkeypatch.setenv("QUICKCHANGE_REGISTRY_LIMITS__BODY_S", "0.5")
+    with process(tmp_path) as (_, url):
+        at = ("127.0.0.1", int(url.rpartition(":")[2]))
+        silent = [socket.create_connection(at, 20) for _ in range(40)]
+        assert httpx.get(f"{url}/health", trust_env=False).status_code == 200
+        silent[-1].sendall(b"GET /health HTTP/1.1\r\nx: " + b"y" * 40_000)
+        assert silent[-1].recv(1 << 16).startswith(b"HTTP/1.1 431 ")
+        for line in silent[:-1]:
+            with line, contextlib.suppress(ConnectionError):
+                assert line.recv(1) == b""
+        head = (
+            b"POST /v1/gc HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+        )
+        with socket.create_connection(at, 20) as slow:
+            slow.sendall(head)
+            assert slow.recv(1 << 16).startswith(b"HTTP/1.1 408 ")
+
+
 def test_killed_at_once_after_the_answer_nothing_is_lost(tmp_path):
     path = artifacts.folder(tmp_path / "a")
     with process(tmp_path / "data") as (running, url), RegistryClient(url) as client:
@@ -86,7 +108,8 @@ def test_killed_at_once_after_the_answer_nothing_is_lost(tmp_path):
             client.adapter("acme", "support")
     with process(tmp_path / "data") as (_, url), RegistryClient(url) as client:
         assert client.version(pushed.published.record.digest).record == pushed.published.record
-        client.fetch_blob(artifacts.files(path)[1].digest, tmp_path / "w")
+        weights = artifacts.files(path)[1]
+        assert client.read_blob(weights.digest, weights.size)
 
 
 def test_a_second_process_on_the_directory_says_so(tmp_path):

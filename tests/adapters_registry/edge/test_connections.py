@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters_registry.edge.bounds import MOST, Bounds, ConnectionLimits, bounds
-from adapters_registry.edge.connections import Connections, Reason, State
+from adapters_registry.edge.connections import Connections, Reason, State, crowd
 
 BOUNDS = Bounds(total=6, per_address=4, head_s=10, idle_s=75, stall_s=60, header_bytes=1000)
 
@@ -101,6 +101,22 @@ def test_the_bounds_hold_and_what_is_busy_stays(given_steps: list[tuple[int, str
 def test_bounds_of_a_process(limits: dict[str, int], descriptors: int, total: int, per_address: int) -> None:
     found = bounds(ConnectionLimits(**limits), 1000, descriptors)  # type: ignore[arg-type]
     assert (found.total, found.per_address) == (total, per_address)
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::"),
+        ("2001:db8:1:3::9", "2001:db8:1:3::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("", ""),
+    ],
+)
+def test_whose_share_an_address_takes(address: str, whose: str) -> None:
+    assert crowd(address) == whose
 
 
 def test_no_address_has_more_than_all() -> None:
