@@ -1,0 +1,1 @@
+"""Fuzzed requests for both planes, over real sockets."""
