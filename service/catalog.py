@@ -2,7 +2,7 @@
 
 ```
 disk (last known good) ──► memory ◄── follow(): snapshot once, then long-polled changes
-                             │  └───► disk, written whole after each change
+                             │  └───► disk, each change appended (catalog_file.py)
                              ▼
                  find, list, keys.admit      (a registry that is down stops none of them)
 ```
@@ -22,28 +22,22 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from adapters_registry.access import DEFAULT_TENANT, Principal
 from adapters_registry.background import in_background
 from adapters_registry.errors import KeysLost, RegistryError
 from adapters_registry.mark import KeyMark
-from adapters_registry.records import (
-    EVERYBODY,
-    AdapterRecord,
-    AliasRecord,
-    Changes,
-    Snapshot,
-    TenantQuotas,
-    VersionRecord,
-)
-from service.durable import write_whole
+from adapters_registry.records import AdapterRecord, AliasRecord, Changes, Snapshot, TenantQuotas
+from service.catalog_file import CatalogFile, Known, Later
+from service.directory import Directory, Listed, Name
 from service.errors import AdapterIncompatible, ModelNotFound
 from service.keyring import Keyring
 from service.names import PRODUCTION, Alias, Exact, ModelName, Version
@@ -66,67 +60,9 @@ class CatalogSource(Protocol):
     async def changes(self, since: int, wait_s: float, head: str | None) -> Changes: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One adapter version that a request may name."""
-
-    ref: AdapterRef
-    created_s: int
-    """Unix time of the version."""
-    size_bytes: int
-    """Of its files."""
-
-
 def model_not_found(name: ModelName) -> ModelNotFound:
     """Unknown, deleted and foreign are one message: a tenant cannot tell them apart."""
     return ModelNotFound(f"The model `{_spell(name)}` does not exist or you do not have access to it.", param="model")
-
-
-class _Known(Snapshot):
-    """What the file holds: the registry's snapshot, and what was learnt in addition."""
-
-    ended: dict[str, datetime] = Field(default_factory=dict)
-    """As ``Keyring.ended``."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    record: AdapterRecord
-    by_number: dict[int, VersionRecord] = field(init=False)
-    by_digest: dict[str, VersionRecord] = field(init=False)
-    aliases: dict[str, int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        versions = self.record.versions
-        object.__setattr__(self, "by_number", {version.number: version for version in versions})
-        object.__setattr__(self, "by_digest", {version.digest: version for version in versions})
-        object.__setattr__(self, "aliases", {a.alias: a.version for a in self.record.aliases})
-
-    def version(self, selector: Version | Exact | Alias) -> VersionRecord | None:
-        match selector:
-            case Version(number):
-                return self.by_number.get(number)
-            case Exact(digest):
-                return self.by_digest.get(digest)
-            case Alias(alias):
-                return self.by_number.get(self.aliases.get(alias, 0))
-
-    def open_to(self, principal: Principal) -> bool:
-        """Whether it is the principal's own, or shared with it."""
-        shared = self.record.shared_with
-        return principal.acts_for(self.record.tenant) or principal.tenant in shared or EVERYBODY in shared
-
-    def listed(self, version: VersionRecord) -> Listed:
-        ref = AdapterRef(self.record.tenant, self.record.name, version.number, version.digest)
-        return Listed(ref, int(version.created_at.timestamp()), version.size_bytes)
-
-
-_NOTHING = _Entry(
-    AdapterRecord.model_construct(
-        tenant="", name="", created_at=datetime.min, versions=(), aliases=(), shared_with=()
-    )
-)
-"""What an unknown name finds, so that it takes the way of a foreign one."""
 
 
 class Catalog:
@@ -135,12 +71,16 @@ class Catalog:
     def __init__(self, source: CatalogSource, path: Path, base_digest: str, mark: KeyMark | None = None) -> None:
         """Reads ``path`` if it is there; touches no network. ``mark`` as for ``Keyring``."""
         self._source = source
-        self._path = path
+        self._file = CatalogFile(path)
+        self._later: list[Later] = []
+        """Changes that are not on the disk yet."""
+        self._whole = True
+        """Whether all of it must be written, as changes alone would not do."""
         self._base = base_digest
         self._seq: int | None = None
         self._head: str | None = None
         """The audit's digest at ``_seq``, by which the registry knows its own history."""
-        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._entries = Directory()
         self._dirty = asyncio.Event()
         self._heard = asyncio.Event()
         self._reachable = False
@@ -195,7 +135,7 @@ class Catalog:
         when it was made for another base.
         """
         owner = name.tenant or principal.tenant or DEFAULT_TENANT
-        entry = self._entries.get((owner, name.adapter), _NOTHING)
+        entry = self._entries.find((owner, name.adapter))
         version = entry.version(name.selector)
         if not entry.open_to(principal) or version is None:
             raise model_not_found(name)
@@ -209,27 +149,28 @@ class Catalog:
 
     def may_use(self, ref: AdapterRef, principal: Principal) -> bool:
         """Whether the adapter is the principal's own, also one that was deleted, or is shared with it."""
-        entry = self._entries.get((ref.tenant, ref.name), _NOTHING)
+        entry = self._entries.find((ref.tenant, ref.name))
         return principal.acts_for(ref.tenant) or entry.open_to(principal)
 
     def names_of(self, digests: Iterable[str], principal: Principal) -> dict[str, list[AdapterRef]]:
         """Each digest's versions that ``principal`` may use: several adapters may be of the same bytes."""
         found: dict[str, list[AdapterRef]] = {digest: [] for digest in digests}
-        for entry in self._entries.values():
-            if entry.open_to(principal):
-                for digest in entry.by_digest.keys() & found.keys():
-                    found[digest].append(entry.listed(entry.by_digest[digest]).ref)
+        for entry in self._entries.open_to(principal):
+            for digest in entry.by_digest.keys() & found.keys():
+                found[digest].append(entry.listed(entry.by_digest[digest]).ref)
         return found
 
-    def list_models(self, principal: Principal) -> list[Listed]:
-        """The production version of each adapter that ``principal`` may use and the served base can run, by name."""
-        return [
+    def list_models(self, principal: Principal, after: Name | None = None, limit: int | None = None) -> list[Listed]:
+        """The production version of each adapter that ``principal`` may use and the served base can run, by name.
+
+        At most ``limit``, of those after the name ``after``.
+        """
+        found = (
             entry.listed(version)
-            for _, entry in sorted(self._entries.items())
-            if entry.open_to(principal)
-            and (version := entry.version(Alias(PRODUCTION))) is not None
-            and version.base == self._base
-        ]
+            for entry in self._entries.open_to(principal, after)
+            if (version := entry.version(Alias(PRODUCTION))) is not None and version.base == self._base
+        )
+        return list(islice(found, limit))
 
     async def follow(self) -> None:
         """Keep up with the registry until cancelled; a registry that is down is tried again, for ever."""
@@ -240,7 +181,7 @@ class Catalog:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
             if self._dirty.is_set():
-                self._write(self._snapshot())
+                self._to_write()()
 
     async def _follow(self) -> None:
         pause_s, down = BACKOFF_S[0], False
@@ -279,18 +220,20 @@ class Catalog:
         elif changes.seq > self._seq:
             if changes.keys == () and self.keys.is_marked:
                 raise _lost()
-            self._merge(changes.adapters)
+            merged = self._merge(changes.adapters)
             if changes.tenants is not None:
                 self._quotas_are(changes.tenants)
             if changes.keys is not None:
                 self.keys.replace(changes.keys, datetime.now(UTC))
+            self._note(changes, merged)
             self._advance(changes.seq, changes.head)
         elif changes.seq == self._seq and self._head is None and changes.head is not None:
+            self._note(changes, ())
             self._advance(changes.seq, changes.head)  # the registry was upgraded: now it can be recognised
 
     def _replace(self, snapshot: Snapshot) -> None:
         """Takes all of ``snapshot``, with nothing known before."""
-        self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
+        self._entries, self._whole = Directory(snapshot.adapters), True
         self.keys.replace(snapshot.keys, datetime.now(UTC))
         self._quotas_are(snapshot.tenants)
         self._advance(snapshot.seq, snapshot.head)
@@ -298,7 +241,7 @@ class Catalog:
     def _restore(self, snapshot: Snapshot) -> None:
         """Takes all of ``snapshot``, which is of another history; keys that ended stay ended."""
         before = self._seq
-        self._entries = {(record.tenant, record.name): _Entry(record) for record in snapshot.adapters}
+        self._entries, self._whole = Directory(snapshot.adapters), True
         self.keys.replace(snapshot.keys, datetime.now(UTC), restored=True)
         self._quotas_are(snapshot.tenants)
         self._advance(snapshot.seq, snapshot.head)
@@ -313,17 +256,36 @@ class Catalog:
         self._tenants = tuple(tenants)
         self.keys.tenants = {tenant.name: tenant for tenant in self._tenants}
 
-    def _merge(self, records: Iterable[AdapterRecord]) -> None:
+    def _merge(self, records: Iterable[AdapterRecord]) -> tuple[AdapterRecord, ...]:
+        """The records as they are known now."""
+        merged = []
         for record in records:
             key = (record.tenant, record.name)
             old = self._entries.get(key)
             if not record.versions:
-                self._entries.pop(key, None)
+                self._entries.drop(key)
+                merged.append(record)
                 continue
             kept = record if old is None else _not_back(old.record, record)
             if kept is not record:
                 log.warning("refused an alias older than the one served", extra={"adapter": "/".join(key)})
-            self._entries[key] = _Entry(kept)
+            self._entries.put(kept)
+            merged.append(kept)
+        return tuple(merged)
+
+    def _note(self, changes: Changes, merged: tuple[AdapterRecord, ...]) -> None:
+        """For the disk."""
+        keys, ended = (None, None) if changes.keys is None else (self.keys.grants, dict(self.keys.ended))
+        self._later.append(
+            Later(
+                seq=changes.seq,
+                head=changes.head,
+                adapters=merged,
+                keys=keys,
+                ended=ended,
+                tenants=changes.tenants,
+            )
+        )
 
     def _advance(self, seq: int, head: str | None) -> None:
         self._seq, self._head = seq, head
@@ -332,8 +294,8 @@ class Catalog:
 
     def _load(self) -> None:
         try:
-            known = _Known.model_validate_json(self._path.read_bytes())
-            self._age_at_start_s = max(0.0, time.time() - self._path.stat().st_mtime)
+            known = self._file.read()
+            self._age_at_start_s = max(0.0, time.time() - self._file.path.stat().st_mtime)
         except FileNotFoundError:
             return
         except (OSError, ValidationError) as error:
@@ -343,6 +305,7 @@ class Catalog:
         self.keys.ended.update(known.ended)
         self._replace(known)
         self._dirty.clear()
+        self._whole = not self._file.takes_changes
         self._on_disk = known.seq
 
     async def _write_changes(self) -> None:
@@ -350,17 +313,26 @@ class Catalog:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            writing = asyncio.ensure_future(asyncio.to_thread(self._write, self._snapshot()))
+            writing = asyncio.ensure_future(asyncio.to_thread(self._to_write()))
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
                 await writing  # or it would put its older file over the one that follow's own end writes
                 raise
 
-    def _snapshot(self) -> _Known:
+    def _to_write(self) -> Callable[[], None]:
+        """What brings the file up to now; runs on a thread."""
+        later, self._later = self._later, []
+        seq = self._seq
+        if not self._whole and self._file.takes_changes:
+            return partial(self._write, seq, partial(self._file.append, later)) if later else lambda: None
+        self._whole = False
+        return partial(self._write, seq, partial(self._file.write, self._snapshot()))
+
+    def _snapshot(self) -> Known:
         assert self._seq is not None
         adapters = tuple(entry.record for entry in self._entries.values())
-        return _Known(
+        return Known(
             seq=self._seq,
             head=self._head,
             adapters=adapters,
@@ -379,18 +351,20 @@ class Catalog:
             self._dirty.set()
             return
         try:
-            os.utime(self._path)
+            os.utime(self._file.path)
         except FileNotFoundError:
-            self._dirty.set()  # a cache may be deleted at any time
+            self._whole = True  # a cache may be deleted at any time
+            self._dirty.set()
         except OSError as error:
             log.warning("cannot note that the registry answers", extra={"error": str(error)})
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, seq: int | None, write: Callable[[], None]) -> None:
         try:
-            write_whole(self._path, [snapshot.model_dump_json().encode()])
-            self._on_disk = snapshot.seq
+            write()
+            self._on_disk = seq
         except OSError as error:
-            # The old file stays whole and memory is right; the next change tries again.
+            # What the file says stays right, and memory is right; the next change tries again.
+            self._whole = True
             log.warning("cannot write the last-known-good catalog", extra={"error": str(error)})
 
 

@@ -12,9 +12,10 @@ from service.api.aside import Aside
 from service.api.auth import caller_of
 from service.api.jobs import Job
 from service.api.json_object import json_object
+from service.api.query import page_size
 from service.api.schemas import Message, Prompt
 from service.api.text import Choice
-from service.errors import InvalidValue, QuickchangeError, RouteNotFound, UnknownParameter
+from service.errors import QuickchangeError, RouteNotFound, UnknownParameter
 from service.feedback.events import Adapter, Author, Conversation, FeedbackEvent, Given, ResponseRecord, Turn
 from service.feedback.port import Feedback
 from service.feedback.wire import parse_inputs
@@ -61,7 +62,9 @@ class FeedbackRoutes:
         if unknown is not None:
             raise UnknownParameter(f"{unknown[:200]}: there is no such parameter", param=unknown[:200])
         after = request.query_params.get("after", "")
-        page = await feedback.page(caller_of(request.scope).tenant, after, _limit(request.query_params.get("limit")))
+        page = await feedback.page(
+            caller_of(request.scope).tenant, after, page_size(request.query_params.get("limit"), PAGE, MOST)
+        )
         return JSONResponse({"object": "list", "data": [_shown(event) for event in page.events], "next": page.next})
 
     def _on(self) -> Feedback:
@@ -109,11 +112,3 @@ def _author(caller: Caller) -> Author:
 def _shown(event: FeedbackEvent) -> dict[str, object]:
     said = event.said.model_dump(mode="json")
     return {"id": event.id, "created_at": event.created_at.isoformat(), "digests": event.digests} | said
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return PAGE
-    if not (text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= MOST):
-        raise InvalidValue(f"limit: must be a number from 1 to {MOST}", param="limit")
-    return int(text)

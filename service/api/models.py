@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from adapters_registry.access import Principal
 from service.api.front import Front
-from service.catalog import Listed
+from service.api.query import page_size
+from service.directory import Listed, Name
+from service.errors import InvalidValue
 from service.names import parse_model
+
+PAGE = 1000
+"""Entries of one page: unless fewer are asked for, and at most."""
 
 
 class Models:
@@ -15,11 +20,27 @@ class Models:
         self._front = front
         self._started_s = started_s
 
-    def list(self, principal: Principal) -> dict[str, object]:
-        """The base, then one entry for each adapter with a production version that the base can run."""
-        listed = self._front.catalog.list_models(principal)
-        adapters = [self._adapter(f"{one.ref.tenant}/{one.ref.name}", one) for one in listed]
-        return {"object": "list", "data": [self._base(), *adapters]}
+    def list(self, principal: Principal, after: str | None = None, limit: str | None = None) -> dict[str, object]:
+        """The base, then one entry for each adapter with a production version that the base can run, by name.
+
+        A page of ``limit`` entries, of those after the id ``after``. Raises ``InvalidValue``.
+        """
+        most, start = page_size(limit, PAGE, PAGE), self._name(after)
+        data = [self._base()] if start is None else []
+        listed = self._front.catalog.list_models(principal, start, most - len(data) + 1)
+        data += [self._adapter(f"{one.ref.tenant}/{one.ref.name}", one) for one in listed]
+        return {"object": "list", "data": data[:most], "has_more": len(data) > most}
+
+    def _name(self, after: str | None) -> Name | None:
+        """None begins with the base; it need not exist any more."""
+        if after is None:
+            return None
+        if after == self._front.backend.served.name:
+            return ("", "")
+        tenant, slash, name = after.partition("/")
+        if not slash:
+            raise InvalidValue("after: must be the last id of an earlier page", param="after")
+        return tenant, name
 
     def retrieve(self, model: str, principal: Principal) -> dict[str, object]:
         """The entry of any name that a request may use. Raises as a request with it would."""

@@ -164,7 +164,10 @@ class _Routes:
             self._front.backend.feedback.keep(record)
 
     async def models(self, request: Request) -> Response:
-        return JSONResponse(self._models.list(caller_of(request.scope).principal))
+        asked = request.query_params
+        return JSONResponse(
+            self._models.list(caller_of(request.scope).principal, asked.get("after"), asked.get("limit"))
+        )
 
     async def model(self, request: Request) -> Response:
         return JSONResponse(self._models.retrieve(request.path_params["id"], caller_of(request.scope).principal))

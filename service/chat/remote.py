@@ -72,7 +72,12 @@ class Service:
 
     async def models(self) -> list[Model]:
         """The base first."""
-        return (await self.get("/v1/models", _Models)).data
+        page = await self.get("/v1/models", _Models)
+        found = page.data
+        while page.has_more:
+            page = await self.get(f"/v1/models?after={quote(found[-1].id, safe='')}", _Models)
+            found += page.data
+        return found
 
     async def find(self, name: str) -> Model:
         """Raises ``ModelNotFound``."""
@@ -119,6 +124,7 @@ def unreachable(error: httpx.TransportError) -> str:
 
 class _Models(BaseModel):
     data: list[Model]
+    has_more: bool = False
 
 
 class _Event(BaseModel):

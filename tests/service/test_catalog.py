@@ -20,6 +20,7 @@ from adapters_registry.mark import KeyMark
 from adapters_registry.records import AdapterRecord, Changes, KeyGrant, Quotas, Snapshot, TenantQuotas
 from service import catalog as catalog_module
 from service.catalog import Catalog
+from service.catalog_file import CatalogFile
 from service.errors import AdapterIncompatible, ModelNotFound, QuickchangeError
 from service.names import parse_model
 from tests.service.api.world import BASE, CREATED, OTHER_BASE, Key, adapter, key, version
@@ -611,7 +612,52 @@ async def test_quotas_of_tenants_come_and_go_and_outlive_a_restart(registry: Fak
     await registry.fail(RegistryUnavailable("down"))
     async with following(Catalog(registry, path, BASE)) as catalog:
         assert of_tenant(catalog) == quotas
-        registry.tenants = ()
+        registry.tenants = (more := quotas.model_copy(update={"concurrent": 4}),)
         await registry.fail(None)
+        await registry.put(adapter("acme", "new"))
+        await until(lambda: of_tenant(catalog) == more)
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        assert of_tenant(catalog) == more
+        registry.tenants = ()
         await registry.put(adapter())
         await until(lambda: of_tenant(catalog) is None)
+
+
+async def test_a_change_is_appended_and_known_after_a_restart(registry: FakeRegistry, path: Path) -> None:
+    await registry.put(adapter("acme", "support", version(1)))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: catalog._on_disk == 1)
+        whole = path.stat()
+        await registry.put(adapter("acme", "other", version(2)))
+        await until(lambda: catalog._on_disk == registry.seq)
+        assert path.stat().st_ino == whole.st_ino, "the whole was not written"
+        await registry.put_keys(key().grant)
+        await until(lambda: catalog._on_disk == registry.seq)
+    again = Catalog(registry, path, BASE)
+    assert (again.seq, served(again, "acme/other")) == (registry.seq, "acme/other@2")
+    assert len(again.keys.grants) == 1
+
+
+async def test_a_file_that_vanished_is_written_whole_at_the_next_change(registry: FakeRegistry, path: Path) -> None:
+    await registry.put(adapter("acme", "support", version(1)))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: catalog._on_disk == 1)
+        path.unlink()
+        await registry.put(adapter("acme", "other", version(2)))
+        await until(lambda: catalog._whole)
+        await registry.put(adapter("acme", "third", version(3)))
+        await until(path.exists)
+    assert {"support", "other", "third"} <= {record.name for record in CatalogFile(path).read().adapters}
+
+
+async def test_models_come_in_pages(registry: FakeRegistry, path: Path) -> None:
+    for name in ("a", "b", "c", "d"):
+        await registry.put(adapter("acme", name, version(1), shared_with=("globex",) if name == "c" else ()))
+    await registry.put(adapter("globex", "own", version(1)))
+    async with following(Catalog(registry, path, BASE)) as catalog:
+        await until(lambda: catalog.seq == registry.seq)
+        page = catalog.list_models(ANONYMOUS, after=("acme", "a"), limit=2)
+        assert [one.ref.name for one in page] == ["b", "c"]
+        assert [one.ref.name for one in catalog.list_models(ANONYMOUS, after=("acme", "c"))] == ["d", "own"]
+        assert [one.ref.name for one in catalog.list_models(of("globex"))] == ["c", "own"]
+        assert [one.ref.name for one in catalog.list_models(of("acme"), limit=1)] == ["a"]

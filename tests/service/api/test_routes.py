@@ -9,6 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from adapters_registry.records import Changes
+from service.api import models
 from tests.service.api.world import BASE_NAME, CHAT, CONTEXT, CREATED, QuietSource, adapter, chat, says, world
 
 
@@ -116,3 +117,33 @@ async def test_no_such_method(tmp_path: Path) -> None:
     assert response.status_code == 405
     assert response.headers["allow"] == "POST"
     assert response.json()["error"]["code"] == "method_not_allowed"
+
+
+async def test_models_are_listed_a_page_at_a_time(tmp_path: Path) -> None:
+    names = [f"a{number:02}" for number in range(5)]
+    front = world(tmp_path, says("x"), adapters=[adapter("acme", name) for name in names])
+    ids = [BASE_NAME, *(f"acme/{name}" for name in names)]
+
+    async def page(**query: object) -> tuple[list[str], bool]:
+        answer = (await front.get("/v1/models", params=query)).json()
+        return [entry["id"] for entry in answer["data"]], answer["has_more"]
+
+    assert await page() == (ids, False)
+    assert await page(limit=6) == (ids, False)
+    assert await page(limit=1) == (ids[:1], True)
+    assert await page(limit=3) == (ids[:3], True)
+    assert await page(limit=3, after=ids[2]) == (ids[3:6], False)
+    assert await page(limit=2, after=ids[0]) == (ids[1:3], True)
+    assert await page(after="acme/a02-deleted-meanwhile") == (ids[4:], False)
+    assert await page(after=ids[-1]) == ([], False)
+    for wrong in ({"limit": "0"}, {"limit": "1001"}, {"limit": "x"}, {"after": "no-name"}):
+        answer = await front.get("/v1/models", params=wrong)
+        assert answer.status_code == 400
+        assert answer.json()["error"]["param"] == next(iter(wrong))
+
+
+async def test_a_list_is_bounded_where_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "PAGE", 3)
+    front = world(tmp_path, says("x"), adapters=[adapter("acme", f"a{number}") for number in range(5)])
+    answer = (await front.get("/v1/models")).json()
+    assert (len(answer["data"]), answer["has_more"]) == (3, True)
