@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import math
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -49,6 +50,9 @@ class Ask:
     """The phase's end; ``inf`` if it has none."""
     number: int
     """Makes the prompt one that no other request has."""
+    tenant: str | None = None
+    prompt: str | None = None
+    """Names the prompt where others have it too."""
 
 
 @dataclass
@@ -59,6 +63,7 @@ class _Heard:
     adapter: str | None = None
     times: list[float] = field(default_factory=list)
     tokens: int | None = None
+    text: hashlib._Hash = field(default_factory=hashlib.sha256)
     complete: bool = False
     left: bool = False
     error: str | None = None
@@ -68,7 +73,13 @@ class Client:
     """Connections of its own for every request in flight: none waits for another's."""
 
     def __init__(
-        self, http: httpx.AsyncClient, slow: httpx.AsyncClient, clock: Clock, salt: str, extra: Extra | None = None
+        self,
+        http: httpx.AsyncClient,
+        slow: httpx.AsyncClient,
+        clock: Clock,
+        salt: str,
+        extra: Extra | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         self.http = http
         self._slow = slow
@@ -76,6 +87,8 @@ class Client:
         self._salt = salt
         """Makes this run's prompts others than an earlier run's: a prefix cache must not help."""
         self._extra = extra or {}
+        self._keys = keys or {}
+        """By tenant."""
 
     async def ask(self, ask: Ask) -> Sample:
         """Never raises for what the server does: a failure is a sample as well."""
@@ -85,7 +98,7 @@ class Client:
         try:
             async with (
                 asyncio.timeout(None if math.isinf(ask.until_s) else ask.until_s + PATIENCE_S - sent_s),
-                http.stream("POST", "completions", json=self._body(ask)) as response,
+                http.stream("POST", "completions", json=self._body(ask), headers=self._headers(ask)) as response,
             ):
                 heard.status, heard.adapter = response.status_code, response.headers.get("x-adapter")
                 if response.status_code != 200:
@@ -100,15 +113,20 @@ class Client:
             heard.error = "an event that is no JSON"
         return _sample(ask, heard, sent_s, self.clock())
 
+    def _headers(self, ask: Ask) -> dict[str, str]:
+        key = self._keys.get(ask.tenant or "")
+        return {"authorization": f"Bearer {key}"} if key else {}
+
     def _body(self, ask: Ask) -> dict[str, object]:
         body: dict[str, object] = {
             "model": ask.model,
-            "prompt": prompt(ask.work, f"{self._salt}/{ask.number}"),
+            "prompt": prompt(ask.work, f"{self._salt}/{ask.number if ask.prompt is None else ask.prompt}"),
             "max_tokens": ask.work.max_tokens,
             "temperature": 0,
             "ignore_eos": True,
             "stream": True,
             "stream_options": {"include_usage": True},
+            **dict(ask.work.more),
             **self._extra.get(ask.model, {}),
         }
         return body if ask.work.logprobs is None else body | {"logprobs": ask.work.logprobs}
@@ -143,6 +161,7 @@ class Client:
         if "error" in event:
             heard.error = f"in the stream: {event['error'].get('code')}"
         if event.get("choices"):
+            heard.text.update(str(event["choices"][0].get("text")).encode())
             heard.times.append(self.clock())
         if event.get("usage"):
             heard.tokens = event["usage"]["completion_tokens"]
@@ -168,7 +187,13 @@ class Client:
 
 @asynccontextmanager
 async def connected(
-    url: str, clock: Clock, *, salt: str, key: str | None = None, extra: Extra | None = None
+    url: str,
+    clock: Clock,
+    *,
+    salt: str,
+    key: str | None = None,
+    extra: Extra | None = None,
+    keys: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Client]:
     """A client of ``url``, which ends in ``/v1``. Goes there straight: a proxy would be measured as well."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -182,7 +207,7 @@ async def connected(
         httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=headers, transport=direct) as http,
         httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=headers, transport=narrow) as slow,
     ):
-        yield Client(http, slow, clock, salt, extra)
+        yield Client(http, slow, clock, salt, extra, keys)
 
 
 def prompt(work: Work, seed: str) -> list[int]:
@@ -215,6 +240,8 @@ def _sample(ask: Ask, heard: _Heard, sent_s: float, last_s: float) -> Sample:
         adapter=heard.adapter,
         end=end,
         error=error,
+        prompt=ask.prompt,
+        answer=heard.text.hexdigest() if end is End.DONE else None,
     )
 
 

@@ -30,6 +30,8 @@ class Quantity(Enum):
     """Sent later than scheduled: the client's own slowness, which would spoil the rest."""
     FAILED = ("share of requests that failed", "")
     WRONG = ("answers of wrong weights", "")
+    SERVER_ERRORS = ("answers of status 5xx but 503, 504 and 507", "")
+    CHANGED = ("answers that are others than in the round's first phase", "")
     STALE = ("longest use of a version after its move", "s")
     VERSIONS = ("versions that answered, for each adapter", "")
     MOVES_FAILED = ("failed moves", "")
@@ -146,6 +148,35 @@ def wrong(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float |
     return count
 
 
+OWNED_UP = (503, 504, 507)
+"""Statuses of 500 and above that say what the caller can do."""
+
+
+def server_errors(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float:
+    _need(samples)
+    statuses = [sample.status for sample in samples if sample.status is not None]
+    return sum(status >= 500 and status not in OWNED_UP for status in statuses)
+
+
+def changed(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float:
+    """Compared with the answers to the same prompts by the same model in the first phase of their round."""
+    first = {span.round: span.phase for span in sorted(run.spans, key=lambda span: -span.began_s)}
+    known = {
+        (sample.round, sample.prompt, sample.model): sample.answer
+        for sample in run.samples
+        if sample.answer is not None and sample.prompt is not None and sample.phase == first[sample.round]
+    }
+    compared = [
+        (sample.answer, known[key])
+        for sample in samples
+        if sample.answer is not None
+        and sample.phase != first[sample.round]
+        and (key := (sample.round, sample.prompt, sample.model)) in known
+    ]
+    _need(compared)
+    return sum(answer != before for answer, before in compared)
+
+
 def stale(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float | None:
     moved = history(run.moved)
     named = [sample for sample in samples if sample.model in moved and sample.adapter]
@@ -198,6 +229,8 @@ def settled(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float
 COUNTS: dict[Quantity, Callable[[Sequence[Sample], Sequence[Span], Run], float | None]] = {
     Quantity.FAILED: failed,
     Quantity.WRONG: wrong,
+    Quantity.SERVER_ERRORS: server_errors,
+    Quantity.CHANGED: changed,
     Quantity.STALE: stale,
     Quantity.VERSIONS: versions,
     Quantity.MOVES_FAILED: moves_failed,

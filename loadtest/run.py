@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from adapters_registry.client import RegistryClient
 from loadtest.client import Ask, Client, connected
 from loadtest.errors import NothingMeasured
 from loadtest.moves import move_aliases
+from loadtest.nuisance import Target, bother
 from loadtest.progress import Progress
 from loadtest.samples import End, Moved, Run, Span
 from loadtest.scenario import Patient, Phase, Plan, Scenario, Work
@@ -31,6 +33,9 @@ class Service:
     registry: RegistryClient | None = None
     memory: Memory | None = None
     """None where its processes are not ours to look at."""
+    registry_url: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Of the cast's tenants."""
 
 
 async def run(scenario: Scenario, plan: Plan, service: Service, *, seed: int, salt: str, progress: Progress) -> Run:
@@ -40,7 +45,7 @@ async def run(scenario: Scenario, plan: Plan, service: Service, *, seed: int, sa
     def clock() -> float:
         return time.perf_counter() - began_s
 
-    async with connected(service.url, clock, salt=salt, key=service.key) as client:
+    async with connected(service.url, clock, salt=salt, key=service.key, keys=service.keys) as client:
         await _warm(client, plan.warm)
         began_s = time.perf_counter()
         sender = Sender(client, seed, progress.heard)
@@ -65,6 +70,10 @@ async def _phase(phase: Phase, sender: Sender, service: Service, watch: Watch, m
     began_s = clock()
     async with asyncio.TaskGroup() as group:
         group.create_task(sender.send(phase))
+        for nuisance in phase.nuisances:
+            tenant = list(service.keys)[-1]
+            target = Target(service.url, service.registry_url, service.keys[tenant], tenant)
+            group.create_task(bother(nuisance, target, phase.seconds))
         if phase.moves:
             assert service.registry is not None, "a scenario that moves aliases needs adapters of its own"
             group.create_task(move_aliases(service.registry, phase, clock, moved))

@@ -39,6 +39,10 @@ class Sample:
     """The header x-adapter: which weights answered."""
     end: End
     error: str | None = None
+    prompt: str | None = None
+    """The prompt's name where the round's other phases have it too."""
+    answer: str | None = None
+    """Digest of the text of an answer that was heard to its end."""
 
     @property
     def ttft_s(self) -> float | None:

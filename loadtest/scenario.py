@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from loadtest.arrivals import Arrivals
 from loadtest.limits import Limit
+from loadtest.nuisance import Nuisance
 from loadtest.popularity import UNIFORM, Popularity
 
 VOCABULARY = 32_000
@@ -29,6 +30,8 @@ class Work:
     vocabulary: int = VOCABULARY
     logprobs: int | None = None
     """Alternatives told with each token: makes an answer of many bytes."""
+    more: tuple[tuple[str, object], ...] = ()
+    """Further fields of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,10 @@ class Flow:
     work: Work
     popularity: Popularity = UNIFORM
     reading: Reading = PATIENT
+    tenant: str | None = None
+    """Who asks: a tenant of ``Cast.tenants``, with its own key. None: the caller of the command line."""
+    repeats: bool = False
+    """In all phases of a round the same prompts in the same order, so that answers can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,8 @@ class Phase:
     flows: tuple[Flow, ...]
     round: int = 1
     moves: tuple[Move, ...] = ()
+    nuisances: tuple[Nuisance, ...] = ()
+    """From the last of the cast's tenants."""
     settle_s: float = 0.0
     """How long to wait, after the last client has gone, for the service to have nothing running."""
 
@@ -109,6 +118,9 @@ class Cast:
 
     base: str
     adapters: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    """Two, each with a key: the first has ``adapters``, the second ``huge``."""
+    huge: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,9 @@ class Needs:
     own: bool = False
     """Adapters that somebody else uses will not do: they must be new, or are moved about."""
     rank: int = 8
+    huge: int = 0
+    """Adapters of a second tenant whose weights are finite and too large: both tenants get keys, so that the service
+    must be started for this run."""
 
 
 @dataclass(frozen=True, slots=True)

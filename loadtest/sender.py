@@ -62,15 +62,17 @@ class Sender:
     ) -> None:
         clock = self.client.clock
         while clock() < began_s + phase.seconds and next(left, None) is not None:
-            await self._ask(flow, phase, began_s, clock(), next(places))
+            await self._ask(flow, phase, began_s, clock(), next(places), None)
 
     async def _on_time(self, flow: Flow, phase: Phase, began_s: float, schedule: list[tuple[float, int]]) -> None:
         async with asyncio.TaskGroup() as group:
-            for at_s, place in schedule:
+            for number, (at_s, place) in enumerate(schedule):
                 await asyncio.sleep(max(0.0, began_s + at_s - self.client.clock()))
-                group.create_task(self._ask(flow, phase, began_s, began_s + at_s, place))
+                group.create_task(self._ask(flow, phase, began_s, began_s + at_s, place, number))
 
-    async def _ask(self, flow: Flow, phase: Phase, began_s: float, scheduled_s: float, place: int) -> None:
+    async def _ask(
+        self, flow: Flow, phase: Phase, began_s: float, scheduled_s: float, place: int, number: int | None
+    ) -> None:
         sample = await self.client.ask(
             Ask(
                 phase=phase.name,
@@ -83,6 +85,8 @@ class Sender:
                 scheduled_s=scheduled_s,
                 until_s=began_s + phase.seconds,
                 number=next(self._numbers),
+                tenant=flow.tenant,
+                prompt=f"{flow.name}/{phase.round}/{number}" if flow.repeats else None,
             )
         )
         self.samples.append(sample)

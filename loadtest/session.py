@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from loadtest.errors import PlotsMissing, ServiceNotReached, WrongUsage
 from loadtest.limits import judge
 from loadtest.machine import provenance
 from loadtest.progress import Progress
-from loadtest.provision import pushed
+from loadtest.provision import pushed, rivals
 from loadtest.report import Result, compact_json, digest, document, print_result
 from loadtest.run import Service, run
 from loadtest.scenario import Cast, Needs, Scenario
@@ -52,11 +52,15 @@ def measure_all(scenarios: Sequence[Scenario], options: Options) -> bool:
     console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 120)
     progress = Progress(Console(stderr=True))
     results = []
-    with _service(options, progress) as service:
-        for scenario in scenarios:
-            result = _measure(scenario, service, options, progress)
-            results.append(digest(result) | {"files": [str(path) for path in _write(result, options)]})
-            print_result(result, console)
+    # Once a service has keys it stays closed: a scenario that makes some has one of its own.
+    open_ones = [scenario for scenario in scenarios if not scenario.needs(options.scale).huge]
+    closed_ones = [[scenario] for scenario in scenarios if scenario.needs(options.scale).huge]
+    for group in [open_ones, *closed_ones] if open_ones else closed_ones:
+        with _service(options, progress, feedback=group is not open_ones) as service:
+            for scenario in group:
+                result = _measure(scenario, service, options, progress)
+                results.append(digest(result) | {"files": [str(path) for path in _write(result, options)]})
+                print_result(result, console)
     held = all(result["held"] for result in results)
     if options.json:
         print(json.dumps({"held": held, "scenarios": results}))
@@ -70,6 +74,8 @@ def check(scenarios: Sequence[Scenario], options: Options) -> None:
             raise WrongUsage(f"{name} {value!r} is no address: use http://host:port")
     if options.url is None and (options.registry or options.models or options.model):
         raise WrongUsage("--registry, --models and --model are about a service that runs: name it with --url")
+    if options.url is not None and any(scenario.needs(options.scale).huge for scenario in scenarios):
+        raise WrongUsage("rivals makes keys, after which a service stays closed: leave out --url, it starts one")
     if options.url is None or options.registry is not None:
         return
     for scenario in scenarios:
@@ -88,7 +94,7 @@ def _check_plots() -> None:
 
 
 @contextmanager
-def _service(options: Options, progress: Progress) -> Iterator[Service]:
+def _service(options: Options, progress: Progress, feedback: bool = False) -> Iterator[Service]:
     """The service at ``--url``, or one of our own."""
     with ExitStack() as stack:
         if options.url is not None:
@@ -99,9 +105,11 @@ def _service(options: Options, progress: Progress) -> Iterator[Service]:
 
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         progress.say("starting a service")
-        started = stack.enter_context(running_service(scratch / "data"))
+        started = stack.enter_context(
+            running_service(scratch / "data", *(["--feedback.enabled"] if feedback else []))
+        )
         client = stack.enter_context(RegistryClient(started.registry))
-        yield Service(f"{started.url}/v1", None, client, started.memory_bytes)
+        yield Service(f"{started.url}/v1", None, client, started.memory_bytes, started.registry)
 
 
 def _measure(scenario: Scenario, service: Service, options: Options, progress: Progress) -> Result:
@@ -109,14 +117,14 @@ def _measure(scenario: Scenario, service: Service, options: Options, progress: P
     salt = secrets.token_hex(4)
     needs = scenario.needs(options.scale)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    with _adapters(needs, service, salt, options, progress) as adapters:
-        plan = scenario.plan(Cast(base, adapters), options.scale)
+    with _cast(base, needs, service, salt, options, progress) as (service, cast):
+        plan = scenario.plan(cast, options.scale)
         done = asyncio.run(run(scenario, plan, service, seed=options.seed, salt=salt, progress=progress))
     origin = provenance() | {
         "started": started,
         "service": options.url or "started for this run",
         "model": base,
-        "adapters": len(adapters),
+        "adapters": len(cast.adapters) + len(cast.huge),
         "seed": options.seed,
         "scale": options.scale,
     }
@@ -124,18 +132,23 @@ def _measure(scenario: Scenario, service: Service, options: Options, progress: P
 
 
 @contextmanager
-def _adapters(
-    needs: Needs, service: Service, salt: str, options: Options, progress: Progress
-) -> Iterator[tuple[str, ...]]:
+def _cast(
+    base: str, needs: Needs, service: Service, salt: str, options: Options, progress: Progress
+) -> Iterator[tuple[Service, Cast]]:
+    """Who plays, and the service as they must be sent to it."""
+    name, cast = f"loadtest-{salt}", Cast(base)
     if options.models and not needs.own:
-        yield options.models
+        yield service, replace(cast, adapters=options.models)
     elif not needs.adapters:
-        yield ()
+        yield service, cast
+    elif needs.huge:
+        with rivals(service, _checkpoint(options.base), needs, cast, name, progress.say) as found:
+            yield found
     else:
         assert service.registry is not None, "checked before"
         checkpoint = _checkpoint(options.base)
-        with pushed(service.registry, service.url, checkpoint, needs, f"loadtest-{salt}", progress.say) as names:
-            yield names
+        with pushed(service.registry, service.url, checkpoint, needs, name, progress.say) as names:
+            yield service, replace(cast, adapters=names)
 
 
 def _checkpoint(base: str | None) -> Path:

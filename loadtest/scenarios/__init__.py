@@ -8,6 +8,7 @@ from loadtest.scenarios import (
     base_open,
     cold_storm,
     disconnects,
+    rivals,
     slow_readers,
     swap,
     uniform,
@@ -16,5 +17,5 @@ from loadtest.scenarios import (
 
 SCENARIOS: dict[str, Scenario] = {
     module.SCENARIO.name: module.SCENARIO
-    for module in (base_closed, base_open, uniform, zipf, cold_storm, swap, slow_readers, disconnects)
+    for module in (base_closed, base_open, uniform, zipf, cold_storm, swap, slow_readers, disconnects, rivals)
 }

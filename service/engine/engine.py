@@ -148,6 +148,9 @@ class Engine:
             )
         self._check_tokens("logit_bias", [token for token, _ in request.sampling.logit_bias])
         self._check_tokens("stop_token_ids", request.sampling.stop_token_ids)
+        ends = self._scheduler.limits.eos.union(request.sampling.stop_token_ids)
+        if request.sampling.min_tokens and len(ends) >= self.vocab_size:
+            raise InvalidValue("min_tokens: every token of the base would end the answer", param="min_tokens")
         if request.sampling.min_tokens > request.sampling.max_tokens:
             raise InvalidValue(
                 f"min_tokens is {request.sampling.min_tokens}, more than the {request.sampling.max_tokens} "

@@ -28,6 +28,8 @@ class Server:
 
     url: str
     bodies: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    """The header ``authorization`` of each."""
     chunks_written: dict[str, int] = field(default_factory=dict)
     """By model, of its last request."""
     running: int = 0
@@ -60,6 +62,7 @@ class Server:
     async def completions(self, request: Request) -> Response:
         body = await request.json()
         self.bodies.append(body)
+        self.keys.append(request.headers.get("authorization"))
         model = body["model"]
         if model == "refuses":
             error = {"message": "full", "type": "overloaded", "param": None, "code": "overloaded"}

@@ -202,6 +202,7 @@ def test_what_waits_is_counted_in_sequences():
         (request("r", [1], 1, stop=(97,)), InvalidValue),
         (request("r", [1], 1, stop=(-1,)), InvalidValue),
         (request("r", [1], 3, min_tokens=4), InvalidValue),
+        (request("r", [1], 3, min_tokens=1, stop=tuple(range(97))), InvalidValue),
     ],
 )
 def test_what_can_never_run_is_refused(wrong, error):
