@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,11 +27,32 @@ TENANT_SCOPES = (Scope.INFER, Scope.ADAPTER_READ, Scope.ADAPTER_WRITE)
 
 
 @dataclass
+class Registry:
+    """A process of its own."""
+
+    data: Path
+    port: int
+    environment: Mapping[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        options = ("--data-dir", str(self.data), "--port", str(self.port))
+        self.process = subprocess.Popen([sys.executable, "-m", "adapters_registry", *options], env=self.environment)
+        eventually(lambda: httpx.get(f"http://127.0.0.1:{self.port}/health").is_success)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
 class Plane:
     """A registry, a service that follows it, and an operator's key."""
 
     up: Up
-    registry: subprocess.Popen[bytes]
+    registry: Registry
     operator: RegistryClient
     operator_key: str
     keys: dict[str, NewKey] = field(default_factory=dict)
@@ -77,12 +98,10 @@ def plane_with_keys(root: Path, folders: Sequence[Path], *options: str) -> Itera
     up = Up(root / "data", root / "log")
     text = str(new_key())
     up.variables["QUICKCHANGE_REGISTRY_KEY"] = text
-    registry = subprocess.Popen(
-        [sys.executable, "-m", "adapters_registry", "--data-dir", str(root / "r"), "--port", str(up.registry_port)],
-        env={**os.environ, "QUICKCHANGE_REGISTRY_SERVICE_KEY": text, MARK: up.mark},
-    )
+    environment = {**os.environ, "QUICKCHANGE_REGISTRY_SERVICE_KEY": text, MARK: up.mark}
+    registry = Registry(root / "r", up.registry_port, environment)
+    registry.start()
     try:
-        eventually(lambda: httpx.get(f"{up.registry}/health").is_success)
         up.start("--registry-url", up.registry, *options)
         with RegistryClient(up.registry) as nobody:
             eventually(nobody.bases)
@@ -99,6 +118,5 @@ def plane_with_keys(root: Path, folders: Sequence[Path], *options: str) -> Itera
             yield plane
     finally:
         registry.kill()
-        registry.wait()
         for process in up.processes():
             process.kill()
