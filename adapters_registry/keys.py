@@ -50,6 +50,8 @@ MOST_KEYS = 10_000
 """That are not revoked: serving planes hold all of them."""
 MOST_OF_TENANT = 1000
 """Of those, so that no tenant's admin takes what is left from the others."""
+ROOM_FOR_OPERATORS = 100
+"""Further keys of no tenant, so that tenants that fill the rest keep no operator from making one."""
 MOST_OVERLAP_S = 30 * 86_400.0
 LOST_RETRY_S = 30.0
 LOST = (
@@ -190,7 +192,8 @@ class Keys:
 
     def _add(self, rows: Rows, wish: _Wish, by: Principal) -> NewKey:
         tenant_id = None if wish.tenant is None else rows.tenant_id(wish.tenant, create=True)
-        if rows.keys.count() >= MOST_KEYS or (tenant_id and rows.keys.count(tenant_id) >= MOST_OF_TENANT):
+        bound = MOST_KEYS if wish.tenant is not None else MOST_KEYS + ROOM_FOR_OPERATORS
+        if rows.keys.count() >= bound or (tenant_id and rows.keys.count(tenant_id) >= MOST_OF_TENANT):
             raise InvalidValue("There are as many keys as may be: revoke some that nobody uses any more.")
         text = new_key()
         grant = KeyGrant(

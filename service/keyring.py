@@ -99,6 +99,13 @@ class Keyring:
         """Ids of keys that the registry would let in and that are refused here, since they have ended before."""
         return tuple(id for id, grant in (self._told or {}).items() if self._grants[id] != grant)
 
+    def need_known(self) -> None:
+        """Raises ``NotReady`` or ``KeysLost`` where nobody can be let in."""
+        if self._told is None:
+            raise NotReady("the registry has not answered yet, so nobody can be let in: wait and ask again")
+        if self.lost:
+            raise KeysLost(LOST, retry_after_s=RETRY_S)
+
     def replace(self, grants: Iterable[KeyGrant], now: datetime, *, restored: bool = False) -> None:
         """Replaces all keys. Requests already admitted continue.
 
@@ -128,10 +135,7 @@ class Keyring:
         If no key was ever made everybody is ``NOBODY`` if ``anonymous``, whatever the header.
         Raises ``NotReady``, ``KeysLost``, ``KeysStale`` or ``InvalidKey``.
         """
-        if self._told is None:
-            raise NotReady("the registry has not answered yet, so nobody can be let in: wait and ask again")
-        if self.lost:
-            raise KeysLost(LOST, retry_after_s=RETRY_S)
+        self.need_known()
         if not self._grants and anonymous:
             return NOBODY
         if self._grants and stale:

@@ -43,11 +43,6 @@ class Gate:
         self._max_staleness_s = options.max_staleness_s
         self._anonymous = anonymous
 
-    @property
-    def is_known(self) -> bool:
-        """Whether anybody can be let in at all."""
-        return self._catalog.keys.known
-
     def admit(self, connection: Connection, needs: Scope) -> Caller:
         """Raises what ``Keyring.admit`` raises, ``KeylessRefused`` or ``InsufficientScope``."""
         authorization = _authorization(connection)

@@ -182,8 +182,7 @@ class _Routes:
 
     async def ready(self, request: Request) -> Response:
         """200 only when the base answers and it is known who may ask; a registry that is down does not count."""
-        if not self._gate.is_known:
-            raise NotReady("the registry was not heard of yet, so nobody can be let in: wait and ask again")
+        self._front.catalog.keys.need_known()
         try:
             async with asyncio.timeout(READY_S):
                 ready = await self._front.backend.ready()

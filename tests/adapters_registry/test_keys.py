@@ -251,6 +251,10 @@ def test_how_many_there_may_be(keys, monkeypatch):
     monkeypatch.setattr("adapters_registry.keys.MOST_KEYS", 4)
     with pytest.raises(InvalidValue, match="as many keys"):
         keys.create("initech", "a", [Scope.INFER])
+    keys.create(None, "an operator's, whatever tenants hold", [Scope.ADMIN])
+    monkeypatch.setattr("adapters_registry.keys.ROOM_FOR_OPERATORS", 1)
+    with pytest.raises(InvalidValue, match="as many keys"):
+        keys.create(None, "one more", [Scope.ADMIN])
 
 
 def test_unknown_ids(keys):

@@ -15,6 +15,7 @@ import pytest
 from starlette.applications import Starlette
 
 from adapters_registry.access import Scope, new_key
+from adapters_registry.mark import KeyMark
 from adapters_registry.recognition import REFUSED
 from service.api.auth import Gated
 from service.errors import InsufficientScope, InvalidKey, NotReady
@@ -397,3 +398,18 @@ async def test_the_gateway_asks_nobody_to_know_a_key(tmp_path: Path) -> None:
             raise AssertionError
 
     assert (await front(tmp_path, source=Silent()).post(CHAT, chat(), headers=ACME.header)).status_code == 200
+
+
+async def test_where_the_keys_were_lost_everything_closed_says_what_to_do(tmp_path: Path) -> None:
+    """As after a start with the mark, and a registry that has no key any more."""
+    mark = KeyMark(tmp_path / "mark")
+    mark.set()
+    front = world(tmp_path, says("x"), mark=mark)
+    for path in ("/ready", "/v1/models", "/metrics", "/v1/feedback"):
+        for headers in ({}, ACME.header):
+            answer = await front.get(path, headers=headers)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (503, "keys_lost"), path
+            assert "create-admin-key" in answer.json()["error"]["message"]
+            assert answer.headers["retry-after"] == "30"
+    assert (await front.post(CHAT, chat())).status_code == 503
+    assert (await front.get("/health")).status_code == 200

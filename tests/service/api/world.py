@@ -23,6 +23,7 @@ from tokenizers import decoders as token_decoders
 from transformers import PreTrainedTokenizerFast
 
 from adapters_registry.access import KeyText, Scope, new_key
+from adapters_registry.mark import KeyMark
 from adapters_registry.records import (
     AdapterRecord,
     AliasRecord,
@@ -299,6 +300,7 @@ def world(
     metrics: MetricsOptions | None = None,
     keys: Sequence[Key] = (),
     tenants: Sequence[TenantQuotas] = (),
+    mark: KeyMark | None = None,
     host: str = "127.0.0.1",
     options: KeyOptions | None = None,
     known: bool = True,
@@ -328,7 +330,7 @@ def world(
         settings=Settings(
             limits=limits or Limits(), host=host, keys=options or KeyOptions(), cors_origins=tuple(cors_origins)
         ),
-        catalog=Catalog(source or QuietSource(), file, BASE),
+        catalog=Catalog(source or QuietSource(), file, BASE, mark),
         tokenizer=tokens,
         backend=Backend(
             served=ServedBase(BASE_NAME, BASE, "/nowhere", CONTEXT, len(tokens)),
