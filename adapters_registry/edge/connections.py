@@ -117,14 +117,18 @@ class Connections(Generic[C]):
 
     def opened(self, connection: C, address: str, now: float) -> tuple[C, Reason] | None:
         """A new one. Who is to be aborted for it, if anybody: it may be itself."""
-        places = self._by_address.setdefault(address, _Places())
-        self._put(connection, address, State.OPENING, now)
-        for crowd, bound, reason in (
+        places = self._by_address.get(address)
+        if places is None:
+            places = self._by_address[address] = _Places()
+        self._known[connection] = (address, State.OPENING)
+        for held in (self._all, places):
+            held.add(connection, State.OPENING, now)
+        for held, bound, reason in (
             (places, self.bounds.per_address, Reason.ADDRESS_FULL),
             (self._all, self.bounds.total, Reason.FULL),
         ):
-            if len(crowd) > bound:
-                goes = crowd.makes_room(connection)
+            if len(held) > bound:
+                goes = held.makes_room(connection)
                 why = reason if goes is None else Reason.MADE_ROOM
                 self.refused(why)
                 self.closed(connection if goes is None else goes)
@@ -133,10 +137,13 @@ class Connections(Generic[C]):
 
     def moved(self, connection: C, state: State, now: float) -> None:
         """Its state from now on; nothing for one that has gone."""
-        if connection in self._known:
-            address, _ = self._known[connection]
-            self._take(connection)
-            self._put(connection, address, state, now)
+        known = self._known.get(connection)
+        if known is not None:
+            address, before = known
+            for places in (self._all, self._by_address[address]):
+                places.remove(connection, before)
+                places.add(connection, state, now)
+            self._known[connection] = (address, state)
 
     def stalled(self, connection: C, now: float) -> None:
         """Its answer waits for it to read."""
@@ -178,11 +185,6 @@ class Connections(Generic[C]):
 
     def report(self) -> ConnectionReport:
         return ConnectionReport(len(self), dict(self._refused))
-
-    def _put(self, connection: C, address: str, state: State, now: float) -> None:
-        self._known[connection] = (address, state)
-        self._all.add(connection, state, now)
-        self._by_address.setdefault(address, _Places()).add(connection, state, now)
 
     def _take(self, connection: C) -> None:
         address, state = self._known[connection]

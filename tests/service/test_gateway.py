@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -14,9 +17,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adapters_registry.edge.bounds import ConnectionLimits, bounds
 from adapters_registry.edge.connections import Reason
+from adapters_registry.edge.fresh import Fresh
 from adapters_registry.edge.listener import Listener
 from service.errors import InvalidValue
-from service.gateway import _start_http
+from service.gateway import Gateway, _start_http
 
 
 @contextlib.asynccontextmanager
@@ -63,3 +67,30 @@ async def test_serve_sees_no_header_that_it_would_obey_and_no_head_without_end()
         writer.close()
         assert len(seen) == 1
         assert listener.report().refused == {Reason.HEADERS_TOO_LARGE: 1}
+
+
+class Engine:
+    """Says how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.describe = self
+
+    async def remote(self) -> None:
+        self.asked += 1
+        await asyncio.sleep(0)
+
+
+class Dispatching:
+    refusing = False
+
+
+async def test_readiness_is_asked_once_for_all_and_a_drain_is_seen_at_once() -> None:
+    engine, dispatcher = Engine(), Dispatching()
+    gateway: Any = SimpleNamespace(_engine=engine, _dispatcher=dispatcher)
+    gateway._answering = Fresh(partial(Gateway._answers, gateway), 60.0)
+    assert await asyncio.gather(*(Gateway.ready(gateway) for _ in range(64))) == [True] * 64
+    assert await Gateway.ready(gateway)
+    assert engine.asked == 1
+    dispatcher.refusing = True
+    assert not await Gateway.ready(gateway)

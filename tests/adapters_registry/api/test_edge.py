@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import logging
 
@@ -9,6 +10,7 @@ import httpx
 import pytest
 
 from adapters_registry.api.app import create_app
+from adapters_registry.api.routes import operations
 from adapters_registry.feed import Feed
 from tests.adapters_registry.artifacts import sha256
 from tests.adapters_registry.conftest import LIMITS
@@ -60,6 +62,14 @@ async def test_a_compressed_body(http):
         await http.post("/v1/gc", content=body, headers=headers | {"content-type": "application/json"}),
     ):
         assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+
+
+async def test_the_description_is_made_once(http, monkeypatch):
+    made: list[object] = []
+    monkeypatch.setattr(operations, "describe", lambda app: made.append(app) or {"openapi": "3.1.0"})
+    answers = await asyncio.gather(*(http.get("/openapi.json") for _ in range(8)))
+    assert [answer.json() for answer in answers] == [{"openapi": "3.1.0"}] * 8
+    assert len(made) == 1
 
 
 STRANGE = {
