@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -14,6 +15,9 @@ import httpx
 import openai
 import pytest
 
+from loadtest.adapters import write_random_lora
+from service.base import prepare_base
+from service.settings import Settings
 from tests.acceptance.up import START_S, Up, eventually
 
 pytestmark = pytest.mark.acceptance
@@ -79,6 +83,34 @@ def test_an_adapter_is_pushed_promoted_and_answers(up: Up, client: openai.OpenAI
     assert headers["x-adapter-digest"].startswith("sha256:")
     again, headers = ask(client, "default/x@1")
     assert (again, headers["x-adapter"]) == (first, "default/x@1")
+
+
+def test_an_adapter_of_huge_weights_ends_nobody_elses_answer(
+    up: Up, client: openai.OpenAI, folders: list[Path], tmp_path: Path
+) -> None:
+    checkpoint = prepare_base(Settings(), print).path
+    huge = write_random_lora(checkpoint, tmp_path / "huge", rank=8, seed=1, strength=1e30)
+    up.quickchange("push", str(folders[0]), "default/beside")
+    up.quickchange("push", str(huge), "default/huge")
+    eventually(lambda: knows(client, "default/huge"))
+    alone = {model: ask(client, model)[0] for model in (BASE, "default/beside")}
+
+    def refused(_: int) -> str | None:
+        with pytest.raises(openai.UnprocessableEntityError) as error:
+            ask(client, "default/huge")
+        return error.value.code
+
+    with ThreadPoolExecutor(9) as pool:
+        codes = pool.map(refused, range(3))
+        beside = [(model, pool.submit(ask, client, model)) for model in alone for _ in range(3)]
+        assert list(codes) == ["non_finite_logits"] * 3
+        assert all(answer.result()[0] == alone[model] for model, answer in beside)
+    (replica,) = httpx.get(f"{up.url}/v1/adapters/residency").json()["data"]
+    (shown,) = [one for one in replica["adapters"] if one["adapter"] == "default/huge@1"]
+    assert (shown["state"], shown["error"]) == ("quarantined", "non_finite_logits")
+    assert 0 < shown["retry_after_s"] <= 300
+    scraped = httpx.get(f"{up.url}/metrics").text
+    assert re.search(r'quickchange_adapter_quarantines_total\{[^}]*reason="trial"[^}]*\} 1\.0', scraped)
 
 
 def test_no_registry_no_matter(up: Up, client: openai.OpenAI, folders: list[Path]) -> None:
