@@ -41,7 +41,8 @@ class Held(BaseModel):
 
     adapter: str
     digest: str
-    state: Literal["ready", "fetching", "failed"]
+    state: str
+    """ready, fetching, failed, quarantined, or what a newer service knows."""
     bytes: int
     leases: int | None
     """Requests that use it now; None, as all that others add to, for a tenant's key."""
