@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,8 @@ R = TypeVar("R", bound=Request)
 _UNHEARD_ROLES = ("tool", "function")
 METADATA_ENTRIES = 16
 TEMPLATE_VARIABLES = 64
+TEMPLATE_CHARS = 16 << 10
+"""Of all variables: a template may repeat one for each message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,11 @@ def _check_sizes(fields: dict[str, Any], limits: Limits) -> None:
         "metadata": (METADATA_ENTRIES, "entries"),
         "chat_template_kwargs": (TEMPLATE_VARIABLES, "variables"),
     }
+    variables = fields.get("chat_template_kwargs")
+    if isinstance(variables, dict) and len(json.dumps(variables)) > TEMPLATE_CHARS:
+        raise InvalidValue(
+            f"chat_template_kwargs: has over {TEMPLATE_CHARS} characters", param="chat_template_kwargs"
+        )
     for name, (bound, what) in most.items():
         value = fields.get(name)
         if isinstance(value, list | dict) and len(value) > bound:

@@ -10,11 +10,10 @@ from transformers import PreTrainedTokenizerBase
 
 from service.errors import ContextLengthExceeded
 
-_PIECE_CHARS = 1 << 14
-_SURE = 2
-"""So many contexts of tokens, counted piece by piece, are too many for one: each cut adds a few tokens."""
-_DENSE = 4
-"""So many characters a token of the context are encoded without being counted first."""
+_PIECE_CHARS = 1 << 12
+"""A text is counted in pieces of so many: the tokenizer takes 300 to 500 bytes of memory for a token."""
+_CUT_TOKENS = 64
+"""More than a cut between two pieces adds to their tokens."""
 
 
 class Encoder:
@@ -45,10 +44,9 @@ class Encoder:
         if keep is not None:
             return self._ids(self._end_of(text, keep), special)[-keep:]
         self.check_length(len(text), param)
-        if len(text) > _DENSE * self._context and self._is_too_much(text):
+        if len(text) > self._context and self._is_too_much(text):
             raise ContextLengthExceeded(
-                f"This model's context is {self._context} tokens, and the {param} have several times as many: "
-                "shorten them",
+                f"This model's context is {self._context} tokens, and the {param} have more: shorten them",
                 param=param,
             )
         return self._ids(text, special)
@@ -56,8 +54,8 @@ class Encoder:
     def _is_too_much(self, text: str) -> bool:
         tokens = 0
         for begin, end in _pieces(len(text)):
-            tokens += len(self._ids(text[begin:end], False))
-            if tokens > _SURE * self._context:
+            tokens += len(self._ids(text[begin:end], False)) - _CUT_TOKENS
+            if tokens > self._context:
                 return True
         return False
 
@@ -65,9 +63,9 @@ class Encoder:
         """A part of ``text`` that has its last ``keep`` tokens as the whole has them, and not many more."""
         tokens = 0
         for begin, end in reversed(list(_pieces(len(text)))):
-            if tokens > _SURE * keep:
+            if tokens > keep:
                 return text[end:]
-            tokens += len(self._ids(text[begin:end], False))
+            tokens += len(self._ids(text[begin:end], False)) - _CUT_TOKENS
         return text
 
     def _ids(self, text: str, special: bool) -> list[int]:

@@ -121,6 +121,7 @@ CHATS = [
     (chat(chat_template="{{ messages }}"), UNSUPPORTED, "chat_template"),
     (chat(chat_template_kwargs=[]), INVALID, "chat_template_kwargs"),
     (chat(chat_template_kwargs={str(i): i for i in range(65)}), INVALID, "chat_template_kwargs"),
+    (chat(chat_template_kwargs={"a": "x" * 20_000}), INVALID, "chat_template_kwargs"),
     (chat(chat_template_kwargs={"messages": []}), INVALID, "chat_template_kwargs.messages"),
     (chat(chat_template_kwargs={"raise_exception": 1}), INVALID, "chat_template_kwargs.raise_exception"),
     (chat(chat_template_kwargs={"range": 1}), INVALID, "chat_template_kwargs.range"),

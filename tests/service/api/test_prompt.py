@@ -104,9 +104,9 @@ def test_a_long_prompt_is_tokenized_no_further_than_it_is_surely_too_long() -> N
     encoder, counting = counted(20_000)
     text = "z q" * ((20_000 * longest_token()) // 3)
     counting.chars = 0
-    with pytest.raises(ContextLengthExceeded, match="several times"):
+    with pytest.raises(ContextLengthExceeded, match="have more"):
         encoder.encode(text, "messages", special=False)
-    assert counting.chars < 20_000 * 4 < len(text)
+    assert counting.chars < 20_000 * 2 < len(text) / 2
 
 
 @pytest.mark.parametrize("keep", [1, 7, 200])
