@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from adapters_registry.background import in_background
+from adapters_registry.edge.shares import Shares
 from service.errors import InternalError, QuickchangeError, StorageFailed, StorageInUse, from_failure
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 BATCH = 256
 """Most response records of one call."""
 INSPECT_S = 2.0
+QUEUE_SHARE = 0.75
+"""Of the bytes that may wait, for the records of one tenant alone."""
 RETRY_S = 0.5
 TRIES = 600
 """So long a recorder that was lost may take to come back, or wait for its directory, before records are given up."""
@@ -151,10 +154,10 @@ class RecorderClient:
 
     def __init__(self, calls: Calls, queue_bytes: int, retry_s: float = RETRY_S) -> None:
         self._calls = calls
-        self._queue_bytes = queue_bytes
         self._retry_s = retry_s
         self._waiting: deque[ResponseRecord] = deque()
-        self._waiting_bytes = 0
+        self._bytes = Shares(queue_bytes, QUEUE_SHARE)
+        """Of those that wait, by tenant."""
         self._sender: asyncio.Task[None] | None = None
         self.kept = 0
         """Response records that are durable."""
@@ -163,11 +166,11 @@ class RecorderClient:
 
     def keep(self, record: ResponseRecord) -> None:
         nbytes = _size(record)
-        if self._waiting_bytes + nbytes > self._queue_bytes and self._waiting:
+        if self._waiting and not self._bytes.fits(record.tenant, nbytes):
             self._drop(1, "too many wait for the recorder")
             return
+        self._bytes.add(record.tenant, nbytes)
         self._waiting.append(record)
-        self._waiting_bytes += nbytes
         if self._sender is None or self._sender.done():
             self._sender = in_background(self._send, "sending response records", context=contextvars.Context())
 
@@ -194,7 +197,8 @@ class RecorderClient:
     async def _send(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-            self._waiting_bytes -= sum(map(_size, batch))
+            for record in batch:
+                self._bytes.give_back(record.tenant, _size(record))
             try:
                 await self._send_batch(batch)
             except Exception:

@@ -85,6 +85,19 @@ async def test_what_waits_is_bounded_in_bytes(store: FeedbackStore) -> None:
     assert client.kept == 1
 
 
+async def test_a_tenant_whose_records_wait_leaves_room_to_others(store: FeedbackStore) -> None:
+    client = RecorderClient(Away(store, missed=1), queue_bytes=20_000, retry_s=0.0)
+    client.keep(response("first"))
+    await asyncio.sleep(0)
+    for i in range(40):
+        client.keep(response(f"r{i}", "x" * 500))
+    dropped = client.dropped
+    assert dropped > 20
+    client.keep(response("theirs", "x" * 500, tenant="globex"))
+    await client.flush()
+    assert client.dropped == dropped
+
+
 async def test_one_record_that_cannot_be_kept_costs_no_other(store: FeedbackStore) -> None:
     client = RecorderClient(StoreCalls(store), 1 << 30)
     client.keep(response("long", "x" * (4 << 20), "x"))

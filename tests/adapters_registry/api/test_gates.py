@@ -15,11 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters_registry.access import Scope
+from adapters_registry.api.app import create_app
 from adapters_registry.api.plane import Plane
 from adapters_registry.api.uploads import patience
+from adapters_registry.feed import Feed
+from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 from tests.adapters_registry.api.world import World, bearer
 from tests.adapters_registry.artifacts import sha256
+from tests.adapters_registry.conftest import serving
 
 DATA = b"0123456789" * 20
 AT = f"/v1/uploads/{sha256(DATA)}"
@@ -144,3 +148,31 @@ def plane_of(app: FastAPI) -> Plane:
     plane = app.state.plane
     assert isinstance(plane, Plane)
     return plane
+
+
+@pytest.mark.slow
+async def test_sixteen_uploads_of_a_byte_every_twenty_seconds(registry: Registry, feed: Feed, world: World) -> None:
+    """At the limits that are usual: others push meanwhile, and the slow ones are parked in the end."""
+    mine, theirs = (bearer(world.keys.create(name, "k", WRITE)) for name in ("acme", "globex"))
+
+    async def dripping() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x"
+            await asyncio.sleep(20)
+
+    app = create_app(registry, feed, Limits())
+    with serving(app) as url:
+        limits = httpx.Limits(max_connections=50)
+        async with httpx.AsyncClient(base_url=url, timeout=200, limits=limits) as http:
+            paths = [f"/v1/uploads/{sha256(b'%d' % number)}" for number in range(16)]
+            async with held(*(http.put(path, content=dripping(), headers=mine) for path in paths)) as slow:
+                for number in range(7):
+                    data = b"%d" % number * 1000
+                    put = await http.put(f"/v1/uploads/{sha256(data)}", content=data, headers=theirs)
+                    assert put.status_code == 201
+                    await asyncio.sleep(10)
+                    assert plane_of(app).receiving.shares.held("acme") <= 8
+                # Who goes on sending after its refusal may lose the answer with the connection.
+                answers = await asyncio.gather(*slow, return_exceptions=True)
+    assert {answer.status_code for answer in answers if isinstance(answer, httpx.Response)} <= {408, 429}
+    assert plane_of(app).receiving.shares.used == 0

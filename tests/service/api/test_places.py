@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.routing import Route
 
@@ -153,3 +154,34 @@ def _places(route: Gated) -> bool:
             return True
         app = getattr(app, "_app", getattr(app, "app", None))
     return False
+
+
+@pytest.mark.slow
+async def test_a_flood_over_real_sockets_leaves_a_neighbour_alone(tmp_path: Path) -> None:
+    """1,100 connections whose feedback waits and 1,030 whose bodies do not come, at the limits that are usual."""
+    front = world(tmp_path, says("fine"), Limits(), feedback=SlowFeedback(), keys=(ACME, GLOBEX))
+    async with front.serving() as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        judged, begun = json.dumps(JUDGED).encode(), b'{"model": "x"'
+
+        async def send(path: str, body: bytes, length: int) -> asyncio.StreamWriter:
+            _, writer = await asyncio.open_connection(host, int(port))
+            head = (
+                f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {length}\r\nAuthorization: {ACME.header['authorization']}\r\n\r\n"
+            )
+            writer.write(head.encode() + body)
+            return writer
+
+        flood = [await send(FEEDBACK, judged, len(judged)) for _ in range(1100)]
+        flood += [await send(CHAT, begun, 1000) for _ in range(1030)]
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            for _ in range(20):
+                answer = await client.post(CHAT, json=chat(**MINE), headers=GLOBEX.header)
+                assert answer.status_code == 200
+                judgement = await client.get(FEEDBACK, headers=GLOBEX.header)
+                assert judgement.status_code == 200
+                await asyncio.sleep(0.5)
+            assert (await client.post(CHAT, json=chat(**MINE), headers=ACME.header)).status_code == 429
+        for writer in flood:
+            writer.close()
