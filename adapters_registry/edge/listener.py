@@ -56,6 +56,7 @@ class Listener:
             app,
             http=partial(Connection, listener=self),  # type: ignore[arg-type]  # it calls whatever is no text
             ws="none",
+            proxy_headers=False,  # nothing here goes by the address that a proxy tells
             backlog=self.bounds.backlog,
             timeout_keep_alive=int(self.bounds.idle_s) + 1,  # ours comes first
             log_config=None,

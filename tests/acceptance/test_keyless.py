@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -138,3 +139,21 @@ def test_a_page_of_an_origin_on_the_list_is_served(up: Up, chromium: Browser, li
     assert streamed["text"].endswith("data: [DONE]\n\n")
     assert MODEL in models["text"]
     assert (adapters["type"], adapters["status"]) == ("cors", 200)
+
+
+def test_serve_obeys_no_client_s_header_and_the_listener_reads_no_head_without_end(up: Up) -> None:
+    headers = JSON | {
+        "X-Request-ID": "mine",
+        "X-Session-Id": "s",
+        "X-Request-Timeout-Seconds": "0.001",
+        "X-Request-Disconnect-Disabled": "?1",
+        "serve_multiplexed_model_id": "m",
+    }
+    answer = httpx.post(f"{up.url}/v1/chat/completions", content=BODY, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["x-request-id"] == "mine"
+    assert answer.json()["id"] == f"chatcmpl-{answer.headers['x-quickchange-request-id']}"
+    with socket.create_connection(("127.0.0.1", up.port), 20) as line:
+        line.sendall(b"GET /health HTTP/1.1\r\nx-a: " + b"a" * 40_000)
+        assert line.recv(1 << 16).startswith(b"HTTP/1.1 431 ")
+    assert 'refused_total{reason="headers_too_large"} 1.0' in httpx.get(f"{up.url}/metrics").text
