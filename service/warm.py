@@ -13,7 +13,7 @@ import threading
 import time
 from importlib import import_module
 
-IDLE_S = 6.0
+IDLE_S = 3.0
 """A worker that has no actor by then is a spare."""
 NICEST = 19
 MODULES = (
