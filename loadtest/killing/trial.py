@@ -45,9 +45,11 @@ class Trial:
         said = self._service.said()
         streams, state = asyncio.run(self._under_traffic(root))
         told = self._service.said()[len(said) :]
+        counted_from = [answer for answer in self._answers if answer.began_s >= 0]
+        if back_s(counted_from) is None:
+            self._service.stop()  # it will not come back by itself
         self._service.ready()
         lost = self._service.lost(pushed, event)
-        counted_from = [answer for answer in self._answers if answer.began_s >= 0]
         return Outcome(
             role=self._role,
             back_s=back_s(counted_from),
