@@ -9,6 +9,7 @@ import os
 import secrets
 import threading
 from collections.abc import Coroutine
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 class Cluster:
-    """The Ray processes of this service. ``start`` imports Ray, after the environment is set."""
+    """The Ray processes of this service. ``prepare`` imports Ray, after the environment is set."""
 
     def __init__(self, settings: Settings, directory: Path) -> None:
         """``directory`` is for Ray's sessions: ours alone."""
@@ -78,9 +79,13 @@ class Cluster:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True).start()
 
+    def prepare(self) -> None:
+        """Set the environment and import Ray."""
+        os.environ.update(environment(self._settings) | (PRELOAD if self._settings.spares else {}))
+        import_module("service.app")
+
     def start(self) -> Path:
         """Start Ray and an empty Serve; returns the directory of their logs."""
-        os.environ.update(environment(self._settings) | (PRELOAD if self._settings.spares else {}))
         import ray
         from ray import serve
         from ray.serve.config import HTTPOptions

@@ -1,7 +1,7 @@
 """Ray's driver as a process of its own, so that ``quickchange up`` outlives it: Ray ends its driver when it is lost.
 
-    up ── settings, then "stop" | "abandon" ──► driver ── Ray's processes
-       ◄── Running(logs) | Refused(reason) ───
+    up ── settings, "start", then "stop" | "abandon" ──► driver ── Ray's processes
+       ◄─────────── Running(logs) | Refused(reason) ───
 
 Its one argument is the file descriptor of its end of the connection. It dies with ``up``.
 """
@@ -20,8 +20,11 @@ from service.cluster import Cluster
 from service.keeper import adopt_orphans, die_with_parent
 from service.settings import Settings
 
-STOP, ABANDON = "stop", "abandon"
-"""What ``up`` may say: end everything in order, or let requests finish though Ray's own processes are gone."""
+START, STOP, ABANDON = "start", "stop", "abandon"
+"""What ``up`` may say: start Ray; end everything in order; let requests finish though Ray's own processes are gone.
+
+A driver that waits for its start has its imports done: the one that follows a lost one begins while that one drains.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +43,13 @@ class Refused:
 
 
 def drive(connection: Connection) -> None:
-    """Start Ray and the application, then wait to be told how to end."""
+    """Start Ray and the application once told so, then wait to be told how to end."""
     settings, directory = connection.recv()
     cluster = Cluster(settings, directory)
+    cluster.prepare()
     try:
+        if connection.recv() != START:
+            return
         connection.send(_deployed(cluster, settings))
         order = connection.recv()
     except (EOFError, ConnectionError):  # up is gone
@@ -55,8 +61,9 @@ def drive(connection: Connection) -> None:
 
 
 def _deployed(cluster: Cluster, settings: Settings) -> Running | Refused:
+    from service.app import build  # only now: it imports Ray, which reads the environment that prepare() set
+
     logs = cluster.start()
-    from service.app import build  # only now: it imports Ray, which reads the environment that start() set
 
     try:
         cluster.run(build(settings))

@@ -8,14 +8,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from pathlib import Path
 
 import psutil
 
 from service import vital
-from service.driver import Refused, Running
+from service.driver import START, Refused, Running
 from service.keeper import end_descendants
 from service.ray_directory import forget_sessions
 from service.settings import Settings
@@ -32,7 +32,7 @@ READY_S = 120.0
 """How long a deployed application may take to say that it is ready."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Place:
     """Where a driver runs, and what is beside it."""
 
@@ -45,13 +45,14 @@ class Place:
     """What Ray prints on the driver's terminal goes there."""
     spared: Callable[[], Collection[int]]
     """The processes below this one that are not Ray's."""
+    drivers: set[int] = field(default_factory=set)
+    """Those that are not buried: one drains while the next one gets ready."""
 
 
 class DriverLife:
     """A driver process from its start to the end of everything below it."""
 
     def __init__(self, place: Place) -> None:
-        forget_sessions(place.directory)
         self._place = place
         self._watch = vital.Watch()
         self._look_at = self._probe_at = 0.0
@@ -67,7 +68,13 @@ class DriverLife:
                 stderr=output,
                 pass_fds=[theirs.fileno()],
             )
+        place.drivers.add(self._process.pid)
         self._tell((place.settings, place.directory))
+
+    def go(self) -> None:
+        """Start Ray: until then there is only the driver, which imports what it needs."""
+        forget_sessions(self._place.directory)
+        self._tell(START)
 
     def said(self) -> Running | Refused | None:
         """How the start went; None as long as it is under way."""
@@ -117,7 +124,8 @@ class DriverLife:
         self._process.kill()
         self._process.wait()
         self._connection.close()
-        end_descendants(self._place.spared())
+        self._place.drivers.discard(self._process.pid)
+        end_descendants({*self._place.spared(), *self._place.drivers})
 
     def _unready(self, now: float) -> str | None:
         registry = self._place.settings.registry

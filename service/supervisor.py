@@ -29,6 +29,9 @@ SPARE_S = 0.5
 class Life(Protocol):
     """One driver with the Ray and the application below it (``service.life.DriverLife``)."""
 
+    def go(self) -> None:
+        """Start Ray: until then there is only the driver, which imports what it needs."""
+
     def said(self) -> Running | Refused | None:
         """How the start went; None as long as it is under way."""
 
@@ -64,7 +67,11 @@ class Service:
 
     def start(self, stop: threading.Event) -> Path:
         """Returns Ray's directory of logs once the application is ready; raises ``CannotStart``, ``Interrupted``."""
-        self._life = self._begin()
+        return self._start(self._begin(), stop)
+
+    def _start(self, life: Life, stop: threading.Event) -> Path:
+        self._life = life
+        life.go()
         logs = None
         while logs is None or not self._life.is_ready():
             said = self._life.said()
@@ -106,15 +113,18 @@ class Service:
         began = time.monotonic()
         self._say(f"{lost}: starting Ray and the deployments again; running requests get {DRAIN_S:g} s")
         assert self._life is not None
+        lives = self._pauses_s[used:]
+        following = self._begin() if lives else None  # its imports take seconds, in which the other drains
         self._life.end(ABANDON, DRAIN_S + 2 * REFUSE_S, stop)
-        for number, pause_s in enumerate(self._pauses_s[used:], used + 1):
+        for number, pause_s in enumerate(lives, used + 1):
             self._life.bury()
             if stop.wait(pause_s):
                 raise Interrupted
             try:
-                self.start(stop)
+                self._start(following or self._begin(), stop)
             except CannotStart as error:
                 self._say(f"start {number} of {len(self._pauses_s)} failed: {error}")
+                following = None
             else:
                 self._say(f"serving again after {time.monotonic() - began:.0f} s")
                 return number

@@ -28,6 +28,9 @@ class FakeLife:
     last: threading.Event | None = None
     """Set at the first look at one that never dies."""
 
+    def go(self) -> None:
+        self.done.append("went")
+
     def said(self) -> Running | Refused | None:
         return Running(LOGS) if self.refused is None else Refused(self.refused)
 
@@ -75,11 +78,11 @@ class Lives:
 def test_what_is_lost_is_drained_and_started_again() -> None:
     lives = Lives(FakeLife(dies_after=2), FakeLife())
     lives.run()
-    assert [life.done for life in lives.begun] == [[ABANDON, "buried"], []]
+    assert [life.done for life in lives.begun] == [["went", ABANDON, "buried"], ["went"]]
     assert lives.said[0].startswith(f"{DEAD}: starting Ray and the deployments again")
     assert lives.said[1].startswith("serving again after")
     lives.service.stop(lives.stop)
-    assert lives.begun[-1].done == [STOP]
+    assert lives.begun[-1].done == ["went", STOP]
 
 
 def test_a_start_that_fails_is_tried_again_a_few_times() -> None:
@@ -90,6 +93,15 @@ def test_a_start_that_fails_is_tried_again_a_few_times() -> None:
         f"start 2 of 3 failed: {DEAD} while the service was starting",
     ]
     assert all(life.done[-1] == "buried" for life in lives.begun[:-1])
+
+
+def test_the_next_one_gets_ready_while_the_lost_one_drains() -> None:
+    lives = Lives(FakeLife(dies_after=1), FakeLife())
+    lives.service.start(lives.stop)
+    begun_when_drained = []
+    lives.begun[0].end = lambda *_: begun_when_drained.append(len(lives.begun))  # type: ignore[method-assign]
+    lives.service.keep(lives.stop)
+    assert begun_when_drained == [2]
 
 
 def test_when_no_start_succeeds_it_is_given_up() -> None:
@@ -103,7 +115,7 @@ def test_one_that_dies_again_and_again_is_given_up() -> None:
     lives = Lives(*[FakeLife(dies_after=1) for _ in range(4)])
     with pytest.raises(CannotStart, match="could not be started again"):
         lives.run()
-    assert [life.done for life in lives.begun] == [[ABANDON, "buried"]] * 3 + [[ABANDON]]
+    assert [life.done for life in lives.begun] == [["went", ABANDON, "buried"]] * 3 + [["went", ABANDON]]
 
 
 def test_a_first_start_that_fails_is_not_tried_again() -> None:
