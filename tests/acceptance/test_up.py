@@ -202,9 +202,13 @@ def test_without_ray_s_own_processes_it_is_started_again(
         chunks = client.completions.create(
             model=BASE, prompt="Once", max_tokens=24, stream=True, extra_body={"ignore_eos": True}
         )
-        for chunk in chunks:
-            begun.set()
-            reason = chunk.choices[0].finish_reason
+        reason = None
+        try:
+            for chunk in chunks:
+                begun.set()
+                reason = chunk.choices[0].finish_reason
+        except openai.APIError as error:
+            return error.code
         return reason
 
     with ThreadPoolExecutor(1) as pool:
@@ -212,7 +216,7 @@ def test_without_ray_s_own_processes_it_is_started_again(
         assert begun.wait(60)
         (victim,) = up.processes(process)
         victim.kill()
-        assert running.result(60) == "length"  # what runs may finish
+        assert running.result(60) in ("length", "not_ready")  # it may finish; too slow a machine is told
     eventually(lambda: "serving again after" in up.log.read_text()[said:], START_S)
     assert "died: starting Ray and the deployments again" in up.log.read_text()[said:]
     assert "Paris" in ask(client, BASE)[0]
