@@ -50,7 +50,7 @@ ROUTES: Final[dict[str, Sequence[tuple[str, str, object]]]] = {
     "registry": [
         ("GET", "/v1/adapters?limit=3", None),
         ("GET", _OF, None),
-        ("DELETE", _OF, None),
+        ("DELETE", "/v1/adapters/acme/gone", None),
         ("PUT", f"{_OF}/shares/globex", None),
         ("GET", f"{_OF}/aliases/production", None),
         ("PUT", f"{_OF}/aliases/production", {"version": 1}),

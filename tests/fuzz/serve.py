@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from adapters_registry.access import Scope
 from adapters_registry.api.app import create_app
+from adapters_registry.client import RegistryClient
 from adapters_registry.edge.bounds import ConnectionLimits, bounds
 from adapters_registry.edge.listener import Listener
 from adapters_registry.feed import Feed
@@ -51,6 +52,11 @@ async def serve(path: Path) -> None:
         told = {}
         for name, (app, secret) in apps.items():
             told[name] = {"port": await _listen(app, name, stack), "key": secret}
+        port, folder = told["registry"]["port"], artifacts.folder(path / "adapter")
+        with RegistryClient(f"http://127.0.0.1:{port}", key=str(operator.key)) as client:
+            for _ in range(2):  # a second version, so that there is one to go back to
+                await asyncio.to_thread(client.push, folder, "acme", "support", promote=True)
+                folder = artifacts.folder(path / "other", weights=artifacts.pack(artifacts.tensors(0.25)))
         print(json.dumps(told), flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -68,6 +74,8 @@ async def _listen(app: ASGIApp, name: str, stack: AsyncExitStack) -> int:
         await task
 
     stack.push_async_callback(stop)
+    while not server.started:
+        await asyncio.sleep(0.01)
     return int(bound.getsockname()[1])
 
 
