@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
 
 from adapters_registry import records
 from adapters_registry.access import Scope
-from adapters_registry.client import RegistryClient
+from adapters_registry.client import AsyncRegistryClient, RegistryClient
 from adapters_registry.kinds import ArtifactFile, judge
 from adapters_registry.manifest import AdaptedModule, BaseManifest, Manifest
 from adapters_registry.records import Changes, KeyGrant, Published, Quotas, Snapshot
@@ -25,6 +26,7 @@ from adapters_registry.settings import Limits
 from adapters_registry.tables import versions
 from adapters_registry.verify import verify
 from tests.adapters_registry import artifacts
+from tests.adapters_registry.conftest import serving
 
 FIRST = "sha256:8835a52326a3a41380ee306cfd0680b2db89117e88bd70b0abc90ba1beb6f851"
 """Of ``artifacts.manifest()`` as the first release wrote it."""
@@ -212,3 +214,28 @@ def written_by_a_newer_release(registry: Registry, digest: str) -> str:
             versions.update().where(versions.c.digest == digest).values(manifest=text, digest=sha256(text))
         )
     return sha256(text)
+
+
+async def test_a_base_is_announced_to_a_registry_of_the_first_release_without_what_that_refuses():
+    taken: list[dict[str, Any]] = []
+    app = FastAPI()
+
+    @app.put("/v1/bases/{sha256}")
+    async def put_base(sha256: str, request: Request) -> Response:
+        body = await request.json()
+        if any("weight" in module for module in body["modules"].values()):
+            error = {
+                "message": "there is no such parameter",
+                "code": "unknown_parameter",
+                "param": "modules.lm_head.weight",
+            }
+            return Response(json.dumps({"error": error}), 400)
+        taken.append(body)
+        return Response(status_code=204)
+
+    with serving(app) as url:
+        async with AsyncRegistryClient(url) as client:
+            await client.put_base(artifacts.base())
+    (body,) = taken
+    assert body.keys() == set(BaseManifest.model_fields)
+    assert BaseManifest.model_validate(body).modules.keys() == artifacts.base().modules.keys()
