@@ -23,8 +23,8 @@ class ConnectionLimits(BaseModel):
     total: int | None = Field(None, gt=0)
     """Connections at once; None is three quarters of the process's descriptors, at most 4,096."""
     per_address: int | None = Field(None, gt=0)
-    """Connections of one client address, in IPv6 of one network of 64 bits; None is half of all. Behind a proxy all
-    clients have its address: set it to total there."""
+    """Connections of one client address, in IPv6 of one network of 64 bits. None is half of all, and of loopback all:
+    programs and proxies of this machine. Behind a proxy elsewhere all clients have its address: set it to total."""
     head_s: float = Field(10.0, gt=0)
     """From a connection, or a request's first byte, to the end of the request's headers."""
     idle_s: float = Field(75.0, gt=0)
@@ -45,6 +45,8 @@ class Bounds:
 
     total: int
     per_address: int
+    per_loopback: int
+    """The same for an address of this machine's own."""
     head_s: float
     idle_s: float
     stall_s: float
@@ -65,4 +67,7 @@ def bounds(limits: ConnectionLimits, header_bytes: int, descriptors: int | None 
     possible = max(1, int(descriptors * SHARE))
     total = min(limits.total or MOST, possible)
     per_address = min(limits.per_address or max(1, total // 2), total)
-    return Bounds(total, per_address, limits.head_s, limits.idle_s, limits.stall_s, header_bytes)
+    per_loopback = min(limits.per_address or total, total)
+    return Bounds(
+        total, per_address, per_loopback, limits.head_s, limits.idle_s, limits.stall_s, header_bytes=header_bytes
+    )

@@ -70,6 +70,11 @@ def crowd(address: str) -> str:
     return str(ipaddress.IPv6Address(int(found) >> 64 << 64))
 
 
+def is_loopback(crowd: str) -> bool:
+    """Whether all of the crowd is on this machine."""
+    return crowd == "::" or crowd.startswith("127.")  # ::1 has the first 64 bits of nobody else
+
+
 _MAKES_ROOM = (State.OPENING, State.IDLE)
 
 
@@ -116,15 +121,16 @@ class Connections(Generic[C]):
         return len(self._known)
 
     def opened(self, connection: C, address: str, now: float) -> tuple[C, Reason] | None:
-        """A new one. Who is to be aborted for it, if anybody: it may be itself."""
+        """A new one, of the crowd ``address``. Who is to be aborted for it, if anybody: it may be itself."""
         places = self._by_address.get(address)
         if places is None:
             places = self._by_address[address] = _Places()
         self._known[connection] = (address, State.OPENING)
         for held in (self._all, places):
             held.add(connection, State.OPENING, now)
+        share = self.bounds.per_loopback if is_loopback(address) else self.bounds.per_address
         for held, bound, reason in (
-            (places, self.bounds.per_address, Reason.ADDRESS_FULL),
+            (places, share, Reason.ADDRESS_FULL),
             (self._all, self.bounds.total, Reason.FULL),
         ):
             if len(held) > bound:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters_registry.edge.bounds import MOST, Bounds, ConnectionLimits, bounds
-from adapters_registry.edge.connections import Connections, Reason, State, crowd
+from adapters_registry.edge.connections import Connections, Reason, State, crowd, is_loopback
 
-BOUNDS = Bounds(total=6, per_address=4, head_s=10, idle_s=75, stall_s=60, header_bytes=1000)
+BOUNDS = Bounds(total=6, per_address=4, per_loopback=5, head_s=10, idle_s=75, stall_s=60, header_bytes=1000)
 
 
 def test_the_longest_silent_goes_then_the_longest_idle_then_the_newcomer() -> None:
@@ -87,20 +87,35 @@ def test_the_bounds_hold_and_what_is_busy_stays(given_steps: list[tuple[int, str
 
 
 @pytest.mark.parametrize(
-    ("limits", "descriptors", "total", "per_address"),
+    ("limits", "descriptors", "total", "per_address", "per_loopback"),
     [
-        ({}, 1024, 768, 384),
-        ({}, 1 << 20, MOST, MOST // 2),
-        ({"total": 100}, 1024, 100, 50),
-        ({"total": 100, "per_address": 100}, 1024, 100, 100),
-        ({"total": 5000}, 1024, 768, 384),
-        ({"per_address": 5000}, 1024, 768, 768),
-        ({}, 3, 2, 1),
+        ({}, 1024, 768, 384, 768),
+        ({}, 1 << 20, MOST, MOST // 2, MOST),
+        ({"total": 100}, 1024, 100, 50, 100),
+        ({"total": 100, "per_address": 70}, 1024, 100, 70, 70),
+        ({"total": 5000}, 1024, 768, 384, 768),
+        ({"per_address": 5000}, 1024, 768, 768, 768),
+        ({}, 3, 2, 1, 2),
     ],
 )
-def test_bounds_of_a_process(limits: dict[str, int], descriptors: int, total: int, per_address: int) -> None:
+def test_bounds_of_a_process(
+    limits: dict[str, int], descriptors: int, total: int, per_address: int, per_loopback: int
+) -> None:
     found = bounds(ConnectionLimits(**limits), 1000, descriptors)  # type: ignore[arg-type]
-    assert (found.total, found.per_address) == (total, per_address)
+    assert (found.total, found.per_address, found.per_loopback) == (total, per_address, per_loopback)
+
+
+@pytest.mark.parametrize(("address", "own"), [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True),
+                                              ("2001:db8::1", False), ("10.0.0.1", False), ("", False)])  # fmt: skip
+def test_this_machine_s_own_addresses(address: str, own: bool) -> None:
+    assert is_loopback(crowd(address)) == own
+
+
+def test_loopback_has_a_share_of_its_own() -> None:
+    held: Connections[int] = Connections(BOUNDS)
+    for at in range(5):
+        assert held.opened(at, "127.0.0.1", at) is None
+    assert held.opened(5, "127.0.0.1", 5) == (0, Reason.MADE_ROOM)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ CHUNKED = request("/", "transfer-encoding: chunked", method="POST")
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Server]:
     """For tests that leave nothing behind and count nothing."""
-    with serving(replace(QUICK, total=200, per_address=200)) as server:
+    with serving(replace(QUICK, total=200, per_loopback=200)) as server:
         yield server
 
 
@@ -165,12 +165,12 @@ def test_silent_ones_make_room_for_those_who_ask() -> None:
         idle = server.connect(request("/kept"))
         assert status(idle.recv(1 << 16)) == 200
         silent = []
-        for _ in range(QUICK.per_address - 2):
+        for _ in range(QUICK.per_loopback - 2):
             silent.append(server.connect())
             server.until(2 + len(silent))
         for _ in range(3):
             assert server.get() == 200
-            server.until(QUICK.per_address - 1)  # it went, and the next one finds its place
+            server.until(QUICK.per_loopback - 1)  # it went, and the next one finds its place
         assert [is_closed(line) for line in silent] == [True] + [False] * 5
         silent += [server.connect() for _ in range(5)]
         eventually(lambda: [is_closed(line) for line in silent] == [True] * 5 + [False] * 6)
@@ -184,8 +184,8 @@ def test_silent_ones_make_room_for_those_who_ask() -> None:
 
 def test_with_all_places_busy_a_newcomer_is_refused_at_once() -> None:
     with serving() as server:
-        busy = [server.connect(request("/slow")) for _ in range(QUICK.per_address)]
-        eventually(lambda: len(server.app.seen) == QUICK.per_address)
+        busy = [server.connect(request("/slow")) for _ in range(QUICK.per_loopback)]
+        eventually(lambda: len(server.app.seen) == QUICK.per_loopback)
         assert server.ask(request("/")) == b""
         assert server.refused(Reason.ADDRESS_FULL) == 1
         with socket.create_connection(("127.0.0.1", server.port), 20, ("127.0.0.2", 0)) as other:
@@ -200,7 +200,7 @@ def test_with_all_places_busy_a_newcomer_is_refused_at_once() -> None:
 
 
 def test_all_addresses_together_have_a_bound() -> None:
-    with serving(replace(QUICK, total=6, per_address=4, head_s=60)) as server:
+    with serving(replace(QUICK, total=6, per_loopback=4, head_s=60)) as server:
         lines = []
         for at in range(12):
             source = (f"127.0.0.{2 + at % 4}", 0)

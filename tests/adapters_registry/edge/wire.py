@@ -19,7 +19,7 @@ from adapters_registry.edge.bounds import Bounds
 from adapters_registry.edge.connections import Reason
 from adapters_registry.edge.listener import Listener
 
-QUICK = Bounds(total=12, per_address=8, head_s=0.4, idle_s=0.6, stall_s=0.6, header_bytes=2048)
+QUICK = Bounds(total=12, per_address=8, per_loopback=8, head_s=0.4, idle_s=0.6, stall_s=0.6, header_bytes=2048)
 PATIENT_S = 20.0
 """No assertion: how long a socket waits before a test is given up."""
 
