@@ -132,8 +132,8 @@ def _waits(ticket: Ticket) -> bool:
 class NoPlace(Exception):
     """None became free in time."""
 
-    def __init__(self, used: int, own: int) -> None:
-        super().__init__(f"{used} are under way, {own} of them the tenant's own")
+    def __init__(self, own: int) -> None:
+        super().__init__(f"{own} of them the tenant's own")
 
 
 class Gate:
@@ -156,7 +156,7 @@ class Gate:
                 async with asyncio.timeout(patience_s):
                     await self.granted(ticket)
             except TimeoutError:
-                raise NoPlace(self.shares.used, self.shares.held(tenant)) from None
+                raise NoPlace(self.shares.held(tenant)) from None
             yield
         finally:
             self.leave(ticket)

@@ -64,7 +64,7 @@ class Place:
     def _take(self, shares: Shares) -> None:
         if not shares.take(self._who, alone=self._alone):
             raise Overloaded(
-                f"{shares.used} requests are in flight already, {shares.held(self._who)} of them this tenant's: "
+                f"too many requests are in flight already, {shares.held(self._who)} of them this tenant's: "
                 "retry later",
                 retry_after_s=RETRY_S,
             )

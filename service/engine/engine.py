@@ -170,7 +170,7 @@ class Engine:
         own = self._scheduler.waiting_of(request.tenant) + queued.get(request.tenant, 0)
         if not fits(self.limits.waiting - waiting, own, request.n):
             raise Overloaded(
-                f"{waiting} sequences are waiting already, {own} of them this tenant's", retry_after_s=1.0
+                f"too many sequences are waiting already, {own} of them this tenant's", retry_after_s=1.0
             )
 
     def _check_tokens(self, param: str, tokens: Seq[int]) -> None:

@@ -175,10 +175,10 @@ def test_a_tenant_with_one_request_does_not_wait_for_another_tenants_queue():
 def test_too_much_waiting_is_refused_at_once():
     engine, _ = simulated_engine(waiting=2)
     engine.submit(request("a", [1]), None)
-    with pytest.raises(Overloaded, match="1 sequences are waiting already, 1 of them this tenant's"):
+    with pytest.raises(Overloaded, match="too many sequences are waiting already, 1 of them this tenant's"):
         engine.submit(request("b", [1]), None)
     engine.submit(request("c", [1], tenant="another"), None)
-    with pytest.raises(Overloaded, match="2 sequences are waiting already, 0 of them this tenant's"):
+    with pytest.raises(Overloaded, match="too many sequences are waiting already, 0 of them this tenant's"):
         engine.submit(request("d", [1], tenant="third"), None)
 
 

@@ -58,7 +58,7 @@ def test_what_comes_within_one_step_is_bounded_too() -> None:
     """The thread is not started: as if a step took for ever."""
     loop = EngineLoop(simulated_engine(waiting=40)[0], Sink())
     loop.submit(request("a", [1], n=16), None)
-    with pytest.raises(Overloaded, match="16 sequences are waiting already"):
+    with pytest.raises(Overloaded, match="too many sequences are waiting already"):
         loop.submit(request("b", [1], n=16), None)
     loop.submit(request("c", [1], n=12, tenant="another"), None)
     loop._turn()
