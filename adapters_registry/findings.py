@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,6 +65,15 @@ class Inspection(_Value):
     manifest: Manifest
     norms: Norms
     notes: tuple[Note, ...] = ()
+
+
+def by_layer(modules: Iterable[str]) -> str:
+    """All of ``modules``, those that differ in numbers only as one: ``model.layers.*.mlp.up_proj (30)``."""
+    groups: dict[str, list[str]] = {}
+    for module in sorted(modules):
+        groups.setdefault(".".join("*" if step.isdigit() else step for step in module.split(".")), []).append(module)
+    told = [f"{group} ({len(found)})" if len(found) > 1 else found[0] for group, found in sorted(groups.items())]
+    return some(told, 20)
 
 
 def some(names: Collection[str], most: int = 5) -> str:

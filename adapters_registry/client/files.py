@@ -53,7 +53,7 @@ class Pushed:
     ignored: tuple[str, ...]
     """Entries of the folder that are no part of an adapter and stayed behind."""
     trained_on: str | None
-    """The config's ``base_model_name_or_path``: advice only, digest and shapes decide."""
+    """The config's ``base_model_name_or_path``: the base that it was checked against, if one has that name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.errors import MissingTensor, NoEffect, ShapeMismatch, UnexpectedTensor, UnknownModule
-from adapters_registry.findings import ModuleNorms, Note, some
+from adapters_registry.findings import ModuleNorms, Note, by_layer
 from adapters_registry.kinds.lora_config import PROJECTIONS, LoraConfig, rank_and_scale, read_config, targets
 from adapters_registry.kinds.lora_names import PREFIX, read_names
 from adapters_registry.kinds.lora_norms import FLOAT32_TINY, measure
@@ -53,7 +53,7 @@ def interpret(
         else:
             modules.append(_bias_only(artifact, module))
     if missing:
-        notes.append(Note.of("partial", f"Not in the file, and left as the base has them: {some(missing)}."))
+        notes.append(Note.of("partial", f"Not in the file, and left as the base has them: {by_layer(missing)}."))
     return Interpretation(tuple(modules), names.copies, (*notes, *unmatched, *names.notes))
 
 
@@ -62,13 +62,13 @@ def _missing(adapted: frozenset[str], found: Mapping[str, Mapping[str, str]], al
     missing = frozenset(module for module in adapted if not {"a", "b"} & set(found.get(module, ())))
     if missing == adapted:
         raise MissingTensor(
-            f"The config adapts {some(adapted)}, but the file holds no matrix of any: push the config that it was "
-            "saved with.",
+            f"The config adapts {by_layer(adapted)}, but the file holds no matrix of any: push the config that it "
+            "was saved with.",
             param=f"{PREFIX}{min(adapted)}.lora_A.weight",
         )
     if missing and not allowed.partial:
         raise MissingTensor(
-            f"The config adapts {len(adapted)} modules, but the file holds nothing of {some(missing)}: push the "
+            f"The config adapts {len(adapted)} modules, but the file holds nothing of {by_layer(missing)}: push the "
             "config that it was saved with, or push with --allow-partial (allow_partial), which leaves them as the "
             "base has them.",
             param=f"{PREFIX}{min(missing)}.lora_A.weight",
