@@ -12,10 +12,13 @@ import sys
 import threading
 import time
 from importlib import import_module
+from pathlib import Path
 
 IDLE_S = 3.0
 """A worker that has no actor by then is a spare."""
 NICEST = 19
+WORKER = "default_worker.py"
+"""The program that a worker of Ray runs."""
 MODULES = (
     "ray.serve._private.replica",
     "torch",
@@ -52,4 +55,5 @@ def _in_use() -> bool:
     return worker is None or not worker.global_worker.connected or not worker.global_worker.actor_id.is_nil()
 
 
-threading.Thread(target=warm, name="warm", daemon=True).start()
+if Path(sys.argv[0]).name == WORKER:  # not where this is imported for another reason
+    threading.Thread(target=warm, name="warm", daemon=True).start()
