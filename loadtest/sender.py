@@ -61,8 +61,8 @@ class Sender:
         self, flow: Flow, phase: Phase, began_s: float, places: Iterator[int], left: Iterator[int]
     ) -> None:
         clock = self.client.clock
-        while clock() < began_s + phase.seconds and next(left, None) is not None:
-            await self._ask(flow, phase, began_s, clock(), next(places), None)
+        while clock() < began_s + phase.seconds and (number := next(left, None)) is not None:
+            await self._ask(flow, phase, began_s, clock(), next(places), number)
 
     async def _on_time(self, flow: Flow, phase: Phase, began_s: float, schedule: list[tuple[float, int]]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -71,7 +71,7 @@ class Sender:
                 group.create_task(self._ask(flow, phase, began_s, began_s + at_s, place, number))
 
     async def _ask(
-        self, flow: Flow, phase: Phase, began_s: float, scheduled_s: float, place: int, number: int | None
+        self, flow: Flow, phase: Phase, began_s: float, scheduled_s: float, place: int, number: int
     ) -> None:
         sample = await self.client.ask(
             Ask(

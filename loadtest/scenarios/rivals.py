@@ -6,7 +6,7 @@ and does its worst; then the parts of that one by one. ``--scale 6`` is two minu
 
 from __future__ import annotations
 
-from loadtest.arrivals import Poisson
+from loadtest.arrivals import Closed, Poisson
 from loadtest.limits import Limit
 from loadtest.measure import Measure, Quantity
 from loadtest.nuisance import FeedbackFlood, Nuisance, SlowBodies, SlowUploads
@@ -15,7 +15,8 @@ from loadtest.scenario import Cast, Flow, HangsUp, Needs, Phase, Plan, Scenario,
 ROUNDS = 3
 WHOLE_S, PART_S = 7.0, 2.3
 ADAPTERS, HUGE = 2, 12
-VICTIM_PER_S = 1.5
+WORKERS = 2
+"""Of the victim."""
 WORK = Work(prompt_tokens=32, max_tokens=16)
 VICTIMS = Work(prompt_tokens=32, max_tokens=24)
 COSTLY = (
@@ -41,7 +42,7 @@ def needs(scale: float) -> Needs:
 
 def plan(cast: Cast, scale: float) -> Plan:
     mine, other = cast.tenants or (None, None)
-    victim = Flow("victim", cast.adapters, Poisson(VICTIM_PER_S), VICTIMS, tenant=mine, repeats=True)
+    victim = Flow("victim", cast.adapters, Closed(WORKERS), VICTIMS, tenant=mine, repeats=True)
     rate = LOADS_PER_S + SAMPLED_PER_S + LONG_PER_S + ABANDONED_PER_S
     ordinary = Flow("ordinary", (cast.base,), Poisson(rate), WORK, tenant=other)
     loads = Flow("loads", cast.huge or cast.adapters, Poisson(LOADS_PER_S), WORK, tenant=other)

@@ -63,9 +63,8 @@ async def test_the_plan_is_carried_out_with_each_tenants_key(server: Server) -> 
     assert {key for model, key in sent if model == "t/b"} == {"Bearer qc_rival"}
     assert {key for model, key in sent if model == "t/a"} == {"Bearer qc_operator", "Bearer qc_victim"}, "warmed up"
     verdicts = {str(limit): judge(limit, done) for limit in SCENARIO.limits}
-    assert {name: verdict.held for name, verdict in verdicts.items() if "p99" not in name} == {
-        name: True for name in verdicts if "p99" not in name
-    }
+    assert all(verdict.value is not None for verdict in verdicts.values())
+    assert all(verdict.held for name, verdict in verdicts.items() if "p99" not in name)
 
 
 async def test_costly_requests_say_what_makes_them_so(server: Server) -> None:
