@@ -54,6 +54,22 @@ def test_chat_with_usage_logprobs_and_choices(client: openai.OpenAI) -> None:
         assert all(len(token.top_logprobs) == 2 and token.logprob <= 0 for token in choice.logprobs.content)
 
 
+def test_vllms_own_fields(client: openai.OpenAI) -> None:
+    forced = {"model": MODEL, "prompt": "The", "max_tokens": 9, "temperature": 0.0, "logit_bias": {"260": 100}}
+    own = {"stop_token_ids": [260], "min_tokens": 4, "include_stop_str_in_output": True, "new_field": 1}
+    raw = client.completions.with_raw_response.create(**forced, extra_body=own)
+    answer = raw.parse()
+    assert raw.headers["x-ignored-parameters"] == "new_field"
+    assert answer.usage is not None
+    assert (answer.choices[0].finish_reason, answer.usage.completion_tokens) == ("stop", 4)
+    assert answer.choices[0].text.endswith(" the")
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    chunks = list(client.completions.create(**forced, stream=True, stream_options=options))  # type: ignore[call-overload]
+    spent = [chunk.usage.completion_tokens for chunk in chunks]
+    assert spent == sorted(spent)
+    assert spent[-1] == 9
+
+
 # High temperature over 49,152 tokens: the text is full of characters whose bytes are spread over several tokens.
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("stop", [None, ["e", "in the"], ["\n", " a"]])
