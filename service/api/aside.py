@@ -1,8 +1,9 @@
-"""Work on client's data that is too long for the event loop, on a few threads of its own."""
+"""Work on clients' data that is too long for the event loop, on a few threads of its own, tenants in turn."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -10,19 +11,53 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-INLINE = 4096
-"""What is no longer takes well under a millisecond: less than the way to a thread and back."""
-
 
 class Aside:
-    """So many at once and no more: what waits costs only its own bytes."""
+    """So many at once and no more: what waits costs only its own bytes. Belongs to one event loop."""
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, inline: int) -> None:
+        """What has at most ``inline`` bytes or characters is done at once: it takes about a millisecond at worst."""
         self._threads = ThreadPoolExecutor(threads, name)
+        self._inline = inline
+        self._free = threads
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        """By tenant; the one whose turn is next comes first."""
 
-    async def run(self, size: int, work: Callable[[], T]) -> T:
-        """The result of ``work`` on ``size`` bytes or characters; what nobody waits for any more is not begun."""
-        if size <= INLINE:
+    async def run(self, size: int, work: Callable[[], T], tenant: str) -> T:
+        """The result of ``work`` on ``size`` bytes or characters; what nobody waits for any more is not begun.
+
+        A tenant with much to do waits for itself alone: each has one done in turn.
+        """
+        if size <= self._inline:
             return work()
-        context = copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(work))
+        await self._turn(tenant)
+        try:
+            context = copy_context()
+            return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(work))
+        finally:
+            self._next()
+
+    async def _turn(self, tenant: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # it was given while this was being cancelled
+                self._next()
+            raise
+
+    def _next(self) -> None:
+        while self._waiting:
+            tenant = next(iter(self._waiting))
+            queue = self._waiting.pop(tenant)
+            turn = queue.popleft()
+            if queue:
+                self._waiting[tenant] = queue
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1

@@ -15,6 +15,7 @@ from service.values import ServedBase
 
 COMPLETION_TOKENS = 16
 """What ``/v1/completions`` generates when ``max_tokens`` is left out, as OpenAI's does."""
+_INLINE_CHARS = 4096
 _THREADS = 2
 """Long prompts tokenized at once: others wait, so that they take no more of the machine than that."""
 
@@ -26,24 +27,27 @@ class Prompts:
         self._served = served
         self._encoder = Encoder(tokenizer, served.context_tokens)
         self.template = Template(tokenizer)
-        self._aside = Aside("tokenize", _THREADS)
+        self._aside = Aside("tokenize", _THREADS, inline=_INLINE_CHARS)
 
     async def chat(
-        self, messages: tuple[Message, ...], how: Rendering = Rendering(), keep: int | None = None
+        self, messages: tuple[Message, ...], tenant: str, how: Rendering = Rendering(), keep: int | None = None
     ) -> tuple[int, ...]:
-        """The conversation through the base's chat template, and of it the last ``keep`` tokens."""
+        """The conversation through the base's chat template, and of it the last ``keep`` tokens.
+
+        Long ones wait for earlier ones of the same ``tenant``.
+        """
         if not self.template:
             raise InvalidValue(f"{self._served.name} has no chat template: use /v1/completions", param="messages")
         chars = sum(len(message.content) for message in messages)
-        ids = await self._aside.run(chars, lambda: self._templated(messages, how, keep))
+        ids = await self._aside.run(chars, lambda: self._templated(messages, how, keep), tenant)
         return self._checked(ids, "messages")
 
-    async def text(self, prompt: Prompt, keep: int | None = None) -> tuple[int, ...]:
+    async def text(self, prompt: Prompt, tenant: str, keep: int | None = None) -> tuple[int, ...]:
         """One completion prompt: text is encoded as transformers does, token ids are taken as they are."""
         if isinstance(prompt, tuple):
             return self._checked(prompt if keep is None else prompt[-keep:], "prompt")
         ids = await self._aside.run(
-            len(prompt), lambda: tuple(self._encoder.encode(prompt, "prompt", special=True, keep=keep))
+            len(prompt), lambda: tuple(self._encoder.encode(prompt, "prompt", special=True, keep=keep)), tenant
         )
         return self._checked(ids, "prompt")
 

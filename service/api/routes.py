@@ -47,6 +47,8 @@ from service.values import FinishReason
 
 log = logging.getLogger(__name__)
 
+_INLINE_BYTES = 16 << 10
+"""Of a body that is parsed on the event loop."""
 READY_S = 5.0
 """A readiness check that takes longer is a no."""
 
@@ -117,21 +119,21 @@ class _Routes:
         self._models = Models(front, int(time.time()))
         self._chat = Chat(vocabulary)
         self._completion = Completion(vocabulary)
-        self._bodies = Aside("bodies", 1)
+        self._bodies = Aside("bodies", 1, inline=_INLINE_BYTES)
         self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback, front.metrics, self._bodies)
 
     async def chat(self, request: Request) -> Response:
-        raw = await request.body()
-        parsed = await self._bodies.run(len(raw), lambda: chat_request(raw, self._limits))
+        raw, caller = await request.body(), caller_of(request.scope)
+        parsed = await self._bodies.run(len(raw), lambda: chat_request(raw, self._limits), caller.tenant)
         with self._reporting(parsed.ignored, request):
-            job = await self._jobs.chat(parsed, caller_of(request.scope), record_of(request.scope))
+            job = await self._jobs.chat(parsed, caller, record_of(request.scope))
         return await self._answer(job, self._chat, bool(parsed.request.stream), request)
 
     async def completion(self, request: Request) -> Response:
-        raw = await request.body()
-        parsed = await self._bodies.run(len(raw), lambda: completion_request(raw, self._limits))
+        raw, caller = await request.body(), caller_of(request.scope)
+        parsed = await self._bodies.run(len(raw), lambda: completion_request(raw, self._limits), caller.tenant)
         with self._reporting(parsed.ignored, request):
-            job = await self._jobs.completion(parsed, caller_of(request.scope), record_of(request.scope))
+            job = await self._jobs.completion(parsed, caller, record_of(request.scope))
         return await self._answer(job, self._completion, bool(parsed.request.stream), request)
 
     @contextmanager

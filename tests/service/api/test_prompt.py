@@ -40,9 +40,9 @@ async def test_special_tokens_are_added_to_completions_and_not_to_templated_chat
     with_start = PreTrainedTokenizerFast(tokenizer_object=backend)
     with_start.chat_template = tokenizer().chat_template
     prompts = Prompts(with_start, SERVED)
-    assert await prompts.text("hello") == (0, *encode("hello"))
-    assert await prompts.text("") == (0,)
-    chat = await prompts.chat((Message(role="user", content="hello"),))
+    assert await prompts.text("hello", "acme") == (0, *encode("hello"))
+    assert await prompts.text("", "acme") == (0,)
+    chat = await prompts.chat((Message(role="user", content="hello"),), "acme")
     assert 0 not in chat
 
 
@@ -50,9 +50,9 @@ async def test_long_and_short_texts_at_once() -> None:
     # Tokenizers complain when one thread changes their settings while another reads.
     prompts = Prompts(tokenizer(), SERVED)
     texts = ["hello world " * n for n in (1, 3000, 2, 4000, 3, 5000)] * 3
-    together = await asyncio.gather(*(prompts.text(text) for text in texts))
+    together = await asyncio.gather(*(prompts.text(text, "acme") for text in texts))
     assert together == [tuple(encode(text)) for text in texts]
-    chats = await asyncio.gather(*(prompts.chat((Message(role="user", content=text),)) for text in texts))
+    chats = await asyncio.gather(*(prompts.chat((Message(role="user", content=text),), "acme") for text in texts))
     assert [len(chat) for chat in chats] > [len(text) for text in together]
 
 
