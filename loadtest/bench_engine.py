@@ -208,7 +208,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     options = EngineOptions(
-        backend=asked.backend, threads=asked.threads, running=128, prefix_cache=False, kv_cache_bytes=1024 * MIB
+        backend=asked.backend, threads=asked.threads, running=160, prefix_cache=False, kv_cache_bytes=1024 * MIB
     )
     load = _random_model if asked.random_weights else bundled_model
     bench = Bench(partial(load, asked.device), options)

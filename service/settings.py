@@ -56,8 +56,8 @@ class EngineOptions(_Group):
     chunk_tokens: int | None = Field(None, gt=0)
     """Most prompt rows of a step in which sequences decode; None measures at start what this machine computes while
     it reads the weights, and takes eight times as many."""
-    running: int = Field(64, gt=0)
-    """Most sequences that run at once."""
+    running: int = Field(80, gt=0)
+    """Most sequences that run at once; a tenant alone may have 64 of 80."""
     waiting: int = Field(1024, gt=0)
     """Most sequences that wait before new ones are refused as overloaded; a tenant alone may have half of them."""
     prefix_cache: bool = True

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from adapters_registry.edge.shares import fits
 from service.engine.blocks import BlockPool, chain_hash, root_hash
 from service.engine.sequence import Sequence
 from service.values import Event, Failure, FinishReason, TokenLogprob
@@ -15,6 +16,8 @@ from service.values import Event, Failure, FinishReason, TokenLogprob
 INPUT_COST = 1
 OUTPUT_COST = 2
 """Virtual token costs of fair sharing between tenants (Sheng et al. 2024, "Fairness in serving LLMs")."""
+ROW_SHARE = 0.8
+"""Of the sequences that may run, for one tenant alone."""
 
 
 class Chunk(NamedTuple):
@@ -70,8 +73,9 @@ class Scheduler:
     """Waiting and running sequences, and the blocks they hold.
 
     A step takes one row of every decoding sequence, then prompt chunks of those that run, then admits waiting
-    ones by tenant: the tenant served least so far (in virtual tokens) goes first. When blocks run out the
-    sequence admitted last gives its blocks back and waits again; its tokens are computed anew later.
+    ones by tenant: the tenant served least so far (in virtual tokens) goes first. No tenant takes the last rows,
+    so that the next one need not wait for the end of its sequences. When blocks run out, the sequence admitted last
+    of the tenant that holds most gives its blocks back and waits again; its tokens are computed anew later.
     """
 
     def __init__(self, limits: SchedulerLimits, pool: BlockPool) -> None:
@@ -108,10 +112,11 @@ class Scheduler:
     def plan(self) -> Plan:
         """The next step's rows; blocks for them are held when this returns."""
         chunks: list[Chunk] = []
-        budget = self._plan_running([s for s in self.running if s.decoding], self.limits.batch_tokens, chunks)
+        running = self._by_right()
+        budget = self._plan_running([s for s in running if s.decoding], self.limits.batch_tokens, chunks)
         if chunks and self.limits.chunk_tokens is not None:
             budget = min(budget, self.limits.chunk_tokens)
-        budget = self._plan_running([s for s in self.running if not s.decoding], budget, chunks)
+        budget = self._plan_running([s for s in running if not s.decoding], budget, chunks)
         while budget > 0 and len(self.running) < self.limits.running:
             admitted = self._admit()
             if admitted is None:
@@ -165,6 +170,13 @@ class Scheduler:
     def _active(self, tenant: str) -> bool:
         return bool(self._waiting.get(tenant)) or any(s.tenant == tenant for s in self.running)
 
+    def _by_right(self) -> list[Sequence]:
+        """The running sequences as they were admitted, each tenant's oldest before all further ones."""
+        oldest: dict[str, Sequence] = {}
+        for sequence in self.running:
+            oldest.setdefault(sequence.tenant, sequence)
+        return [*oldest.values(), *(s for s in self.running if oldest[s.tenant] is not s)]
+
     def _plan_running(self, sequences: Seq[Sequence], budget: int, chunks: list[Chunk]) -> int:
         """Rows of running sequences; returns what is left of the budget."""
         for sequence in sequences:
@@ -185,8 +197,7 @@ class Scheduler:
     def _hold_blocks(self, sequence: Sequence, tokens: int, chunks: list[Chunk]) -> bool:
         missing = -(-tokens // self.limits.block_tokens) - len(sequence.blocks)
         while missing > self.pool.available:
-            planned = {chunk.sequence for chunk in chunks}
-            victim = next((s for s in reversed(self.running) if s not in planned), None)
+            victim = self._victim({chunk.sequence for chunk in chunks})
             if victim is None:
                 return False
             self._preempt(victim)
@@ -196,6 +207,18 @@ class Scheduler:
             sequence.blocks += self.pool.allocate(missing)
         return True
 
+    def _victim(self, planned: set[Sequence]) -> Sequence | None:
+        """Whose blocks to take: the last of the tenant that holds most, as long as each tenant keeps its oldest."""
+        held: Counter[str] = Counter()
+        further = []
+        for sequence in self.running:
+            if sequence.tenant in held and sequence not in planned:
+                further.append(sequence)
+            held[sequence.tenant] += len(sequence.blocks)
+        if further:
+            return max(reversed(further), key=lambda s: held[s.tenant])
+        return next((s for s in reversed(self.running) if s not in planned), None)
+
     def _preempt(self, sequence: Sequence) -> None:
         self._finish(sequence)
         self.preemptions += 1
@@ -204,7 +227,8 @@ class Scheduler:
 
     def _admit(self) -> Sequence | None:
         """The next waiting sequence, with its cached prefix, if the whole of it fits beside the others."""
-        tenants = [tenant for tenant, queue in self._waiting.items() if queue]
+        free, held = self.limits.running - len(self.running), Counter(s.tenant for s in self.running)
+        tenants = [t for t, queue in self._waiting.items() if queue and fits(free, held[t], share=ROW_SHARE)]
         if not tenants:
             return None
         tenant = min(tenants, key=lambda t: self._served[t])

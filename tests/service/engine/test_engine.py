@@ -172,6 +172,35 @@ def test_a_tenant_with_one_request_does_not_wait_for_another_tenants_queue():
     assert order.index(("one", 0)) <= 2
 
 
+def test_a_newcomer_need_not_wait_for_the_end_of_another_tenants_sequences():
+    engine, _ = simulated_engine(blocks=400, running=10)
+    for number in range(20):
+        engine.submit(request(f"many{number}", [3, number], 60, tenant="many", ignore_eos=True), None)
+    engine.step()
+    engine.step()
+    assert (engine.snapshot().running, engine.snapshot().waiting) == (8, 12)
+    engine.submit(request("one", [4], 3, tenant="one", ignore_eos=True), None)
+    heard = Heard()
+    for _ in range(3):
+        heard.take(engine.step())
+    assert set(heard.finish) == {("one", 0)}
+
+
+def test_where_blocks_run_out_those_of_the_tenant_that_holds_most_are_taken():
+    engine, _ = simulated_engine(blocks=30, block_tokens=4, running=10, batch_tokens=64)
+    for number in range(8):
+        engine.submit(request(f"many{number}", [3, number], 60, tenant="many", ignore_eos=True), None)
+    for _ in range(4):
+        engine.step()
+    engine.submit(request("one", [4], 40, tenant="one", ignore_eos=True), None)
+    heard, steps = Heard(), 0
+    while ("one", 0) not in heard.finish:
+        heard.take(engine.step())
+        steps += 1
+    assert engine.snapshot().preemptions > 0
+    assert steps <= 42, "it was never set back"
+
+
 def test_too_much_waiting_is_refused_at_once():
     engine, _ = simulated_engine(waiting=2)
     engine.submit(request("a", [1]), None)
