@@ -7,7 +7,6 @@ import what they need themselves, and this does nothing there.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -16,7 +15,6 @@ from pathlib import Path
 
 IDLE_S = 3.0
 """A worker that has no actor by then is a spare."""
-NICEST = 19
 WORKER = "default_worker.py"
 """The program that a worker of Ray runs."""
 MODULES = (
@@ -38,10 +36,11 @@ MODULES = (
 
 
 def warm() -> None:
-    """Import all of ``MODULES``, behind whatever else wants a core, unless this worker is in use."""
+    """Import all of ``MODULES``, unless this worker is in use.
+
+    At the usual priority: a replica that takes this worker meanwhile waits for the module that is being imported.
+    """
     time.sleep(IDLE_S)
-    with contextlib.suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICEST)  # on Linux: of this thread alone
     for name in MODULES:
         if _in_use():
             return
