@@ -132,6 +132,19 @@ def rest(line: socket.socket) -> bytes:
     return got
 
 
+def whole(line: socket.socket) -> bytes:
+    """One answer with a length; its head and its body may come apart."""
+    got = b""
+    while True:
+        head, end, body = got.partition(b"\r\n\r\n")
+        told = [part for part in head.split(b"\r\n") if part.startswith(b"content-length: ")]
+        if end and told and len(body) >= int(told[0].partition(b" ")[2]):
+            return got
+        piece = line.recv(1 << 16)
+        assert piece, f"closed after {got!r}"
+        got += piece
+
+
 def status(answer: bytes) -> int:
     """Of the first answer; 0 if none came."""
     return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else 0
