@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tests.hostile_json.meter import Cost, grows, slope
 from tests.hostile_json.planes import attack, planes
 
 
-async def costs(path: Path, several: list[Attack]) -> list[Cost]:
+async def costs(path: Path, several: Iterable[Attack]) -> list[Cost]:
     async with planes(path) as apps:
         for route in ROUTES:
             await attack(apps, Attack(route, "ints", None, b"{}"))
@@ -55,7 +56,7 @@ async def test_so_do_ten_thousand_bodies_in_cpu_too_and_a_neighbour_does_not_wai
 
 
 def test_the_generator_gives_the_same_bodies_again() -> None:
-    assert attacks(7, 30) == attacks(7, 30)
+    assert list(attacks(7, 30)) == list(attacks(7, 30))
     assert all(len(one.body) <= MOST for one in attacks(7, 30))
 
 
