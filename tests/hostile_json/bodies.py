@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -165,10 +165,10 @@ LEAST, MOST = 1 << 10, 2 << 20
 """Bytes."""
 
 
-def attacks(seed: int, count: int, most: int = MOST) -> list[Attack]:
-    """So many, their sizes as often around 2 KiB as around 2 MiB."""
+def attacks(seed: int, count: int, most: int = MOST) -> Iterator[Attack]:
+    """So many, their sizes as often around 2 KiB as around 2 MiB; each is made when its turn comes."""
     draw = random.Random(seed)
-    return [_attack(draw, most) for _ in range(count)]
+    return (_attack(draw, most) for _ in range(count))
 
 
 def _attack(draw: random.Random, most: int) -> Attack:
