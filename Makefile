@@ -8,9 +8,11 @@ BIN := $(VENV)/bin
 serve: $(VENV)/.serve
 	@exec $(BIN)/quickchange up --examples examples $(ARGS)
 
-# Everything but `slow` and `gpu`.
+# Everything but `slow` and `gpu`. First, two files at a time, what needs neither a service of ours nor all cores; the
+# threads of two processes that wait for work must not spin there.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile -m "not acceptance and not cores and not slow and not gpu"
+	$(BIN)/python -m pytest -m "(acceptance or cores) and not slow and not gpu"
 
 # What a change must pass before it is looked at: lint, types, import layers, unit tests.
 check: lint

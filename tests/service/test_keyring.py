@@ -99,7 +99,7 @@ def outcome(keyring: Keyring, authorization: str | None, *, stale: bool, anonymo
 
 
 @pytest.mark.parametrize("stale", [False, True])
-@pytest.mark.parametrize("authorization", [None, f"Bearer {GOOD.text}", "Bearer none"])
+@pytest.mark.parametrize("authorization", [None, f"Bearer {GOOD.text}", "Bearer none"], ids=["none", "good", "wrong"])
 def test_nobody_is_let_in_before_the_registry_was_heard_of(authorization: str | None, stale: bool) -> None:
     keyring = Keyring()
     assert not keyring.known
@@ -107,7 +107,7 @@ def test_nobody_is_let_in_before_the_registry_was_heard_of(authorization: str | 
         assert outcome(keyring, authorization, stale=stale, anonymous=anonymous) == NotReady.code
 
 
-@pytest.mark.parametrize("authorization", [None, f"Bearer {GOOD.text}", "Bearer none"])
+@pytest.mark.parametrize("authorization", [None, f"Bearer {GOOD.text}", "Bearer none"], ids=["none", "good", "wrong"])
 def test_without_keys_everybody_is_nobody_on_loopback_and_refused_elsewhere(authorization: str | None) -> None:
     keyring = ring()
     assert keyring.known
