@@ -67,8 +67,11 @@ class Index:
         while not self._stop.is_set() and (number := self._full.get()) is not None:
             try:
                 self._summary(number)
-            except StorageFailed as error:
-                log.warning("a segment is not indexed: %s", error, extra={"segment": number})
+            except (StorageFailed, OSError) as error:
+                if number in self._segments.numbers:
+                    log.warning("a segment is not indexed: %s", error, extra={"segment": number})
+            if number not in self._segments.numbers:  # it was dropped meanwhile, and its index before it was written
+                self._segments.index_path(number).unlink(missing_ok=True)
 
     def _summary(self, number: int) -> bytes:
         entries = self._segments.segment(number)

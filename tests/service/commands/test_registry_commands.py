@@ -82,7 +82,7 @@ def test_tables_for_people(run, folder, tmp_path):
         (["rollback", "support", "--alias", "canary"], "no alias 'canary'"),
         (["delete", "support@1", "--yes"], "'production'"),
         (["delete", "support@7", "--yes"], "does not exist"),
-        (["push", "nowhere", "support"], "not a folder"),
+        (["push", "nowhere", "support"], "no folder here"),
         (["push", "DORA", "support"], "use_dora"),
         (["push", "GOOD", "support", "--base", "other"], "'other'"),
         (["list", "--registry", "http://127.0.0.1:1"], "does not answer"),
