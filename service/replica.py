@@ -120,8 +120,8 @@ class _Running:
     """Choices that have not ended."""
     lease: Lease | None
     ended: asyncio.Future[Failure | None]
-    by_owner: bool
-    """Whether the adapter is the asking tenant's own: others' requests quarantine nobody's."""
+    owned: AdapterRef | None
+    """The adapter as requested, if it is the asking tenant's own: others' requests quarantine nobody's."""
     failure: Failure | None = None
 
 
@@ -203,9 +203,10 @@ class EngineHost:
             del self._aborted[request.request_id]
             raise _Aborted
         lease = await self._lease(request, request.adapter) if request.adapter is not None else None
-        by_owner = request.adapter is not None and request.adapter.tenant == request.tenant
+        adapter = request.adapter
+        owned = adapter if adapter is not None and adapter.tenant == request.tenant else None
         # From here to the try there is no await, so that a cancellation cannot lose the lease.
-        running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future(), by_owner)
+        running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future(), owned)
         self._running[request.request_id] = running  # before the engine's thread can tell of it
         try:
             if self._stopped or self._engine.failed is not None:
@@ -271,8 +272,8 @@ class EngineHost:
         running.open.discard(event.choice)
         if event.finish is FinishReason.FAILED and running.failure is None:
             running.failure = event.failure or InternalError("A step of the engine failed.").failure()
-            if running.lease is not None and running.failure.code in _BY_WEIGHTS and running.by_owner:
-                self._store.blame(running.lease.ref)
+            if running.owned is not None and running.failure.code in _BY_WEIGHTS:
+                self._store.blame(running.owned)
             self._engine.cancel(event.request_id)  # the other choices cannot make it whole
         if not running.open:
             self._end(event.request_id)

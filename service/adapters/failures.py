@@ -22,7 +22,7 @@ QUARANTINE = (NonFiniteLogits, AdapterQuarantined)
 """It was loaded, and what it computes cannot be used."""
 _QUARANTINE_CODES = [error.code for error in QUARANTINE]
 CAPACITY = 4096
-"""Most failed digests remembered; the oldest is forgotten first."""
+"""Most failures remembered; the oldest is forgotten first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +33,30 @@ class _Failed:
     """Infinite where no retry can help: a version and the base never change."""
 
 
+_Key = tuple[str, str | None]
+"""A digest, and the owner whose requests failed; None where it is the bytes' doing, whoever has them."""
+
+
 class Failures:
-    """By digest. Owned by the adapter store."""
+    """By digest, and a quarantine for requests by owner as well. Owned by the adapter store.
+
+    Tenants may hold the same bytes: what the requests of one brought about never keeps another from its own adapter.
+    """
 
     def __init__(self, clock: Clock, retry_after_s: float, quarantine_s: float) -> None:
         self._clock = clock
         self._retry_after_s = retry_after_s
         self._quarantine_s = quarantine_s
-        self._failed: OrderedDict[str, _Failed] = OrderedDict()
+        self._failed: OrderedDict[_Key, _Failed] = OrderedDict()
 
     def remember(self, ref: AdapterRef, error: QuickchangeError) -> Failure:
         """The failure as the requests that waited hear it."""
         wait_s = self._wait_s(error)
         retry_after_s = wait_s if isinstance(error, AdapterFailed | AdapterQuarantined) else None
         failure = replace(error.failure(), retry_after_s=retry_after_s)
-        self._failed.pop(ref.digest, None)
-        self._failed[ref.digest] = _Failed(ref, failure, self._clock.now() + wait_s)
+        key = (ref.digest, ref.tenant if isinstance(error, AdapterQuarantined) else None)
+        self._failed.pop(key, None)
+        self._failed[key] = _Failed(ref, failure, self._clock.now() + wait_s)
         while len(self._failed) > CAPACITY:
             self._failed.popitem(last=False)
         return failure
@@ -58,22 +66,17 @@ class Failures:
             return inf
         return self._quarantine_s if isinstance(error, QUARANTINE) else self._retry_after_s
 
-    def holds(self, digest: str) -> bool:
-        """Whether the adapter is not tried at the moment."""
-        failed = self._failed.get(digest)
-        return failed is not None and failed.retry_at > self._clock.now()
-
-    def check(self, digest: str) -> None:
+    def check(self, ref: AdapterRef) -> None:
         """Raise the remembered failure, with the time that is left, until its retry time."""
-        failed = self._failed.get(digest)
-        if failed is None:
-            return
-        left = failed.retry_at - self._clock.now()
-        if left <= 0:
-            del self._failed[digest]
-            return
-        retry_after_s = None if failed.failure.retry_after_s is None else left
-        raise from_failure(replace(failed.failure, retry_after_s=retry_after_s))
+        for key in ((ref.digest, None), (ref.digest, ref.tenant)):
+            failed = self._failed.get(key)
+            if failed is None:
+                continue
+            left = failed.retry_at - self._clock.now()
+            if left > 0:
+                retry_after_s = None if failed.failure.retry_after_s is None else left
+                raise from_failure(replace(failed.failure, retry_after_s=retry_after_s))
+            del self._failed[key]
 
     def residency(self) -> list[Resident]:
         """Those that are not tried at the moment."""

@@ -118,7 +118,7 @@ class AdapterStore(Generic[T]):
         ``NonFiniteLogits``, ``ModelNotFound`` or ``Overloaded``. Cancelling it cancels no one else's load.
         """
         try:
-            self._failures.check(ref.digest)
+            self._failures.check(ref)
         except QuickchangeError:
             self._tally.refused += 1
             raise
@@ -140,15 +140,14 @@ class AdapterStore(Generic[T]):
     def blame(self, ref: AdapterRef) -> None:
         """A request of the adapter's owner failed by its weights; the third quarantines it on this replica.
 
-        Running leases go on. Afterwards it is loaded, and tried, anew.
+        ``ref`` as the request named it: other tenants that hold the same bytes, and running leases, go on.
         """
-        if not self._strikes.add(ref.digest):
+        if not self._strikes.add(ref):
             return
         self._tally.quarantines["requests"] += 1
         log.warning("adapter quarantined", extra={"adapter": str(ref), "digest": ref.digest})
         reason = f"adapter {ref} is not run here for a while: three requests of its owner had no finite logit"
         self._failures.remember(ref, AdapterQuarantined(reason))
-        self.evict(ref.digest)
 
     def residency(self) -> tuple[Resident, ...]:
         """What is here, being loaded or remembered as failed, as of now."""
@@ -330,6 +329,4 @@ class AdapterStore(Generic[T]):
         entry.leases -= 1
         if not entry.leases:
             entry.idle_since = self._clock.now()
-            if self._failures.holds(entry.ref.digest):
-                self.evict(entry.ref.digest)
             self._room_changed.set()

@@ -39,8 +39,8 @@ class TriedLoader(Generic[T]):
         error = from_failure(failure)
         if isinstance(error, NonFiniteLogits):
             raise NonFiniteLogits(
-                f"adapter {ref} failed its trial: its weights gave no finite logit for a few tokens; they are too "
-                "large or damaged, so push a version that was checked on the base"
+                f"adapter {ref.digest} failed its trial: its weights gave no finite logit for a few tokens; they are "
+                "too large or damaged, so push a version that was checked on the base"
             )
         raise error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from service.adapters import strikes as module
@@ -36,7 +38,7 @@ def test_what_failed_names_the_adapter_and_is_tried_at_each_load() -> None:
     loader = TriedLoader(StubLoader(), engine.attempt)
     engine.failure = NonFiniteLogits("no finite logit").failure()
     for _ in range(2):
-        with pytest.raises(NonFiniteLogits, match="acme/a@1 failed its trial"):
+        with pytest.raises(NonFiniteLogits, match="0a failed its trial"):
             loader.load(ref("a"))
     engine.failure = AdapterFailed("it raised").failure()
     with pytest.raises(AdapterFailed, match="it raised"):
@@ -50,14 +52,15 @@ def test_three_strikes_within_the_time_are_out() -> None:
     struck = []
     for pause in (0, 1, 9.5, 0.4, 0, 0, 0):
         clock.advance(pause)
-        struck.append(strikes.add("a"))
+        struck.append(strikes.add(ref("a")))
     assert struck == [False, False, False, True, False, False, True]
-    assert not strikes.add("b")
+    assert not strikes.add(ref("b"))
+    assert not strikes.add(replace(ref("a"), tenant="globex"))
 
 
 def test_strikes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CAPACITY", 2)
     strikes = Strikes(FakeClock(), 10.0)
-    for digest in ("a", "a", "b", "c"):
-        strikes.add(digest)
-    assert [strikes.add(digest) for digest in ("a", "c", "c")] == [False, False, True]
+    for name in ("a", "a", "b", "c"):
+        strikes.add(ref(name))
+    assert [strikes.add(ref(name)) for name in ("a", "c", "c")] == [False, False, True]
