@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import (
     BaseModel,
     ConfigDict,
+    FailFast,
     Field,
     GetJsonSchemaHandler,
     JsonValue,
@@ -73,7 +74,7 @@ class BaseManifest(_Value):
     dtype: str = Field(min_length=1, max_length=32)
     vocab_size: int = Field(gt=0)
     layers: int = Field(gt=0)
-    modules: dict[str, BaseModule] = Field(max_length=65536)
+    modules: Annotated[dict[str, BaseModule], FailFast()] = Field(max_length=65536)
     """By dotted name as in the transformers model, e.g. ``model.layers.0.self_attn.q_proj``."""
 
 

@@ -136,7 +136,8 @@ class JsonBody(Generic[M]):
             raise TruncatedUpload("The body ended early.") from None
         if len(body) <= _INLINE:
             return self.parse(bytes(body))
-        return await asyncio.to_thread(self.parse, bytes(body))
+        async with plane_of(request).parsing:
+            return await asyncio.to_thread(self.parse, bytes(body))
 
     def parse(self, body: bytes) -> M:
         """At a cost that is linear in ``body``; ``InvalidValue`` or ``UnknownParameter``."""

@@ -55,6 +55,8 @@ class Plane:
         self.long_reads = Gate(limits.long_reads, share)
         self.long_threads = ThreadPoolExecutor(limits.long_reads, "long")
         """Apart, so that what is short finds a thread."""
+        self.parsing = asyncio.Semaphore(1)
+        """Long bodies, one at a time: a parser keeps Python's lock until it has read all."""
         self.watchers = Shares(limits.watchers, share)
 
 

@@ -66,20 +66,17 @@ def _status(name: str) -> int:
 
 
 async def exponent(apps: dict[str, ASGIApp], route: Route, shape: str, place: str | None) -> float:
-    """With which power of the size a body's CPU grows, beyond that of the smallest one; 0 where it hardly grows."""
+    """With which power of the size a body's CPU grows: over all sizes or, if that is more, over the larger ones."""
     sizes = [LEAST << step for step in range(0, (MOST // LEAST).bit_length(), 2)] + [MOST - (1 << 12)]
     points = []
     for size in sizes:
         one = Attack(route, shape, place, route.body(shape, size, place))
-        points.append((len(one.body), min([await _cpu(apps, one) for _ in range(3)])))
-    least = points[0][1]
-    return slope([(size, cpu - least) for size, cpu in points if cpu > 2 * least + 0.001])
+        points.append((len(one.body), min([await _cpu(apps, one) for _ in range(5)])))
+    return max(slope(points), slope(points[-4:]))
 
 
 def slope(points: list[tuple[int, float]]) -> float:
-    """Of the logarithms, by least squares; 0 of fewer than three."""
-    if len(points) < 3:
-        return 0.0
+    """Of the logarithms, by least squares."""
     xs, ys = [math.log(x) for x, _ in points], [math.log(y) for _, y in points]
     x, y = sum(xs) / len(xs), sum(ys) / len(ys)
     return sum((a - x) * (b - y) for a, b in zip(xs, ys, strict=True)) / sum((a - x) ** 2 for a in xs)
