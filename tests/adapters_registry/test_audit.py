@@ -128,7 +128,8 @@ def test_every_change_is_told_with_who_made_it(registry, push):
         "key-of-ann version.delete acme/support@2",
         "key-of-ann adapter.share acme/support  grantee=globex",
         "key-of-ann adapter.unshare acme/support  grantee=globex",
-        "key-of-ann tenant.put acme  keep_days=None keep_versions=None max_bytes=None max_versions=5",
+        "key-of-ann tenant.put acme  concurrent=None keep_days=None keep_versions=None max_bytes=None max_versions=5"
+        " requests_per_min=None resident_bytes=None tokens_per_min=None",
         "key-of-ann alias.delete acme/support production",
         "key-of-ann adapter.delete acme/support",
     ]

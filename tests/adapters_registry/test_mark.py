@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,15 @@ def opened(directory: Path, *elsewhere: Path) -> Iterator[Keys]:
     """As the registry's process opens them."""
     with open_registry(directory, Limits(), lambda: None) as registry:
         yield Keys(registry.metadata, service_key=SERVICE, mark=KeyMark(directory, *elsewhere))
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """``main`` writes the root logger's lines to the stderr of the test that calls it, which is closed after it."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers, root.level = handlers, level
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def submit(written: list[tuple[str, Path]]) -> Inspection:
         try:
             file = File.model_validate(describe(path).model_dump() | {"path": claimed})
         except ValidationError as error:
-            raise invalid(dict(error.errors()[0])) from None
+            raise invalid(error) from None
         artifact.append(ArtifactFile(file, partial(path.open, "rb")))
     check_files([entry.file for entry in artifact], LIMITS)
     return check(base(), artifact, LIMITS)
