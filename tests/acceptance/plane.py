@@ -23,6 +23,8 @@ from tests.acceptance.up import MARK, Up, eventually
 
 HEARD_S = 10.0
 """Within it a gateway that reaches the registry knows of a key that was made or revoked."""
+START_S = 60.0
+"""Of a registry alone, on a machine that does much else."""
 TENANT_SCOPES = (Scope.INFER, Scope.ADAPTER_READ, Scope.ADAPTER_WRITE)
 
 
@@ -39,7 +41,7 @@ class Registry:
         """Returns once it answers."""
         options = ("--data-dir", str(self.data), "--port", str(self.port))
         self.process = subprocess.Popen([sys.executable, "-m", "adapters_registry", *options], env=self.environment)
-        eventually(lambda: httpx.get(f"http://127.0.0.1:{self.port}/health").is_success)
+        eventually(lambda: httpx.get(f"http://127.0.0.1:{self.port}/health").is_success, START_S)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -100,8 +102,8 @@ def plane_with_keys(root: Path, folders: Sequence[Path], *options: str) -> Itera
     up.variables["QUICKCHANGE_REGISTRY_KEY"] = text
     environment = {**os.environ, "QUICKCHANGE_REGISTRY_SERVICE_KEY": text, MARK: up.mark}
     registry = Registry(root / "r", up.registry_port, environment)
-    registry.start()
     try:
+        registry.start()
         up.start("--registry-url", up.registry, *options)
         with RegistryClient(up.registry) as nobody:
             eventually(nobody.bases)
