@@ -159,7 +159,8 @@ def test_no_client_can_add_series(loaded: Up) -> None:
         connection = HTTPConnection("127.0.0.1", loaded.port, timeout=60.0)  # a tenth of a full client's cost
         statuses = set()
         for name in mine:
-            connection.request("POST", "/v1/completions", json.dumps({"model": name, "prompt": "x"}))
+            body = json.dumps({"model": name, "prompt": "x"})
+            connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             answer.read()
             statuses.add(answer.status)
