@@ -309,11 +309,12 @@ class Dispatcher:
 
     def _hold(self, pending: _Pending) -> None:
         """Let further events gather before the consumer is told: a message a token would cost more than the token."""
-        pause_s = pace_s(len(self._pending))
-        if not pause_s:
-            pending.changed.set()
-            return
         if not self._held:
+            # Those that wait for their first token cost no messages: many of them must not slow those that stream.
+            pause_s = pace_s(sum(one.begun for one in self._pending.values()))
+            if not pause_s:
+                pending.changed.set()
+                return
             self._loop.call_later(pause_s, self._tell_held)
         self._held.add(pending)
 

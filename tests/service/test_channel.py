@@ -159,6 +159,19 @@ async def test_what_gathers_is_told_at_the_next_beat(
     assert len(frames) > 2, "a slow engine's tokens do not wait for the end"
 
 
+async def test_requests_that_wait_for_their_first_token_slow_no_stream(transport: FakeTransport) -> None:
+    transport.start("a")
+    dispatcher = transport.dispatcher
+    pending = {str(at): channel._Pending(request(tokens=1), begun=at < 4) for at in range(200)}
+    dispatcher._pending = pending
+    dispatcher._hold(pending["0"])
+    assert pending["0"].changed.is_set()
+    pending["4"].begun = True
+    dispatcher._hold(pending["1"])
+    assert not pending["1"].changed.is_set()
+    dispatcher._pending = {}
+
+
 def test_few_streams_are_told_every_token() -> None:
     assert [channel.pace_s(streams) for streams in (1, 4, 5, 32, 1000)] == [0.0, 0.0, 0.01, 0.064, 0.1]
 
