@@ -59,8 +59,8 @@ def background_thread(
             try:
                 work()
                 return
-            except Exception:
-                if stop.wait(_told(name, pauses.after_failure())):
+            except Exception:  # whatever it was: the work must go on
+                if stop.wait(_logged(name, pauses.after_failure())):
                     return
 
     return threading.Thread(target=keep, name=name, daemon=True)
@@ -78,13 +78,13 @@ async def _keep(work: Callable[[], Coroutine[Any, Any, None]], name: str, pauses
         try:
             await work()
             return
-        except Exception:
+        except Exception:  # whatever it was: the work must go on
             if is_ending():
                 raise
-            pause_s = _told(name, pauses.after_failure())
+            pause_s = _logged(name, pauses.after_failure())
         await asyncio.sleep(pause_s)
 
 
-def _told(name: str, pause_s: float) -> float:
+def _logged(name: str, pause_s: float) -> float:
     _log.exception("%s failed; it starts again in %g s", name, pause_s)
     return pause_s

@@ -59,9 +59,9 @@ def is_served(announced_at: datetime | None, now: datetime) -> bool:
     return announced_at is not None and now - announced_at <= ALIVE
 
 
-def names(told: str, base: str) -> bool:
-    """Whether ``told``, a path or an id of the Hub, may mean the base of this name: their last parts are the same."""
-    return _last(told) == _last(base)
+def names(path: str, base: str) -> bool:
+    """Whether ``path``, a directory or an id of the Hub, may mean the base of this name: same last component."""
+    return _last(path) == _last(base)
 
 
 def named(told: object, known: Sequence[KnownBase]) -> list[KnownBase]:

@@ -158,10 +158,12 @@ async def _patiently(request: Request, limits: Limits) -> AsyncIterator[bytes]:
         except TimeoutError:
             raise UploadTimeout(
                 f"Nothing came for {patience_s:.3g} s, and {received} bytes in {waited_s + patience_s:.3g} s: "
-                "HEAD tells where to go on."
+                "HEAD returns the offset to continue from."
             ) from None
         except ClientDisconnect:
-            raise TruncatedUpload("The connection closed before the body's end: HEAD tells where to go on.") from None
+            raise TruncatedUpload(
+                "The connection closed before the body's end: HEAD returns the offset to continue from."
+            ) from None
         waited_s += loop.time() - began
         received += len(chunk)
         yield chunk

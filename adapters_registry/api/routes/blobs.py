@@ -29,18 +29,18 @@ _HEAD: Responses = {200: {"headers": headers("ETag", "Content-Length")}}
 async def blob_size(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
     """How long the file is; its bytes are not read."""
     name = digest(sha256)
-    return Response(headers=_told(name, await asyncio.to_thread(_size, plane, by, name)))
+    return Response(headers=_headers(name, await asyncio.to_thread(_size, plane, by, name)))
 
 
 @router.get("/v1/blobs/{sha256}", response_class=StreamingResponse, responses=answers(BlobNotFound, good=_BYTES))
 async def blob(by: ReaderOrServer, plane: P, sha256: Sha256) -> StreamingResponse:
     """One file of a version that the caller may see."""
     name = digest(sha256)
-    told = _told(name, await asyncio.to_thread(_size, plane, by, name))
+    told = _headers(name, await asyncio.to_thread(_size, plane, by, name))
     return StreamingResponse(send(plane.registry.blobs, name), headers=told)
 
 
-def _told(name: str, size: int) -> dict[str, str]:
+def _headers(name: str, size: int) -> dict[str, str]:
     return {"content-length": str(size), "etag": f'"{name}"', "content-type": "application/octet-stream"}
 
 

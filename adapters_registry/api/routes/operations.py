@@ -29,7 +29,7 @@ class Health(BaseModel):
 
     status: Literal["ok"] = "ok"
     instance: str | None = None
-    """The public id of the key of the serving plane beside it, by which that one knows this registry for its own."""
+    """The public id of the service key, by which `up` recognises the registry that it started."""
 
 
 class Root(BaseModel):
@@ -56,7 +56,7 @@ async def health(request: Request, plane: P) -> Health:
 
 @router.get("/openapi.json", dependencies=[OPEN], include_in_schema=False)
 async def description(request: Request) -> Response:
-    """This description, made when first asked for: the routes do not change any more."""
+    """This description, made at the first request: routes do not change while the registry runs."""
     state = request.app.state
     if not hasattr(state, "description"):
         state.description = Fresh(lambda: asyncio.to_thread(_described, request.app), math.inf)

@@ -71,7 +71,7 @@ async def upload_state(plane: P, owner: Owner, sha256: Sha256) -> Response:
     state = await asyncio.to_thread(plane.uploads.state, owner, digest(sha256))
     if state is None:
         raise BlobNotFound(f"Nothing of {digest(sha256)} was uploaded.", param="digest")
-    return Response(headers=_told(state))
+    return Response(headers=_headers(state))
 
 
 @router.put(_AT, response_model=Uploaded, responses=_RECEIVED, openapi_extra=bytes_body())
@@ -98,7 +98,7 @@ async def _receive(request: Request, plane: Plane, by: Writer, owner: str, name:
     async with placed(plane.receiving, by, plane.limits, "uploads at once"):
         state = await plane.uploads.receive(request, owner, name, part)
     answer = rendered(Uploaded(digest=name, size=state.size, complete=state.complete), _status(state))
-    answer.headers.update(_told(state))
+    answer.headers.update(_headers(state))
     return answer
 
 
@@ -108,6 +108,6 @@ def _status(state: State) -> int:
     return 201 if state.new else 200
 
 
-def _told(state: State) -> dict[str, str]:
+def _headers(state: State) -> dict[str, str]:
     told = {"upload-offset": str(state.size), "upload-complete": flag(state.complete)}
     return told if state.length is None else told | {"upload-length": str(state.length)}
