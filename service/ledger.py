@@ -16,6 +16,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -83,7 +84,8 @@ class FileLedger:
             if path.stem.isdecimal() and int(path.stem) >= oldest:
                 kept.append(path)
             else:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # it stays, and counts for nothing
+                    path.unlink()
         return sorted(kept, key=lambda path: int(path.stem))
 
     def _file_of_now(self) -> int:

@@ -6,9 +6,11 @@ through within one minute. What is given back is as if it had never been taken.
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 MINUTE_S = 60.0
 
@@ -30,7 +32,7 @@ class Minute:
     def __init__(self, note: Callable[[float, int], None] = lambda at, amount: None) -> None:
         """``note`` is told each change: the time of what was taken, and how much more or less of it there is now."""
         self._taken: deque[Taken] = deque()
-        """Oldest first; of the last one something is left."""
+        """By time, what was borrowed of minutes to come among it; of the last one something is left."""
         self._used = 0
         self._note = note
 
@@ -48,7 +50,7 @@ class Minute:
     def take(self, amount: int, now: float) -> Taken:
         assert amount > 0
         taken = Taken(now, amount)
-        self._taken.append(taken)
+        insort(self._taken, taken, key=attrgetter("at"))
         self._used += amount
         self._note(now, amount)
         return taken

@@ -196,7 +196,7 @@ class QuotaBook:
         """Of requests and of tokens a minute, of the budget that has the least left; None is without limit."""
         requests, tokens = [], []
         for one in budgets:
-            meter, part = self._meters.get(one.name, Meter()), self._part(one)
+            meter, part = self._meters.get(one.name) or Meter(), self._part(one)
             requests.append(_standing(meter.requests, part.requests_per_min, now))
             tokens.append(_standing(meter.tokens, part.tokens_per_min, now))
         return _least(requests), _least(tokens)
@@ -220,8 +220,8 @@ def share(quotas: Quotas, gateways: int) -> Quotas:
     """What one of so many gateways allows: an equal part, rounded down, but at least one."""
     if gateways == 1:
         return quotas
-    parts = {name: limit and max(1, limit // gateways) for name, limit in quotas}
-    return Quotas.model_validate(parts)
+    limits = ((name, getattr(quotas, name)) for name in Quotas.model_fields)  # a tenant's have its name as well
+    return Quotas(**{name: limit and max(1, limit // gateways) for name, limit in limits})
 
 
 def _standing(minute: Minute, limit: int | None, now: float) -> Standing | None:

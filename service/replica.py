@@ -162,9 +162,8 @@ class EngineHost:
         """Cancel a request, wherever it is: running, while its adapter loads, or on its way here. Idempotent."""
         if request_id in self._running:
             self._engine.cancel(request_id)
-        elif request_id in self._loading:
-            self._loading[request_id].cancel()
-        else:
+        elif (loading := self._loading.get(request_id)) is None or not loading.cancel():
+            # Not here yet, or its lease has come and its task has not run since.
             self._aborted[request_id] = None
             if len(self._aborted) > ABORTED:
                 del self._aborted[next(iter(self._aborted))]
@@ -199,10 +198,13 @@ class EngineHost:
     async def _run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
         if request.request_id in self._running or request.request_id in self._loading:
             raise InternalError(f"Two requests have the id {request.request_id}.")
-        if request.request_id in self._aborted:
-            del self._aborted[request.request_id]
+        if self._was_aborted(request.request_id):
             raise _Aborted
         lease = await self._lease(request, request.adapter) if request.adapter is not None else None
+        if self._was_aborted(request.request_id):
+            if lease is not None:
+                lease.release()
+            raise _Aborted
         adapter = request.adapter
         owned = adapter if adapter is not None and adapter.tenant == request.tenant else None
         # From here to the try there is no await, so that a cancellation cannot lose the lease.
@@ -223,6 +225,12 @@ class EngineHost:
             # The lease stays until the engine has let go: its last step may still read the adapter.
             self._engine.cancel(request.request_id)
             raise
+
+    def _was_aborted(self, request_id: str) -> bool:
+        """Whether an abort came before anything of the request could be cancelled. Forgets it."""
+        known = request_id in self._aborted
+        self._aborted.pop(request_id, None)
+        return known
 
     async def _lease(self, request: GenerateRequest, ref: AdapterRef) -> Lease:
         """Raises ``_Aborted`` if the request is given up meanwhile, or what the store raises."""

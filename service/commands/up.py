@@ -253,7 +253,10 @@ def _with_key(settings: Settings) -> Settings:
 
 def _wants_key(settings: Settings) -> bool:
     """Whether a caller without a key is refused."""
-    answer = httpx.get(f"{_url(settings)}/v1/models", timeout=5.0, trust_env=False)
+    try:
+        answer = httpx.get(f"{_url(settings)}/v1/models", timeout=5.0, trust_env=False)
+    except httpx.TransportError:  # a gateway that went away again: another one is on its way
+        return False
     return answer.status_code == httpx.codes.UNAUTHORIZED
 
 

@@ -12,7 +12,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import secrets
 import struct
 from pathlib import Path
@@ -69,5 +68,4 @@ def cursors_of(directory: Path) -> Cursors:
     if len(key) != KEY_BYTES:
         key = secrets.token_bytes(KEY_BYTES)
         write_whole(path, [key])
-        os.chmod(path, 0o600)
     return Cursors(key)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from service.counting import Buckets
 from service.errors import InvalidValue, ResponseNotFound
 from service.feedback.cursor import cursors_of
+from service.feedback.disk import storage_errors
 from service.feedback.events import Author, FeedbackEvent, ResponseRecord, event_of
 from service.feedback.log import FeedbackLog, Receipt
 from service.feedback.reading import START, Offset
@@ -59,11 +60,12 @@ class FeedbackStore:
         self._loop = asyncio.get_running_loop()
         self._awaited: dict[bytes, list[asyncio.Future[None]]] = {}
         self._log = FeedbackLog(directory / "events", options)
-        self._cursors = cursors_of(directory)
         self._reading = Lock()
         self._read_on: OrderedDict[tuple[str, Offset], Offset] = OrderedDict()
         """Tenant and an offset that it has: from there to the other nothing is the tenant's."""
         try:
+            with storage_errors("reading the key of the cursors"):
+                self._cursors = cursors_of(directory)
             self._responses = ResponseLog(directory / "responses", options, self._stored)
         except BaseException:
             self._log.close()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters_registry.records import Quotas
+from adapters_registry.records import Quotas, TenantQuotas
 from service.errors import QuotaExceeded, QuotaTooSmall
 from service.ledger import FileLedger
 from service.minute import MINUTE_S, Minute
@@ -420,3 +420,18 @@ def test_a_minute_recalls_what_was_lent() -> None:
     minute = Minute()
     minute.recall([(-30.0, 5), (30.0, 7)])
     assert (minute.used(0.0), minute.used(30.0), minute.used(90.0)) == (12, 7, 0)
+
+
+def test_what_is_taken_beside_a_debt_is_forgotten_in_its_own_time() -> None:
+    minute = Minute()
+    (_, later) = minute.borrow(15, 10, 0.0)
+    minute.give_back(later, 3, 0.0)
+    minute.take(1, 1.0)
+    assert [minute.used(now) for now in (59.0, 60.0, 61.0, 120.0)] == [13, 3, 2, 0]
+    minute.take(10, 130.0)
+    assert minute.wait_s(1, 10, 131.0) == 59.0
+
+
+def test_gateways_share_the_quotas_of_a_tenant() -> None:
+    whole = TenantQuotas(name="acme", requests_per_min=4, concurrent=1)
+    assert share(whole, 2) == Quotas(requests_per_min=2, concurrent=1)
