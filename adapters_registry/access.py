@@ -58,7 +58,7 @@ class Principal:
     @property
     def account(self) -> str:
         """Whose share of what is shared it uses: its tenant's, or one of its own if it acts for all tenants."""
-        return self.tenant or self.id
+        return self.tenant or f"key:{self.id}"  # no tenant's name has a colon
 
     @property
     def is_everybody(self) -> bool:

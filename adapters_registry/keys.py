@@ -90,7 +90,7 @@ class Keys:
         """Whose the ``Authorization`` header is; ``InvalidKey``, or ``KeysLost``."""
         with self._metadata.reading() as rows:
             found = recognise(authorization, lambda id: self._settled.get(id) or rows.keys.get(id), self._clock())
-            exist = rows.keys.exist()
+            exist = isinstance(found, KeyGrant) or rows.keys.exist()
         if exist and not self._mark.is_set:
             self._remember()
         if isinstance(found, KeyGrant):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from adapters_registry.errors import StorageFailed, StorageFull
@@ -37,21 +39,28 @@ class KeyMark:
     def set(self) -> None:
         """Durable when it returns. Raises ``StorageFull`` or ``StorageFailed``; it is set in memory all the same."""
         self._is_set = True
-        try:
+        with _storage_errors("written"):
             for path in self._paths:
                 if not path.exists():
                     _write(path)
-        except OSError as error:
-            kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageFailed
-            raise kind(f"The mark that there are keys cannot be written ({error}).", retry_after_s=5) from error
 
     def remove(self) -> None:
-        """Durable when it returns; the memory forgets too."""
-        for path in self._paths:
-            if path.exists():
-                path.unlink()
-                _sync(path.parent)
+        """Durable when it returns; the memory forgets too. Raises ``StorageFull`` or ``StorageFailed``."""
+        with _storage_errors("removed"):
+            for path in self._paths:
+                if path.exists():
+                    path.unlink()
+                    _sync(path.parent)
         self._is_set = False
+
+
+@contextmanager
+def _storage_errors(done: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageFailed
+        raise kind(f"The mark that there are keys cannot be {done} ({error}).", retry_after_s=5) from error
 
 
 def _is_there(path: Path) -> bool:

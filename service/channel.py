@@ -33,7 +33,6 @@ LAST_FRAME_S = 5.0
 REATTACH_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses before a broken stream is opened again."""
 ATTEMPTS = 2
-ROUTE_S = 30.0
 UNROUTED_RETRY_S = 5.0
 """When a client that found no replica may come back."""
 PACE_FROM = 4
@@ -94,7 +93,7 @@ class _Pending:
 class Dispatcher:
     """Runs requests over a transport; the ``Generate`` of the API layer is its ``generate``."""
 
-    def __init__(self, transport: Transport, route_s: float = ROUTE_S) -> None:
+    def __init__(self, transport: Transport, route_s: float) -> None:
         """``route_s`` is how long a request may wait for a replica to take it."""
         self._transport = transport
         self._route_s = route_s

@@ -41,6 +41,11 @@ class Caller:
         return self.principal.id
 
     @property
+    def account(self) -> str:
+        """Whose share of what is shared it uses."""
+        return self.principal.account
+
+    @property
     def tenant(self) -> str:
         """The tenant that a name without one means, and whose feedback it gives and reads."""
         return self.principal.tenant or DEFAULT_TENANT

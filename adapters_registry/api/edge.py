@@ -13,10 +13,10 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters_registry.api.status import render
+from adapters_registry.api.status import DEFECT, render
 from adapters_registry.edge.correlation import OWN_ID, REQUEST_ID, Correlation, correlation
 from adapters_registry.edge.cors import preflight_answer
-from adapters_registry.edge.headers import every, printable
+from adapters_registry.edge.headers import coding
 from adapters_registry.edge.origins import Origins, is_preflight, refusal
 from adapters_registry.edge.paths import canonical
 from adapters_registry.errors import OriginRefused, RegistryError, UnsupportedMediaType
@@ -43,7 +43,7 @@ class WithIds(logging.Filter):
 class _Ended:
     """What the answer said of itself."""
 
-    status: int = 500
+    status: int | None = None
 
 
 class Edge:
@@ -74,9 +74,17 @@ class Edge:
         token = ids.set(_ids(request_id, theirs))
         try:
             await self._answer(inner, receive, send_with_ids)
+        except Exception:
+            # The server's own answer to a defect would have neither the ids nor the headers of CORS.
+            _log.exception("a request failed unexpectedly")
+            if ended.status is not None:
+                raise
+            await render(RegistryError(DEFECT))(inner, receive, send_with_ids)
         finally:
             if inner["path"] not in QUIET:
-                _log.info("request", extra=_line(scope["method"], inner, ended.status, time.monotonic() - began))
+                _log.info(
+                    "request", extra=_line(scope["method"], inner, ended.status or 500, time.monotonic() - began)
+                )
             ids.reset(token)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,13 +98,13 @@ class Edge:
             await self._app(scope, receive, send)
 
     def _refused(self, scope: Scope) -> RegistryError | None:
-        for coding in every(scope["headers"], b"content-encoding"):
-            if coding.strip().lower() != b"identity":
-                return UnsupportedMediaType(
-                    f"The body's Content-Encoding is {printable(coding)!r}: send it as it is, without that header.",
-                    param="Content-Encoding",
-                )
-        return None
+        compressed = coding(scope["headers"])
+        if compressed is None:
+            return None
+        return UnsupportedMediaType(
+            f"The body's Content-Encoding is {compressed!r}: send it as it is, without that header.",
+            param="Content-Encoding",
+        )
 
 
 def _ids(request_id: str, theirs: Correlation) -> dict[str, str]:

@@ -89,6 +89,7 @@ _PASSING = {408, 429, 503, 507}
 """May go well later; clients that retry on their own are told not to retry the others."""
 
 
+DEFECT = "A defect of the registry; its log has the trace."
 MESSAGE_CHARS = 1000
 PARAM_CHARS = 200
 """However much of a caller's text an error repeats, an answer carries no more."""
@@ -159,8 +160,3 @@ def install(app: FastAPI) -> None:
         if error.status_code == 404:
             return render(RouteNotFound(f"No route {what}."))
         return render(InvalidValue(str(error.detail)))
-
-    @app.exception_handler(Exception)
-    async def defect(_request: Request, error: Exception) -> JSONResponse:
-        # The last resort: the caller gets our shape, the log the trace (starlette raises it again).
-        return render(RegistryError("A defect of the registry; its log has the trace."))

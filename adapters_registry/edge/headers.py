@@ -18,6 +18,12 @@ def only(headers: Headers, name: bytes) -> bytes | None:
     return found[0] if len(found) == 1 else None
 
 
+def coding(headers: Headers) -> str | None:
+    """How the body is compressed, as it may be shown; None if it is not."""
+    found = [value for value in every(headers, b"content-encoding") if value.strip().lower() != b"identity"]
+    return printable(found[0]) if found else None
+
+
 def printable(value: bytes, most: int = 100) -> str:
     """``value`` as it may go into an answer or a log line: ASCII, and at most so many characters."""
     text = "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in value[: most + 1])

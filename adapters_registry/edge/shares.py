@@ -86,9 +86,6 @@ class Line:
         self._shares = shares
         self._queues: dict[str, deque[Ticket]] = {}
 
-    def __len__(self) -> int:
-        return len({id(ticket) for queue in self._queues.values() for ticket in queue if _waits(ticket)})
-
     def join(self, ticket: Ticket, tenant: str) -> None:
         """Wait at the end of the tenant's queue; in several tenants' queues it takes whichever place comes first."""
         if _waits(ticket) and tenant not in ticket.tenants:

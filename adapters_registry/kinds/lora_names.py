@@ -82,11 +82,14 @@ def _split(tensor: str) -> _Split:
     if not _REMEDIES.keys().isdisjoint(steps):
         raise _unexpected(tensor)
     kept = [step for step in steps if step not in _WRAPPERS]
-    if kept[0] == "module":
+    if kept[:1] == ["module"]:
         kept = kept[1:]
     wrapped = len(kept) < len(steps)
     prefixed = kept[:2] == ["base_model", "model"]
-    *path, leaf = kept[2:] if prefixed else kept
+    own = kept[2:] if prefixed else kept
+    if not own:
+        raise _unexpected(tensor)
+    *path, leaf = own
     adapter = None
     if len(path) > 1 and path[-2] in ("lora_A", "lora_B"):
         adapter = path.pop()

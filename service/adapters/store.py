@@ -211,8 +211,8 @@ class AdapterStore(Generic[T]):
     async def _fetch(self, entry: _Fetching[T]) -> None:
         """Ends with every waiter answered and ``entry`` out of ``_fetching``, whatever happens."""
         try:
-            give_up = None
-            while (wanted := await self._load_in_turn(entry)) is not None:
+            give_up = wanted = None
+            while (wanted := await self._load_in_turn(entry, wanted)) is not None:
                 give_up = give_up or self._clock.now() + self._room_wait_s
                 await self._wait_for_room(entry, wanted, give_up)
         except asyncio.CancelledError:
@@ -227,8 +227,10 @@ class AdapterStore(Generic[T]):
         finally:
             self._fetching.pop(entry.ref.digest, None)
 
-    async def _load_in_turn(self, entry: _Fetching[T]) -> int | None:
+    async def _load_in_turn(self, entry: _Fetching[T], wanted: int | None) -> int | None:
         """Load and admit it; or the bytes that there is no room for now, which are given up again.
+
+        ``wanted`` are its bytes once they are known: of several that wait for the same room only one reads its slab.
 
         So what waits for running adapters holds neither a load slot nor memory; its slab is on the disk by then.
         """
@@ -237,6 +239,8 @@ class AdapterStore(Generic[T]):
             for tenant in entry.tenants[1:]:
                 self._slots.also(ticket, tenant)
             await self._slots.granted(ticket)
+            if wanted is not None and self._plan_evictions(wanted) is None:
+                return wanted
             # All who wanted it may have gone while it queued; if one comes later, it starts anew.
             return await self._load(entry) if entry.waiting() else None
         finally:

@@ -1,4 +1,4 @@
-"""Work on clients' data that is too long for the event loop, on a few threads of its own, tenants in turn."""
+"""Work on clients' data that is too long for the event loop, on a few threads of its own, accounts in turn."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ class Aside:
         self._inline = inline
         self._free = threads
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        """By tenant; the one whose turn is next comes first."""
+        """By account; the one whose turn is next comes first."""
 
-    async def run(self, size: int, work: Callable[[], T], tenant: str) -> T:
+    async def run(self, size: int, work: Callable[[], T], account: str) -> T:
         """The result of ``work`` on ``size`` bytes or characters; what nobody waits for any more is not begun.
 
-        A tenant with much to do waits for itself alone: each has one done in turn.
+        An account with much to do waits for itself alone: each has one done in turn.
         """
         if size <= self._inline:
             return work()
-        await self._turn(tenant)
+        await self._turn(account)
         try:
             context = copy_context()
             return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(work))
         finally:
             self._next()
 
-    async def _turn(self, tenant: str) -> None:
+    async def _turn(self, account: str) -> None:
         if self._free:
             self._free -= 1
             return
         turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(turn)
+        self._waiting.setdefault(account, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -52,11 +52,11 @@ class Aside:
 
     def _next(self) -> None:
         while self._waiting:
-            tenant = next(iter(self._waiting))
-            queue = self._waiting.pop(tenant)
+            account = next(iter(self._waiting))
+            queue = self._waiting.pop(account)
             turn = queue.popleft()
             if queue:
-                self._waiting[tenant] = queue
+                self._waiting[account] = queue
             if not turn.done():
                 turn.set_result(None)
                 return

@@ -44,10 +44,10 @@ class FeedbackRoutes:
         """202 once every event of the body is durable; none is kept where one is refused."""
         feedback = self._on()
         try:
-            raw, author = await request.body(), _author(caller_of(request.scope))
+            raw, caller = await request.body(), caller_of(request.scope)
             most = self._options.batch
-            inputs = await self._bodies.run(len(raw), lambda: parse_inputs(json_object(raw), most), author.tenant)
-            receipts = await feedback.accept(inputs, author)
+            inputs = await self._bodies.run(len(raw), lambda: parse_inputs(json_object(raw), most), caller.account)
+            receipts = await feedback.accept(inputs, _author(caller))
         except QuickchangeError as error:
             self._metrics.feedback_refused(error.code)
             raise

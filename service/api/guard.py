@@ -11,7 +11,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adapters_registry.edge.headers import printable
+from adapters_registry.edge.headers import coding
 from service import logs
 from service.api.disconnect import ClientGone
 from service.api.edge import stamp_of
@@ -106,10 +106,10 @@ class Guard:
         header_bytes += len(scope.get("raw_path") or b"") + len(scope["query_string"])
         if header_bytes > self._limits.header_bytes:
             raise HeadersTooLarge(f"request line and headers are over {self._limits.header_bytes} bytes")
-        coding = dict(scope["headers"]).get(b"content-encoding", b"identity")
-        if coding.strip().lower() != b"identity":
+        compressed = coding(scope["headers"])
+        if compressed is not None:
             raise UnsupportedMediaType(
-                f"the body's Content-Encoding is {printable(coding)!r}: send it uncompressed, without that header",
+                f"the body's Content-Encoding is {compressed!r}: send it uncompressed, without that header",
                 param="content-encoding",
             )
         length = dict(scope["headers"]).get(b"content-length", b"0")

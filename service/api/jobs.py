@@ -92,7 +92,7 @@ class Jobs:
         body = parsed.request
         served = self._begin(body, caller, record)
         how = self._rendering(parsed)
-        prompt = await self._prompts.chat(body.messages, caller.tenant, how, self._kept(body, None))
+        prompt = await self._prompts.chat(body.messages, caller.account, how, self._kept(body, None))
         top = (body.top_logprobs or 0) if body.logprobs else None
         sampling = self._sampling(body, prompt, default=None, param="messages", logprobs=top)
         return self._job("chatcmpl", body, served, record, caller, (body.messages,), [(prompt, sampling)])
@@ -101,7 +101,7 @@ class Jobs:
         body = parsed.request
         served = self._begin(body, caller, record)
         keep = self._kept(body, COMPLETION_TOKENS)
-        prompts = [await self._prompts.text(prompt, caller.tenant, keep) for prompt in body.prompt]
+        prompts = [await self._prompts.text(prompt, caller.account, keep) for prompt in body.prompt]
         pairs = [
             (prompt, self._sampling(body, prompt, COMPLETION_TOKENS, "prompt", body.logprobs)) for prompt in prompts
         ]

@@ -44,7 +44,7 @@ class Place:
     """Of one request; it moves once."""
 
     def __init__(self, caller: Caller, first: Shares, last: Shares) -> None:
-        self._who = caller.principal.account
+        self._who = caller.account
         self._alone = caller.principal.is_everybody
         self._last = last
         self._in: Shares | None = None

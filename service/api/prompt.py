@@ -16,6 +16,8 @@ from service.values import ServedBase
 COMPLETION_TOKENS = 16
 """What ``/v1/completions`` generates when ``max_tokens`` is left out, as OpenAI's does."""
 _INLINE_CHARS = 4096
+_AROUND_CHARS = 64
+"""What a template may write around one message, at a guess."""
 _THREADS = 2
 """Long prompts tokenized at once: others wait, so that they take no more of the machine than that."""
 
@@ -30,24 +32,26 @@ class Prompts:
         self._aside = Aside("tokenize", _THREADS, inline=_INLINE_CHARS)
 
     async def chat(
-        self, messages: tuple[Message, ...], tenant: str, how: Rendering = Rendering(), keep: int | None = None
+        self, messages: tuple[Message, ...], account: str, how: Rendering = Rendering(), keep: int | None = None
     ) -> tuple[int, ...]:
         """The conversation through the base's chat template, and of it the last ``keep`` tokens.
 
-        Long ones wait for earlier ones of the same ``tenant``.
+        Long ones wait for earlier ones of the same ``account``.
         """
         if not self.template:
             raise InvalidValue(f"{self._served.name} has no chat template: use /v1/completions", param="messages")
-        chars = sum(len(message.content) for message in messages)
-        ids = await self._aside.run(chars, lambda: self._templated(messages, how, keep), tenant)
+        # A template writes something around each message, and may repeat the request's variables there.
+        chars = sum(len(message.content) + _AROUND_CHARS for message in messages)
+        chars += _INLINE_CHARS * bool(how.variables)
+        ids = await self._aside.run(chars, lambda: self._templated(messages, how, keep), account)
         return self._checked(ids, "messages")
 
-    async def text(self, prompt: Prompt, tenant: str, keep: int | None = None) -> tuple[int, ...]:
+    async def text(self, prompt: Prompt, account: str, keep: int | None = None) -> tuple[int, ...]:
         """One completion prompt: text is encoded as transformers does, token ids are taken as they are."""
         if isinstance(prompt, tuple):
             return self._checked(prompt if keep is None else prompt[-keep:], "prompt")
         ids = await self._aside.run(
-            len(prompt), lambda: tuple(self._encoder.encode(prompt, "prompt", special=True, keep=keep)), tenant
+            len(prompt), lambda: tuple(self._encoder.encode(prompt, "prompt", special=True, keep=keep)), account
         )
         return self._checked(ids, "prompt")
 

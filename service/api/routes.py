@@ -124,14 +124,14 @@ class _Routes:
 
     async def chat(self, request: Request) -> Response:
         raw, caller = await request.body(), caller_of(request.scope)
-        parsed = await self._bodies.run(len(raw), lambda: chat_request(raw, self._limits), caller.tenant)
+        parsed = await self._bodies.run(len(raw), lambda: chat_request(raw, self._limits), caller.account)
         with self._reporting(parsed.ignored, request):
             job = await self._jobs.chat(parsed, caller, record_of(request.scope))
         return await self._answer(job, self._chat, bool(parsed.request.stream), request)
 
     async def completion(self, request: Request) -> Response:
         raw, caller = await request.body(), caller_of(request.scope)
-        parsed = await self._bodies.run(len(raw), lambda: completion_request(raw, self._limits), caller.tenant)
+        parsed = await self._bodies.run(len(raw), lambda: completion_request(raw, self._limits), caller.account)
         with self._reporting(parsed.ignored, request):
             job = await self._jobs.completion(parsed, caller, record_of(request.scope))
         return await self._answer(job, self._completion, bool(parsed.request.stream), request)

@@ -123,7 +123,7 @@ class Engine:
         trial.blocks = [self._scheduler.pool.total]
         try:
             (outcome,) = self.runner.run(Plan((Chunk(trial, 0, len(tokens)),)))
-        except Exception:
+        except Exception:  # whatever its weights make a kernel raise: it is the adapter's failure alone
             logger.exception("the trial of an adapter failed", extra={"digest": adapter.digest})
             outcome = _broken(adapter)
         return outcome if isinstance(outcome, Failure) else None
@@ -216,7 +216,7 @@ class Engine:
         """Run and commit. A plan that raises is run in halves, so that only those sequences end which raise alone."""
         try:
             outcomes = self.runner.run(plan)
-        except Exception:
+        except Exception:  # every request ends once, whatever a step raises
             self._tally.failed_steps += 1
             logger.exception("a step failed", extra={"rows": plan.rows, "sequences": len(plan.chunks)})
             if len(plan.chunks) == 1:

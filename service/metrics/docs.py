@@ -16,7 +16,7 @@ owner, in Prometheus' text format or OpenMetrics, as asked for. Made from `servi
   that are none of ours are `other` too.
 - A histogram is three families: `_bucket`, `_sum`, `_count`.
 - Several gateways tell of the same replicas: take `max by (replica)` before a sum.
-- Requests refused for a forbidden header at the very edge are in the log only.
+- What the listener itself refuses, before there is a request, is in `quickchange_connections_refused_total` only.
 - `vllm:` series are what vLLM calls the same things, for gateways that pick endpoints by them.
 
 | name | kind | unit | labels | what it is | used by |

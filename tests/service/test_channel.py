@@ -44,7 +44,7 @@ class FakeTransport:
 
     def __init__(self) -> None:
         self.replicas: dict[str, FakeReplica] = {}
-        self.dispatcher = Dispatcher(self)
+        self.dispatcher = Dispatcher(self, route_s=30.0)
         self.aborted: list[str] = []
         self.refusal: Exception | None = None
 

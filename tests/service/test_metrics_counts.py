@@ -115,7 +115,7 @@ class Fleet:
 async def test_what_answers_is_told_and_what_does_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel, "INSPECT_S", 0.05)
     fleet = Fleet()
-    dispatcher = Dispatcher(fleet)  # type: ignore[arg-type]
+    dispatcher = Dispatcher(fleet, route_s=30.0)  # type: ignore[arg-type]
     dispatcher.fleet_changed(frozenset({"dead", "hangs", "well"}))
     await asyncio.sleep(0)
     report = fleet_report(await dispatcher.inspect())

@@ -311,4 +311,6 @@ async def test_a_defect_answers_in_the_same_shape(app, http):
     async def defect() -> None:
         raise ZeroDivisionError
 
-    assert code(await http.get("/defect")) == (500, "internal_error", None)
+    answer = await http.get("/defect", headers={"x-request-id": "mine"})
+    assert code(answer) == (500, "internal_error", None)
+    assert answer.headers["x-request-id"] == "mine"

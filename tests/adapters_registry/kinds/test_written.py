@@ -15,6 +15,7 @@ from adapters_registry.findings import NOTE_CHARS, Inspection, Note
 from adapters_registry.folder import CONFIG, WEIGHTS
 from adapters_registry.kinds import ArtifactFile, judge
 from adapters_registry.kinds.lora_config import REFUSED, WITHOUT_EFFECT, LoraConfig
+from adapters_registry.kinds.lora_names import read_names
 from adapters_registry.manifest import BaseManifest, File
 from adapters_registry.settings import Limits
 from tests.adapters_registry import artifacts
@@ -113,3 +114,10 @@ def test_a_note_is_bounded_and_can_be_sent() -> None:
     note = Note.of("partial", "\ud800" + "x" * 5000)
     assert len(note.message) == NOTE_CHARS
     assert Note.model_validate_json(note.model_dump_json()) == note
+
+
+@pytest.mark.parametrize("tensor", ["_orig_mod", "module", "base_model.model", "_orig_mod.module"])
+def test_a_name_of_wrappers_alone_is_no_lora(tensor: str) -> None:
+    with pytest.raises(RegistryError) as caught:
+        read_names([tensor], artifacts.base())
+    assert (caught.value.code, caught.value.param) == ("unexpected_tensor", tensor)
