@@ -35,12 +35,12 @@ from adapters_registry.access import DEFAULT_TENANT, Principal
 from adapters_registry.background import in_background
 from adapters_registry.errors import KeysLost, RegistryError
 from adapters_registry.mark import KeyMark
-from adapters_registry.records import AdapterRecord, AliasRecord, Changes, Snapshot, TenantQuotas
+from adapters_registry.records import AdapterRecord, Changes, Snapshot, TenantQuotas
 from service.catalog_file import CatalogFile, Known, Later
-from service.directory import Directory, Listed, Name
+from service.directory import Directory, Listed, Name, not_back
 from service.errors import AdapterIncompatible, ModelNotFound
 from service.keyring import Keyring
-from service.names import PRODUCTION, Alias, Exact, ModelName, Version
+from service.names import PRODUCTION, Alias, ModelName
 from service.report import CatalogReport
 from service.values import AdapterRef
 
@@ -62,7 +62,7 @@ class CatalogSource(Protocol):
 
 def model_not_found(name: ModelName) -> ModelNotFound:
     """Unknown, deleted and foreign are one message: a tenant cannot tell them apart."""
-    return ModelNotFound(f"The model `{_spell(name)}` does not exist or you do not have access to it.", param="model")
+    return ModelNotFound(f"The model `{name}` does not exist or you do not have access to it.", param="model")
 
 
 class Catalog:
@@ -90,7 +90,6 @@ class Catalog:
         self._touched_at = float("-inf")
         self._age_at_start_s = 0.0
         self._started_at = time.monotonic()
-        self._tenants: tuple[TenantQuotas, ...] = ()
         self._restores = 0
         self._restored_at: float | None = None
         self.keys = Keyring(mark)
@@ -231,20 +230,17 @@ class Catalog:
             self._note(changes, ())
             self._advance(changes.seq, changes.head)  # the registry was upgraded: now it can be recognised
 
-    def _replace(self, snapshot: Snapshot) -> None:
-        """Takes all of ``snapshot``, with nothing known before."""
+    def _replace(self, snapshot: Snapshot, *, restored: bool = False) -> None:
+        """Takes all of ``snapshot``; ``restored`` as for ``Keyring.replace``."""
         self._entries, self._whole = Directory(snapshot.adapters), True
-        self.keys.replace(snapshot.keys, datetime.now(UTC))
+        self.keys.replace(snapshot.keys, datetime.now(UTC), restored=restored)
         self._quotas_are(snapshot.tenants)
         self._advance(snapshot.seq, snapshot.head)
 
     def _restore(self, snapshot: Snapshot) -> None:
         """Takes all of ``snapshot``, which is of another history; keys that ended stay ended."""
         before = self._seq
-        self._entries, self._whole = Directory(snapshot.adapters), True
-        self.keys.replace(snapshot.keys, datetime.now(UTC), restored=True)
-        self._quotas_are(snapshot.tenants)
-        self._advance(snapshot.seq, snapshot.head)
+        self._replace(snapshot, restored=True)
         self._restores += 1
         self._restored_at = time.time()
         log.warning(
@@ -253,8 +249,7 @@ class Catalog:
         )
 
     def _quotas_are(self, tenants: Iterable[TenantQuotas]) -> None:
-        self._tenants = tuple(tenants)
-        self.keys.tenants = {tenant.name: tenant for tenant in self._tenants}
+        self.keys.tenants = {tenant.name: tenant for tenant in tenants}
 
     def _merge(self, records: Iterable[AdapterRecord]) -> tuple[AdapterRecord, ...]:
         """The records as they are known now."""
@@ -266,7 +261,7 @@ class Catalog:
                 self._entries.drop(key)
                 merged.append(record)
                 continue
-            kept = record if old is None else _not_back(old.record, record)
+            kept = record if old is None else not_back(old.record, record)
             if kept is not record:
                 log.warning("refused an alias older than the one served", extra={"adapter": "/".join(key)})
             self._entries.put(kept)
@@ -337,7 +332,7 @@ class Catalog:
             head=self._head,
             adapters=adapters,
             keys=self.keys.grants,
-            tenants=self._tenants,
+            tenants=tuple(self.keys.tenants.values()),
             ended=dict(self.keys.ended),
         )
 
@@ -377,32 +372,3 @@ def _credible(snapshot: Snapshot, known: Keyring) -> Snapshot:
 
 def _lost() -> KeysLost:
     return KeysLost("it had API keys and has none any more: restore its database, or make an admin key there")
-
-
-def _not_back(old: AdapterRecord, new: AdapterRecord) -> AdapterRecord:
-    """``new``, with the aliases of ``old`` where those of ``new`` are older; all else of ``new`` holds.
-
-    An adapter deleted and made again counts its generations anew; its ``created_at`` tells.
-    """
-    if new.created_at != old.created_at:
-        return new
-    seen = {alias.alias: alias for alias in old.aliases}
-    there = {version.number for version in new.versions}
-
-    def newest(alias: AliasRecord) -> AliasRecord:
-        known = seen.get(alias.alias, alias)
-        return known if known.generation > alias.generation and known.version in there else alias
-
-    aliases = tuple(map(newest, new.aliases))
-    return new if aliases == new.aliases else new.model_copy(update={"aliases": aliases})
-
-
-def _spell(name: ModelName) -> str:
-    path = f"{name.tenant}/{name.adapter}" if name.tenant else name.adapter
-    match name.selector:
-        case Version(number):
-            return f"{path}@{number}"
-        case Exact(digest):
-            return f"{path}@{digest}"
-        case Alias(alias):
-            return path if alias == PRODUCTION else f"{path}@{alias}"

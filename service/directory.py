@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 from adapters_registry.access import Principal
-from adapters_registry.records import EVERYBODY, AdapterRecord, VersionRecord
+from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, VersionRecord
 from service.names import Alias, Exact, Version
 from service.values import AdapterRef
 
@@ -139,3 +139,21 @@ def _keep(order: list[Name], name: Name, *, wanted: bool) -> None:
         insort(order, name)
     elif there and not wanted:
         del order[at]
+
+
+def not_back(old: AdapterRecord, new: AdapterRecord) -> AdapterRecord:
+    """``new``, with the aliases of ``old`` where those of ``new`` are older; all else of ``new`` holds.
+
+    An adapter deleted and made again counts its generations anew; its ``created_at`` tells.
+    """
+    if new.created_at != old.created_at:
+        return new
+    seen = {alias.alias: alias for alias in old.aliases}
+    there = {version.number for version in new.versions}
+
+    def newest(alias: AliasRecord) -> AliasRecord:
+        known = seen.get(alias.alias, alias)
+        return known if known.generation > alias.generation and known.version in there else alias
+
+    aliases = tuple(map(newest, new.aliases))
+    return new if aliases == new.aliases else new.model_copy(update={"aliases": aliases})

@@ -11,7 +11,7 @@ from adapters_registry.access import ANONYMOUS, DEFAULT_TENANT, Principal
 from adapters_registry.errors import RegistryError
 from adapters_registry.mark import KeyMark
 from adapters_registry.recognition import REFUSED, Stranger, recognise
-from adapters_registry.records import KeyGrant, Quotas
+from adapters_registry.records import KeyGrant, Quotas, TenantQuotas
 from service.errors import InvalidKey, KeysLost, KeysStale, NotReady
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Keyring:
         """As the registry has them."""
         self._grants: dict[str, KeyGrant] = {}
         """As they are let in: of those told the ones that have ended have an end."""
-        self.tenants: dict[str, Quotas] = {}
+        self.tenants: dict[str, TenantQuotas] = {}
         """The quotas of those tenants that have any."""
         self.ended: dict[str, datetime] = {}
         """When keys ended of which a restored registry might say otherwise, by id; the oldest first."""
@@ -163,6 +163,8 @@ class Keyring:
             del self.ended[id]
 
     def _as_ended(self, grant: KeyGrant) -> KeyGrant:
+        if grant.id not in self.ended:
+            return grant
         ended = grant.model_copy(update={"expires_at": self.ended.get(grant.id)})
         return ended if _ends_before(ended, grant) else grant
 

@@ -46,6 +46,17 @@ class ModelName:
     adapter: str
     selector: Version | Exact | Alias = Alias(PRODUCTION)
 
+    def __str__(self) -> str:
+        """As ``parse_model`` reads it, the shortest way."""
+        path = f"{self.tenant}/{self.adapter}" if self.tenant else self.adapter
+        match self.selector:
+            case Version(number):
+                return f"{path}@{number}"
+            case Exact(digest):
+                return f"{path}@{digest}"
+            case Alias(alias):
+                return path if alias == PRODUCTION else f"{path}@{alias}"
+
 
 def parse_model(model: str, base: str) -> ModelName | None:
     """What ``model`` names; None is the base itself. Raises ``ModelNotFound`` for what no model can be named.

@@ -73,7 +73,7 @@ class _Bounded(BytesIO):
         self._digest = digest
         self._left = size
 
-    def write(self, piece: bytes) -> int:  # type: ignore[override]
+    def write(self, piece: bytes) -> int:  # type: ignore[override]  # bytes only come here
         self._left -= len(piece)
         if self._left < 0:
             raise DigestMismatch(f"The registry sent more than the bytes of {self._digest}.", param="digest")

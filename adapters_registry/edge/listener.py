@@ -132,7 +132,7 @@ class Connection(HttpToolsProtocol):
 
     # -- asyncio's calls -------------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
         goes = self._connections.opened(self, crowd(address), self.loop.time())

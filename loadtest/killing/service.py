@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -102,7 +103,15 @@ class Service:
         if self._process is None or self.exit_code is not None:
             return
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(STOP_S)
+        try:
+            self._process.wait(STOP_S)
+        except subprocess.TimeoutExpired:  # a service that a kill left broken: the next trial starts another
+            below = psutil.Process(self._process.pid).children(recursive=True)
+            self._process.kill()
+            for process in below:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
 
     def commit(self) -> str:
         asked = subprocess.run(

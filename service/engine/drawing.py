@@ -40,7 +40,7 @@ def _draw_row(probs: NDArray[np.float32], wants: SamplingParams, uniform: float)
         probs, mass = probs[kept], mass[kept]
     if wants.min_p > 0:
         mass = np.where(probs >= probs.max() * np.float32(wants.min_p), mass, 0.0)
-    cumulated = torch.from_numpy(mass).cumsum(0).numpy()  # several times as fast as numpy's
+    cumulated = torch.from_numpy(mass).cumsum(0).numpy()  # torch sums in blocks
     at = min(np.floor(uniform * cumulated[-1]), cumulated[-1] - 1)
     drawn = int(np.searchsorted(cumulated, at, side="right"))
     return drawn if ids is None else int(ids[drawn])

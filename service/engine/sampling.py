@@ -76,7 +76,7 @@ def uniform(seed: int, position: int) -> float:
 
 
 def _choose_likeliest(logits: Tensor, _: Seq[Sequence]) -> list[int]:
-    if logits.device.type == "cpu":  # an eighth of torch's time, and the first of equals as well
+    if logits.device.type == "cpu":  # faster than torch on one row, and the first of equals as well
         return [int(row.argmax()) for row in logits.numpy()]
     found: list[int] = logits.argmax(-1).tolist()
     return found

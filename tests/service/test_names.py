@@ -69,3 +69,8 @@ def test_a_long_name_is_not_echoed_whole() -> None:
     with pytest.raises(ModelNotFound) as caught:
         parse_model("x" * 5000, BASE)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["a", "t/a", "t/a@2", "a@canary", f"t/a@sha256:{'0' * 64}"])
+def test_a_name_is_written_as_it_is_read(text: str) -> None:
+    assert str(parse_model(text, "base")) == text
