@@ -34,6 +34,7 @@ class Matcher:
             run = compiled.fullmatch if full else compiled.match
             return run(text, timeout=left, concurrent=True)
         except TimeoutError:
+            self._deadline = 0.0  # `regex` counts processor time, of all threads: the clock may say that some is left
             raise InvalidConfig(
                 f"{field}: its patterns take too long to match; name the modules plainly.", param=field
             ) from None

@@ -54,6 +54,11 @@ async def touch(store: AdapterStore[Weights], name: str) -> None:
     (await store.acquire(ref(name))).release()
 
 
+async def touch_for(store: AdapterStore[Weights], name: str, tenant: str) -> None:
+    """Released at once: leases that are kept could pin all memory before the last one has loaded."""
+    (await store.acquire(ref(name), tenant)).release()
+
+
 async def test_states_as_they_pass(store: AdapterStore[Weights], stub: StubLoader, clock: FakeClock) -> None:
     assert repr(store) == "<AdapterStore 0.0/0.0 MiB: empty>"
     stub.gate.clear()
@@ -317,15 +322,12 @@ async def test_who_wants_what_another_tenant_queued_does_not_stand_behind_its_ot
     store: AdapterStore[Weights], stub: StubLoader
 ) -> None:
     stub.gate.clear()
-    slow = [asyncio.create_task(store.acquire(ref(name), "acme")) for name in "abcdef"]
+    slow = [asyncio.create_task(touch_for(store, name, "acme")) for name in "abcdef"]
     await until(lambda: len(stub.running) == 2)
-    shared = asyncio.create_task(store.acquire(ref("f"), "globex"))
+    shared = asyncio.create_task(touch_for(store, "f", "globex"))
     await until(lambda: ref("f").digest in stub.running)
     stub.gate.set()
-    (await shared).release()
-    for task in slow:
-        task.cancel()
-    await asyncio.gather(*slow, return_exceptions=True)
+    await asyncio.gather(shared, *slow)
 
 
 async def test_evict_is_for_the_idle(store: AdapterStore[Weights]) -> None:
