@@ -21,11 +21,11 @@ from ray.serve.config import RequestRouterConfig
 
 from service.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp
-from service.logs import GATEWAY, open_logs
 from service.marks import key_mark, registry_name
 from service.recorder import Recorder
 from service.replica import EngineReplica, Parts
 from service.settings import Settings
+from service.support.logs import GATEWAY, open_logs
 from service.values import ServedBase
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _open_parts(settings: Settings) -> Parts:
     from service.engine.load import load_engine
     from service.engine.loop import EngineLoop
     from service.engine.trial import Trials
-    from service.threads import share_the_lock
+    from service.support.threads import share_the_lock
 
     open_logs(settings.log_level, settings.logs, "replica")
     share_the_lock()

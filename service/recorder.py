@@ -21,9 +21,9 @@ from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
 from service.feedback.store import FeedbackStore, Page
-from service.logs import open_logs
 from service.report import RecorderReport
 from service.settings import Settings
+from service.support.logs import open_logs
 from service.values import Failure
 
 logger = logging.getLogger(__name__)

@@ -30,10 +30,10 @@ from service.errors import (
     ReplicaFailed,
 )
 from service.feed import Endpoint, Feeds
-from service.logs import request_id as logged_id
 from service.report import ReplicaReport
 from service.settings import Settings
-from service.threads import in_ending_thread
+from service.support.logs import request_id as logged_id
+from service.support.threads import in_ending_thread
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, ServedBase
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from service.adapters.counts import StoreCounts
 from service.adapters.residency import Resident
-from service.counting import Buckets
 from service.engine.snapshot import EngineSnapshot
+from service.support.counting import Buckets
 from service.values import ServedBase
 
 

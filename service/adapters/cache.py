@@ -23,7 +23,7 @@ from threading import Lock
 from torch import Tensor
 
 from service.adapters.slab import CorruptSlab, Slab, SlabLabel, read_slab, write_slab
-from service.durable import TEMP_SUFFIX
+from service.support.durable import TEMP_SUFFIX
 
 log = logging.getLogger(__name__)
 

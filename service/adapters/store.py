@@ -45,7 +45,7 @@ from service.errors import (
     from_failure,
 )
 from service.settings import AdapterOptions
-from service.threads import stay_behind
+from service.support.threads import stay_behind
 from service.values import AdapterRef
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters_registry.edge.headers import coding
-from service import logs
 from service.api.disconnect import ClientGone
 from service.api.edge import stamp_of
 from service.api.record import Record, attach, log_request
@@ -28,6 +27,7 @@ from service.errors import (
 )
 from service.metrics import GatewayMetrics
 from service.settings import Limits
+from service.support import logs
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from service.adapters.residency import Resident
 from service.api.auth import caller_of
 from service.api.front import Front
 from service.errors import InsufficientScope
-from service.logs import request_log
 from service.metrics import exposition
 from service.report import CatalogReport, ReplicaReport
+from service.support.logs import request_log
 from service.values import AdapterRef
 
 

@@ -41,8 +41,8 @@ from service.api.status import error_response
 from service.api.text import Choice
 from service.api.vocabulary import Vocabulary
 from service.errors import MethodNotAllowed, NotReady, RouteNotFound
-from service.loopback import is_loopback
 from service.quota import QuotaBook
+from service.support.loopback import is_loopback
 from service.values import FinishReason
 
 log = logging.getLogger(__name__)

@@ -29,9 +29,9 @@ from filelock import FileLock
 
 from service.base.checkpoint import check_checkpoint
 from service.base.load import quiet_loading
-from service.durable import TEMP_SUFFIX, sync_directory, sync_tree
 from service.errors import BaseUnavailable
 from service.settings import BUNDLED_BASE
+from service.support.durable import TEMP_SUFFIX, sync_directory, sync_tree
 
 Progress = Callable[[int, int], None]
 """Done and in all, in one unit; done never shrinks."""

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from service.base.checkpoint import CHAT_TEMPLATES, TOKENIZER_FILES, weight_files
-from service.durable import write_whole
 from service.errors import BaseUnavailable
+from service.support.durable import write_whole
 
 _CHUNK = 4 << 20
 _HEADER_LIMIT = 100 << 20  # safetensors' own

@@ -14,9 +14,9 @@ from adapters_registry.client import AsyncRegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey, KeysLost, RegistryUnavailable
 from service.commands.program import program
 from service.keyring import LOST
-from service.loopback import is_loopback
 from service.marks import key_mark
 from service.settings import Settings
+from service.support.loopback import is_loopback
 from service.waiting import CannotStart, foreign_registry
 
 

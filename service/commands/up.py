@@ -39,11 +39,11 @@ from service.commands.target import KEY_VARIABLE, api_key
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.life import DriverLife, Place
-from service.logs import open_logs, request_log
 from service.marks import key_mark, mark_dir
 from service.ray_directory import NotOurs, home, ray_directory
 from service.settings import Settings
 from service.supervisor import Service
+from service.support.logs import open_logs, request_log
 from service.waiting import POLL_S, CannotStart, Interrupted, await_answer
 
 logger = logging.getLogger(__name__)

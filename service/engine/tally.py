@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from service.counting import Spread
 from service.engine.scheduler import Plan, Scheduler
 from service.engine.snapshot import QUEUE_S, ROWS, SEQUENCES, STEP_S, EngineSnapshot
+from service.support.counting import Spread
 
 
 class Tally:

@@ -10,11 +10,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 
-from service.counting import Spread
 from service.errors import InternalError, Overloaded, QuickchangeError, from_failure
 from service.feedback import format as layout
 from service.feedback.reading import Offset
 from service.feedback.segments import SegmentLog
+from service.support.counting import Spread
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, NamedTuple
 
-from service.counting import Buckets
 from service.errors import IdempotencyConflict, InvalidValue, StorageFailed
 from service.feedback import format as layout
 from service.feedback.commit import Committed, GroupCommit
@@ -24,6 +23,7 @@ from service.feedback.said import fingerprint
 from service.feedback.segments import SegmentLog
 from service.feedback.wire import field_path
 from service.settings import FeedbackOptions
+from service.support.counting import Buckets
 
 
 class Receipt(NamedTuple):

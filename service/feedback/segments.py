@@ -11,7 +11,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from service.durable import sync_directory
 from service.errors import StorageFailed, StorageInUse
 from service.feedback import format as layout
 from service.feedback.disk import Disk, storage_errors
@@ -26,6 +25,7 @@ from service.feedback.reading import (
     segment_numbers,
     segment_path,
 )
+from service.support.durable import sync_directory
 
 log = logging.getLogger(__name__)
 

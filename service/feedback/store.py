@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from service.counting import Buckets
 from service.errors import InvalidValue, ResponseNotFound
 from service.feedback.cursor import cursors_of
 from service.feedback.disk import storage_errors
@@ -23,6 +22,7 @@ from service.feedback.responses import ResponseLog, response_key
 from service.feedback.said import FeedbackInput, Ranking, answers
 from service.feedback.wire import field_path
 from service.settings import FeedbackOptions
+from service.support.counting import Buckets
 
 PAGE_S = 5.0
 """How long one page reads at most; more lines of others than that shorten it."""

@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
-from service.counting import Buckets
 from service.metrics.names import Metric
+from service.support.counting import Buckets
 
 Labels = tuple[str, ...]
 """Values in the order of the metric's labels."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import Metric as Family
 
 from service.adapters.residency import Resident
-from service.counting import Buckets
 from service.metrics import names
 from service.metrics.families import Labels, counter, gauge, histogram
 from service.metrics.names import Metric
 from service.report import FleetReport, RecorderReport, ReplicaReport
+from service.support.counting import Buckets
 
 STATES = ("ready", "fetching", "failed", "quarantined")
 QUARANTINES = ("trial", "requests")

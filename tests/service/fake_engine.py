@@ -14,11 +14,11 @@ from typing import Any
 
 from service.adapters.counts import StoreCounts, StoreTally
 from service.adapters.residency import Resident
-from service.counting import Buckets
 from service.engine.snapshot import EngineSnapshot
 from service.errors import AdapterFailed, InvalidValue
 from service.replica import Deliver, Parts
 from service.settings import Settings
+from service.support.counting import Buckets
 from service.values import AdapterRef, Event, FinishReason, GenerateRequest, ServedBase
 
 POISON = 666

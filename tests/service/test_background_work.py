@@ -29,7 +29,7 @@ ENDS_SEEN = {
     "service/gateway.py": "Serve waits for its server",
     "service/recorder.py": "the caller waits for each call",
     "service/replica.py": "a request waits for its adapter",
-    "service/threads.py": "its result or failure goes to who waits",
+    "service/support/threads.py": "its result or failure goes to who waits",
     "service/warm.py": "imports ahead of need; a failure is for who needs the module",
 }
 

@@ -17,7 +17,6 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from adapters_registry.edge.connections import ConnectionReport, Reason
 from service.adapters.counts import StoreTally
 from service.adapters.residency import Resident
-from service.counting import Spread
 from service.metrics import GatewayMetrics, exposition, names
 from service.metrics.docs import table
 from service.metrics.families import histogram
@@ -25,6 +24,7 @@ from service.metrics.labels import OTHER, Capped
 from service.metrics.names import all_metrics
 from service.report import CatalogReport, FleetReport, RecorderReport, ReplicaReport
 from service.settings import MetricsOptions
+from service.support.counting import Spread
 from service.values import AdapterRef, ServedBase
 from tests.deploy.tools import tool
 from tests.service.fake_engine import snapshot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from service.loopback import is_loopback
+from service.support.loopback import is_loopback
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])

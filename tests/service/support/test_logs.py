@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from service import logs
 from service.settings import LogOptions
+from service.support import logs
 
 
 @pytest.fixture(autouse=True)

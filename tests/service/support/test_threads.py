@@ -1,4 +1,4 @@
-"""Threads beside the engine's compute alone or end: see ``service.threads`` for what it costs if they do not."""
+"""Threads next to the engine compute alone or end: ``service.support.threads`` says what it costs if they do not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from service.threads import BEHIND, SWITCH_S, compute_serially, in_ending_thread, share_the_lock, stay_behind
+from service.support.threads import BEHIND, SWITCH_S, compute_serially, in_ending_thread, share_the_lock, stay_behind
 
 
 def test_a_pools_threads_compute_alone_and_nobody_else_does() -> None:
