@@ -47,8 +47,8 @@ from loadtest.errors import LoadtestError, ServiceNotReached
 from loadtest.machine import provenance
 from loadtest.report import compact_json
 from loadtest.server import free_port
-from service.catalog import Catalog
-from service.names import PRODUCTION, parse_model
+from service.access.catalog import Catalog
+from service.access.names import PRODUCTION, parse_model
 
 BASE = BaseManifest(
     digest="sha256:" + "b" * 64,

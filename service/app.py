@@ -19,9 +19,9 @@ from urllib.parse import quote
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 
+from service.access.marks import key_mark, registry_name
 from service.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp
-from service.marks import key_mark, registry_name
 from service.recorder import Recorder
 from service.replica import EngineReplica, Parts
 from service.settings import Settings
@@ -100,10 +100,10 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     from transformers import AutoTokenizer
 
     from adapters_registry.client import AsyncRegistryClient
+    from service.access.catalog import Catalog
+    from service.access.ledger import FileLedger
     from service.api.front import Front
     from service.api.routes import create_app
-    from service.catalog import Catalog
-    from service.ledger import FileLedger
     from service.metrics import GatewayMetrics
 
     open_logs(settings.log_level, settings.logs, GATEWAY)

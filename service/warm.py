@@ -24,7 +24,7 @@ MODULES = (
     "transformers.models.auto.tokenization_auto",
     "service.app",
     "service.api.routes",
-    "service.catalog",
+    "service.access.catalog",
     "service.metrics",
     "service.base",
     "service.engine.load",

@@ -15,10 +15,10 @@ from starlette.types import Scope as Connection
 from adapters_registry.access import ANONYMOUS, Scope
 from adapters_registry.edge.origins import Origins
 from adapters_registry.edge.trust import Asked, keyless_refusal
+from service.access.catalog import Catalog
+from service.access.keyring import Caller
 from service.api.record import record_of
-from service.catalog import Catalog
 from service.errors import InsufficientScope, KeylessRefused
-from service.keyring import Caller
 from service.settings import KeyOptions
 
 OPEN = None

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from service.access.keyring import Caller
 from service.api.aside import Aside
 from service.api.auth import caller_of
 from service.api.jobs import Job
@@ -19,7 +20,6 @@ from service.errors import QuickchangeError, RouteNotFound, UnknownParameter
 from service.feedback.events import Adapter, Author, Conversation, FeedbackEvent, Given, ResponseRecord, Turn
 from service.feedback.port import Feedback
 from service.feedback.wire import parse_inputs
-from service.keyring import Caller
 from service.metrics import GatewayMetrics
 from service.settings import FeedbackOptions
 from service.values import AdapterRef, FinishReason

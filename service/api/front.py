@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from adapters_registry.edge.connections import ConnectionReport
-from service.catalog import Catalog
+from service.access.catalog import Catalog
+from service.access.quota import Ledger, NoLedger
 from service.feedback.port import Feedback
 from service.metrics import GatewayMetrics
-from service.quota import Ledger, NoLedger
 from service.report import FleetReport
 from service.settings import Settings
 from service.values import Generate, ServedBase

@@ -6,6 +6,8 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from service.access.keyring import Caller
+from service.access.names import parse_model
 from service.api.body import Parsed
 from service.api.front import Front
 from service.api.prompt import COMPLETION_TOKENS, Prompts
@@ -14,8 +16,6 @@ from service.api.schemas import ChatRequest, CompletionRequest, Message, Prompt,
 from service.api.template import Rendering
 from service.api.text import Showing
 from service.errors import DeadlineExceeded
-from service.keyring import Caller
-from service.names import parse_model
 from service.values import AdapterRef, GenerateRequest, SamplingParams
 
 _LEAST_TOP_P = 1e-6

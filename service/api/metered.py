@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access.keyring import Caller
+from service.access.quota import Budget, Need, Permit, QuotaBook, Standing
 from service.api.auth import caller_of
 from service.api.disconnect import ClientGone
 from service.api.jobs import Job
 from service.api.record import Record, record_of
-from service.keyring import Caller
-from service.quota import Budget, Need, Permit, QuotaBook, Standing
 
 _HOLD = "quickchange.hold"
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from adapters_registry.access import Principal
+from service.access.directory import Listed, Name
+from service.access.names import parse_model
 from service.api.front import Front
 from service.api.query import page_size
-from service.directory import Listed, Name
 from service.errors import InvalidValue
-from service.names import parse_model
 
 PAGE = 1000
 """Entries of one page: unless fewer are asked for, and at most."""

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters_registry.edge.shares import Shares
+from service.access.keyring import Caller
 from service.api.auth import caller_of
 from service.errors import Overloaded
-from service.keyring import Caller
 from service.settings import Limits
 
 RETRY_S = 1.0

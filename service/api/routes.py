@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from adapters_registry.access import Scope
 from adapters_registry.background import in_background
 from adapters_registry.edge.cors import Cors
+from service.access.quota import QuotaBook
 from service.api import answer
 from service.api.aside import Aside
 from service.api.auth import OPEN, Gate, Gated, caller_of
@@ -41,7 +42,6 @@ from service.api.status import error_response
 from service.api.text import Choice
 from service.api.vocabulary import Vocabulary
 from service.errors import MethodNotAllowed, NotReady, RouteNotFound
-from service.quota import QuotaBook
 from service.support.loopback import is_loopback
 from service.values import FinishReason
 

@@ -21,8 +21,8 @@ from adapters_registry.errors import AdapterNotFound, BaseNotFound, RegistryErro
 from adapters_registry.folder import CONFIG
 from adapters_registry.manifest import NAME_PATTERN
 from adapters_registry.wire import bearer
+from service.access.names import PRODUCTION
 from service.commands.target import api_key
-from service.names import PRODUCTION
 
 LIMIT_S = 30.0
 """How long the registry may take to hear of the base, and the gateway of what was pushed."""

@@ -14,11 +14,11 @@ import typer
 
 from adapters_registry.access import Scope, parse_key
 from adapters_registry.records import KeyRecord, NewKey, Quotas
+from service.access.marks import forget_keys, mark_dir
 from service.commands.obstacles import only_one
 from service.commands.output import moment, print_json, print_table, say
 from service.commands.target import JsonOption, KeyFileOption, RegistryOption, api_key, configured, open_registry
 from service.errors import InvalidValue
-from service.marks import forget_keys, mark_dir
 from service.waiting import CannotStart
 
 if TYPE_CHECKING:

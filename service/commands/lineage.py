@@ -8,8 +8,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adapters_registry.records import Lineage, LineageNode
+from service.access.names import PRODUCTION
 from service.commands.output import moment, short
-from service.names import PRODUCTION
 
 
 def tree(lineage: Lineage, shown: str) -> Tree:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from adapters_registry.client import AsyncRegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey, KeysLost, RegistryUnavailable
+from service.access.keyring import LOST
+from service.access.marks import key_mark
 from service.commands.program import program
-from service.keyring import LOST
-from service.marks import key_mark
 from service.settings import Settings
 from service.support.loopback import is_loopback
 from service.waiting import CannotStart, foreign_registry

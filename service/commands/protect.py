@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
+from service.access.names import PRODUCTION
 from service.commands.output import print_json, say
 from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry, parse_target
-from service.names import PRODUCTION
 
 AliasArgument = Annotated[
     str, typer.Argument(metavar="[TENANT/]NAME[@ALIAS]", help=f"The alias is {PRODUCTION} if left out.")

@@ -13,6 +13,7 @@ from adapters_registry.allowances import Allowances
 from adapters_registry.client import Pushed, RegistryClient
 from adapters_registry.errors import UnknownFile
 from adapters_registry.folder import WEIGHTS, check_folder, describe
+from service.access.names import PRODUCTION
 from service.commands.hub import fetch_adapter, is_hub_id
 from service.commands.output import print_json, say, short, size
 from service.commands.program import at, program
@@ -29,7 +30,6 @@ from service.commands.target import (
     parse_metrics,
     parse_target,
 )
-from service.names import PRODUCTION
 
 
 def push(

@@ -8,6 +8,7 @@ import typer
 
 from adapters_registry.errors import VersionNotFound
 from adapters_registry.records import AdapterRecord, VersionDetail
+from service.access.names import PRODUCTION
 from service.commands.lineage import tree
 from service.commands.output import moment, print_json, print_table, print_tree, say, short, size
 from service.commands.target import (
@@ -18,7 +19,6 @@ from service.commands.target import (
     open_registry,
     parse_target,
 )
-from service.names import PRODUCTION
 
 
 def show(

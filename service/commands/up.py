@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
 from adapters_registry.access import new_key
+from service.access.marks import key_mark, mark_dir
 from service.base import PreparedBase, prepare_base
 from service.channel import DRAIN_S
 from service.child import Child
@@ -39,7 +40,6 @@ from service.commands.target import KEY_VARIABLE, api_key
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.life import DriverLife, Place
-from service.marks import key_mark, mark_dir
 from service.ray_directory import NotOurs, home, ray_directory
 from service.settings import Settings
 from service.supervisor import Service

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from adapters_registry.access import Scope, new_key
 from adapters_registry.client import AsyncRegistryClient, RegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey
+from service.access.marks import key_mark
 from service.commands import up as command
 from service.commands.obstacles import listens_beyond, need_good_key
-from service.marks import key_mark
 from service.settings import Settings
 from service.waiting import CannotStart
 from tests.acceptance.up import eventually, free_port

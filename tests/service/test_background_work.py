@@ -18,7 +18,7 @@ ENDS_SEEN = {
     "service/adapters/store.py": "a load answers all who wait for it, whatever happens",
     "service/api/disconnect.py": "the request waits for it",
     "service/api/run.py": "the request waits for each prompt's",
-    "service/catalog.py": "the file's writer waits for the write",
+    "service/access/catalog.py": "the file's writer waits for the write",
     "service/channel.py": "a request's call; a replica's stream, which goes on after any failure of its own",
     "service/chat/session.py": "the conversation waits for it",
     "service/cluster.py": "waited for as long as a stop may take",

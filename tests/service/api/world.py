@@ -34,9 +34,9 @@ from adapters_registry.records import (
     TenantQuotas,
     VersionRecord,
 )
+from service.access.catalog import Catalog, CatalogSource
 from service.api.front import Backend, Front
 from service.api.routes import create_app
-from service.catalog import Catalog, CatalogSource
 from service.feedback.port import Feedback
 from service.metrics import GatewayMetrics
 from service.report import FleetReport

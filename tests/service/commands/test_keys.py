@@ -8,8 +8,8 @@ import re
 import pytest
 
 from adapters_registry.access import Scope, parse_key
+from service.access.marks import key_mark
 from service.commands.obstacles import only_one
-from service.marks import key_mark
 from service.settings import Settings
 from tests.service.commands.conftest import document
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service import catalog_file
-from service.catalog_file import CatalogFile, Known, Later
+from service.access import catalog_file
+from service.access.catalog_file import CatalogFile, Known, Later
 from tests.service.api.world import CREATED, adapter, key, version
 
 GRANTS = [key().grant for _ in range(3)]

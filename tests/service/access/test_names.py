@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters_registry.manifest import NAME_PATTERN
+from service.access.names import Alias, Exact, ModelName, Version, parse_model
 from service.errors import ModelNotFound
-from service.names import Alias, Exact, ModelName, Version, parse_model
 
 BASE = "Org/Base:1b"
 DIGEST = "sha256:" + "0f" * 32

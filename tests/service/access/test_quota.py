@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters_registry.records import Quotas, TenantQuotas
+from service.access.ledger import FileLedger
+from service.access.minute import MINUTE_S, Minute
+from service.access.quota import Account, Budget, Meter, Need, Permit, QuotaBook, Standing, share
 from service.errors import QuotaExceeded, QuotaTooSmall
-from service.ledger import FileLedger
-from service.minute import MINUTE_S, Minute
-from service.quota import Account, Budget, Meter, Need, Permit, QuotaBook, Standing, share
 
 Refusal = QuotaExceeded | QuotaTooSmall
 

@@ -21,9 +21,9 @@ from adapters_registry.mark import KeyMark
 from adapters_registry.opening import open_registry
 from adapters_registry.records import NewKey
 from adapters_registry.settings import Limits
-from service.catalog import Catalog
+from service.access.catalog import Catalog
+from service.access.names import parse_model
 from service.errors import QuickchangeError
-from service.names import parse_model
 from tests.adapters_registry import artifacts
 from tests.adapters_registry.conftest import serving
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters_registry.access import ANONYMOUS, Principal
-from service.directory import Directory
+from service.access.directory import Directory
 from tests.service.api.world import adapter
 
 names = st.tuples(st.sampled_from(["a", "a-b", "b", "c"]), st.sampled_from(["x", "y", "z"]))

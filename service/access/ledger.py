@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from service.minute import MINUTE_S
+from service.access.minute import MINUTE_S
 
 log = logging.getLogger(__name__)
 

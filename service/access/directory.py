@@ -11,7 +11,7 @@ from itertools import islice
 
 from adapters_registry.access import Principal
 from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, VersionRecord
-from service.names import Alias, Exact, Version
+from service.access.names import Alias, Exact, Version
 from service.values import AdapterRef
 
 Name = tuple[str, str]

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from adapters_registry.records import Quotas
+from service.access.minute import MINUTE_S, Minute, Taken
 from service.errors import QuotaExceeded, QuotaTooSmall
-from service.minute import MINUTE_S, Minute, Taken
 
 
 class Ledger(Protocol):

@@ -18,11 +18,11 @@ from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.errors import KeysLost, RegistryError, RegistryUnavailable
 from adapters_registry.mark import KeyMark
 from adapters_registry.records import AdapterRecord, Changes, KeyGrant, Quotas, Snapshot, TenantQuotas
-from service import catalog as catalog_module
-from service.catalog import Catalog
-from service.catalog_file import CatalogFile
+from service.access import catalog as catalog_module
+from service.access.catalog import Catalog
+from service.access.catalog_file import CatalogFile
+from service.access.names import parse_model
 from service.errors import AdapterIncompatible, ModelNotFound, QuickchangeError
-from service.names import parse_model
 from tests.service.api.world import BASE, CREATED, OTHER_BASE, Key, adapter, key, version
 
 

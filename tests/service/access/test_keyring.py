@@ -11,8 +11,8 @@ from adapters_registry.access import Scope, new_key
 from adapters_registry.mark import KeyMark
 from adapters_registry.recognition import REFUSED
 from adapters_registry.records import KeyGrant
+from service.access.keyring import NOBODY, Caller, Keyring
 from service.errors import InvalidKey, KeysLost, KeysStale, NotReady, QuickchangeError
-from service.keyring import NOBODY, Caller, Keyring
 from tests.service.api.world import CREATED, Key, key
 
 NOW = CREATED + timedelta(days=1)
@@ -164,7 +164,7 @@ def test_once_there_was_a_key_an_empty_list_lets_nobody_in(tmp_path: Path) -> No
 
 
 def test_how_many_ended_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.keyring.MOST_ENDED", 2)
+    monkeypatch.setattr("service.access.keyring.MOST_ENDED", 2)
     many = [key("acme") for _ in range(3)]
     keyring = Keyring()
     for left in range(3, -1, -1):

@@ -1,0 +1,1 @@
+"""Who may use what: names, catalog, keys and quotas of the gateway."""
