@@ -20,7 +20,7 @@ from ray import serve
 from ray.serve.config import RequestRouterConfig
 
 from service.access.marks import key_mark, registry_name
-from service.channel import DRAIN_S
+from service.dispatch.channel import DRAIN_S
 from service.gateway import Gateway, OpenHttp
 from service.recorder import Recorder
 from service.replica import EngineReplica, Parts
@@ -62,7 +62,7 @@ def build(
         EngineReplica,
         num_replicas=settings.replicas,
         ray_actor_options=_actor(num_gpus=1 if settings.device == "cuda" else 0),
-        request_router_config=RequestRouterConfig(request_router_class="service.router.DigestRouter"),
+        request_router_config=RequestRouterConfig(request_router_class="service.dispatch.router.DigestRouter"),
     ).bind(settings, open_parts or _open_parts)
     recorder = None
     if settings.feedback.enabled:

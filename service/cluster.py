@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from service.channel import DRAIN_S
+from service.dispatch.channel import DRAIN_S
 from service.settings import Settings
 from service.spare import PRELOAD, keep_spares
 

@@ -28,17 +28,17 @@ from adapters_registry.edge.fresh import Fresh
 from adapters_registry.edge.listener import Listener
 from service.api.edge import Edge
 from service.api.front import Backend
-from service.channel import Dispatcher
+from service.dispatch.channel import Dispatcher
+from service.dispatch.feed import follow
+from service.dispatch.fleet import FLEET
+from service.dispatch.router import DIRECT
 from service.errors import InvalidValue, Overloaded, ReplicaFailed, StorageFailed
-from service.feed import follow
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
 from service.feedback.store import Page
-from service.fleet import FLEET
 from service.recorder import RecorderClient
 from service.report import FleetReport, RecorderReport, ReplicaReport, fleet_report
-from service.router import DIRECT
 from service.settings import Settings
 from service.values import Event, Failure, GenerateRequest, ServedBase
 

@@ -20,6 +20,7 @@ import ray
 from adapters_registry.background import in_background
 from service.adapters.counts import StoreCounts
 from service.adapters.residency import Resident
+from service.dispatch.feed import Endpoint, Feeds
 from service.engine.snapshot import EngineSnapshot
 from service.errors import (
     AdapterFailed,
@@ -29,7 +30,6 @@ from service.errors import (
     QuickchangeError,
     ReplicaFailed,
 )
-from service.feed import Endpoint, Feeds
 from service.report import ReplicaReport
 from service.settings import Settings
 from service.support.logs import request_id as logged_id

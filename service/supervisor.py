@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from service.channel import DRAIN_S
 from service.cluster import RAY_S, REFUSE_S, SHUTDOWN_S
+from service.dispatch.channel import DRAIN_S
 from service.driver import ABANDON, STOP, Refused, Running
 from service.waiting import POLL_S, CannotStart, Interrupted
 

@@ -22,7 +22,6 @@ from pydantic_settings import SettingsConfigDict, SettingsError
 from adapters_registry.access import new_key
 from service.access.marks import key_mark, mark_dir
 from service.base import PreparedBase, prepare_base
-from service.channel import DRAIN_S
 from service.child import Child
 from service.commands.examples import Example, NoExamples, find_examples, offer
 from service.commands.examples import Service as Target
@@ -37,6 +36,7 @@ from service.commands.obstacles import (
 from service.commands.program import at, program
 from service.commands.progress import showing
 from service.commands.target import KEY_VARIABLE, api_key
+from service.dispatch.channel import DRAIN_S
 from service.errors import QuickchangeError
 from service.keeper import STOP_SIGNALS, end_descendants, keep
 from service.life import DriverLife, Place

@@ -25,7 +25,7 @@ def test_one_gateway_over_the_replicas_asked_for() -> None:
     gateway, engine = bound(app.build(Settings(replicas=3)))
     assert (gateway.num_replicas, engine.num_replicas) == (1, 3)
     config = engine._deployment_config
-    assert config.request_router_config.request_router_class == "service.router.DigestRouter"
+    assert config.request_router_config.request_router_class == "service.dispatch.router.DigestRouter"
     assert gateway._deployment_config.request_router_config.is_default_request_router()
     assert gateway.func_or_class is Gateway
 

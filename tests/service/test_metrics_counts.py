@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service import channel
 from service.adapters.store import AdapterStore
-from service.channel import Dispatcher
+from service.dispatch import channel
+from service.dispatch.channel import Dispatcher
 from service.errors import AdapterFailed, QuickchangeError, ReplicaFailed
 from service.feedback.store import FeedbackStore
 from service.recorder import RecorderClient, StoreCalls

@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
+from service.dispatch.feed import follow
 from service.errors import AdapterFailed, InternalError, NonFiniteLogits, QuickchangeError
-from service.feed import follow
 from service.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.fake_engine import POISON, SERVED, FakeLoop, FakeStore, announce, expected

@@ -16,7 +16,7 @@ from ray.serve.request_router import (
     RunningReplica,
 )
 
-from service import fleet
+from service.dispatch import fleet
 
 BALANCE = 1.25
 """A replica is full for an adapter when it carries this many times the mean load."""

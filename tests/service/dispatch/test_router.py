@@ -7,8 +7,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.fleet import Fleet
-from service.router import BALANCE, SLACK, ReplicaView, rank
+from service.dispatch.fleet import Fleet
+from service.dispatch.router import BALANCE, SLACK, ReplicaView, rank
 
 loads = st.dictionaries(st.text("abcdef", min_size=1, max_size=6), st.integers(0, 200), min_size=1, max_size=12)
 digests = st.integers(0, 10_000).map("sha256:{:064x}".format)

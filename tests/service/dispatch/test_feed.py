@@ -14,8 +14,18 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.dispatch.feed import (
+    MESSAGE_EVENTS,
+    MOST_ID,
+    MOST_MESSAGE,
+    SECRET,
+    Endpoint,
+    Feeds,
+    decode,
+    encode,
+    follow,
+)
 from service.errors import ReplicaFailed
-from service.feed import MESSAGE_EVENTS, MOST_ID, MOST_MESSAGE, SECRET, Endpoint, Feeds, decode, encode, follow
 from service.values import Event, FinishReason, TokenLogprob
 
 floats = st.floats(allow_nan=False)

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import pytest
 
-from service import channel
-from service.channel import Dispatcher
+from service.dispatch import channel
+from service.dispatch.channel import Dispatcher
+from service.dispatch.feed import follow
 from service.errors import AdapterFailed, DeadlineExceeded, InternalError, NotReady, Overloaded, ReplicaFailed
-from service.feed import follow
 from service.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
