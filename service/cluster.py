@@ -82,7 +82,7 @@ class Cluster:
     def prepare(self) -> None:
         """Set the environment and import Ray."""
         os.environ.update(environment(self._settings) | (PRELOAD if self._settings.spares else {}))
-        import_module("service.app")
+        import_module("service.serve.app")
 
     def start(self) -> Path:
         """Start Ray and an empty Serve; returns the directory of their logs."""

@@ -61,7 +61,7 @@ def drive(connection: Connection) -> None:
 
 
 def _deployed(cluster: Cluster, settings: Settings) -> Running | Refused:
-    from service.app import build  # only now: it imports Ray, which reads the environment that prepare() set
+    from service.serve.app import build  # only now: it imports Ray, which reads the environment that prepare() set
 
     logs = cluster.start()
 

@@ -20,7 +20,7 @@ CALL_S = 5.0
 KEEP_S = 10**8
 """How long an idle worker may stay: as long as the service."""
 IDLE, STARTING = "ray::IDLE", "default_worker.py"
-PRELOAD = {"RAY_preload_python_modules": "service.warm"}
+PRELOAD = {"RAY_preload_python_modules": "service.serve.warm"}
 """What the node manager must find in its environment."""
 
 

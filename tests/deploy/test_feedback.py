@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.app import ON_HEAD, build
+from service.serve.app import ON_HEAD, build
 from service.settings import Settings
 from tests.deploy.manifests import Manifest, of_kind, pods, ray_service, render, settings
 from tests.deploy.tools import DEPLOY, run, tool

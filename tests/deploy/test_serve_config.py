@@ -33,7 +33,7 @@ def test_serve_reads_it(config: dict[str, Any]) -> None:
     read = ServeDeploySchema.model_validate(config)
     (application,) = read.applications
     assert (application.name, application.route_prefix) == (APPLICATION, "/")
-    assert application.import_path == "service.app:application"
+    assert application.import_path == "service.serve.app:application"
     assert read.proxy_location == "HeadOnly"
     assert read.http_options.port == 0
     # Serve's schema lets unknown keys pass without a word.
@@ -46,7 +46,7 @@ def test_serve_reads_it(config: dict[str, Any]) -> None:
 def test_it_names_the_applications_deployments(config: dict[str, Any]) -> None:
     from ray.serve.deployment import Application
 
-    from service.app import application
+    from service.serve.app import application
 
     graph = application(config["applications"][0].get("args", {}))
     ingress = graph._bound_deployment

@@ -26,7 +26,7 @@ from adapters_registry.keys import Keys
 from adapters_registry.opening import open_registry
 from adapters_registry.settings import Limits
 from service.feedback.store import FeedbackStore
-from service.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import RecorderClient, StoreCalls
 from service.settings import FeedbackOptions
 from tests.adapters_registry import artifacts
 from tests.service.api.world import key, says, world

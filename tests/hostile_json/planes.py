@@ -15,7 +15,7 @@ from adapters_registry.feed import Feed
 from adapters_registry.opening import open_registry
 from adapters_registry.settings import Limits
 from service.feedback.store import FeedbackStore
-from service.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import RecorderClient, StoreCalls
 from service.settings import FeedbackOptions
 from tests.adapters_registry import artifacts
 from tests.hostile_json.bodies import Attack

@@ -26,11 +26,11 @@ ENDS_SEEN = {
     "service/engine/loop.py": "its death is the replica's, seen by the health check and by what runs there",
     "service/dispatch/feed.py": "greets one gateway",
     "service/feedback/commit.py": "each commit's failure goes to who submitted",
-    "service/gateway.py": "Serve waits for its server",
-    "service/recorder.py": "the caller waits for each call",
-    "service/replica.py": "a request waits for its adapter",
+    "service/serve/gateway.py": "Serve waits for its server",
+    "service/serve/recorder.py": "the caller waits for each call",
+    "service/serve/replica.py": "a request waits for its adapter",
     "service/support/threads.py": "its result or failure goes to who waits",
-    "service/warm.py": "imports ahead of need; a failure is for who needs the module",
+    "service/serve/warm.py": "imports ahead of need; a failure is for who needs the module",
 }
 
 

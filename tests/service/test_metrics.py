@@ -27,7 +27,7 @@ from service.settings import MetricsOptions
 from service.support.counting import Spread
 from service.values import AdapterRef, ServedBase
 from tests.deploy.tools import tool
-from tests.service.fake_engine import snapshot
+from tests.service.serve.fake_engine import snapshot
 
 BASE = ServedBase("smollm2", "sha256:" + "b" * 64, "/nowhere", 4096, 1000)
 CATALOG = CatalogReport(seq=7, adapters=2, reachable=True, age_s=1.5)

@@ -13,14 +13,14 @@ from service.dispatch import channel
 from service.dispatch.channel import Dispatcher
 from service.errors import AdapterFailed, QuickchangeError, ReplicaFailed
 from service.feedback.store import FeedbackStore
-from service.recorder import RecorderClient, StoreCalls
-from service.replica import EngineHost, Parts
 from service.report import RecorderReport, ReplicaReport, fleet_report
+from service.serve.recorder import RecorderClient, StoreCalls
+from service.serve.replica import EngineHost, Parts
 from service.settings import AdapterOptions
 from tests.service.adapters.stub_loader import StubLoader, ref
 from tests.service.engine.simulated import adapter, request, simulated_engine
-from tests.service.fake_engine import SERVED, FakeLoop, FakeStore, announce
 from tests.service.feedback.examples import ACME, OPTIONS, good, response
+from tests.service.serve.fake_engine import SERVED, FakeLoop, FakeStore, announce
 
 # -- the engine -----------------------------------------------------------------------------------------------
 
@@ -150,6 +150,6 @@ async def test_the_feedback_log_says_how_large_it_is(tmp_path: Path, monkeypatch
     on_disk = sum(path.stat().st_size for path in (tmp_path / "events").glob("*.seg"))
     assert full.log_bytes == on_disk > empty.log_bytes
     assert full.response_bytes > empty.response_bytes
-    monkeypatch.setattr("service.recorder.INSPECT_S", 0.05)
+    monkeypatch.setattr("service.serve.recorder.INSPECT_S", 0.05)
     assert await RecorderClient(Hung(store), 1 << 20).inspect() is None
     await store.close()

@@ -20,8 +20,8 @@ from adapters_registry.recognition import REFUSED
 from service.api.auth import Gated
 from service.errors import InsufficientScope, InvalidKey, NotReady
 from service.feedback.store import FeedbackStore
-from service.recorder import RecorderClient, StoreCalls
 from service.report import FleetReport
+from service.serve.recorder import RecorderClient, StoreCalls
 from service.settings import FeedbackOptions, KeyOptions
 from tests.service.api.world import (
     ADAPTERS,

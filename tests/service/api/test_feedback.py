@@ -16,7 +16,7 @@ from service.feedback.events import Author, ResponseRecord
 from service.feedback.responses import response_key
 from service.feedback.store import FeedbackStore
 from service.feedback.wire import parse_inputs
-from service.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import RecorderClient, StoreCalls
 from service.settings import FeedbackOptions, Limits
 from service.values import GenerateRequest
 from tests.service.api.world import (

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from service.feedback.store import FeedbackStore
-from service.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import RecorderClient, StoreCalls
 from service.settings import FeedbackOptions
 from service.values import GenerateRequest
 from tests.service.api.world import HANG, ScriptedEngine, Step, says, tokenizer, world

@@ -14,9 +14,9 @@ from service.dispatch import channel
 from service.dispatch.channel import Dispatcher
 from service.dispatch.feed import follow
 from service.errors import AdapterFailed, DeadlineExceeded, InternalError, NotReady, Overloaded, ReplicaFailed
-from service.replica import EngineHost, Parts
+from service.serve.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
-from tests.service.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
+from tests.service.serve.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
 
 T = TypeVar("T")
 

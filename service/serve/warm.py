@@ -22,7 +22,7 @@ MODULES = (
     "torch",
     "transformers.models.auto.modeling_auto",
     "transformers.models.auto.tokenization_auto",
-    "service.app",
+    "service.serve.app",
     "service.api.routes",
     "service.access.catalog",
     "service.metrics",

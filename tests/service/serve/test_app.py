@@ -9,9 +9,9 @@ import pytest
 from ray import serve
 from ray._common.constants import HEAD_NODE_RESOURCE_NAME
 
-from service import app
-from service.gateway import Gateway
-from service.recorder import Recorder
+from service.serve import app
+from service.serve.gateway import Gateway
+from service.serve.recorder import Recorder
 from service.settings import EngineOptions, FeedbackOptions, Settings
 
 

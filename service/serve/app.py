@@ -1,6 +1,6 @@
 """Puts the Ray Serve application together: the only file that names concrete classes.
 
-serve run service.app:application        (the settings come from ``QUICKCHANGE_*`` variables)
+serve run service.serve.app:application        (the settings come from ``QUICKCHANGE_*`` variables)
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ray.serve.config import RequestRouterConfig
 
 from service.access.marks import key_mark, registry_name
 from service.dispatch.channel import DRAIN_S
-from service.gateway import Gateway, OpenHttp
-from service.recorder import Recorder
-from service.replica import EngineReplica, Parts
+from service.serve.gateway import Gateway, OpenHttp
+from service.serve.recorder import Recorder
+from service.serve.replica import EngineReplica, Parts
 from service.settings import Settings
 from service.support.logs import GATEWAY, open_logs
 from service.values import ServedBase

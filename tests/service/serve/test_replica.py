@@ -12,9 +12,9 @@ import pytest
 
 from service.dispatch.feed import follow
 from service.errors import AdapterFailed, InternalError, NonFiniteLogits, QuickchangeError
-from service.replica import EngineHost, Parts
+from service.serve.replica import EngineHost, Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
-from tests.service.fake_engine import POISON, SERVED, FakeLoop, FakeStore, announce, expected
+from tests.service.serve.fake_engine import POISON, SERVED, FakeLoop, FakeStore, announce, expected
 
 REF = AdapterRef("acme", "support", 3, "sha256:" + "a" * 64)
 

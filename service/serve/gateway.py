@@ -37,8 +37,8 @@ from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
 from service.feedback.store import Page
-from service.recorder import RecorderClient
 from service.report import FleetReport, RecorderReport, ReplicaReport, fleet_report
+from service.serve.recorder import RecorderClient
 from service.settings import Settings
 from service.values import Event, Failure, GenerateRequest, ServedBase
 

@@ -11,7 +11,7 @@ import pytest
 from service.errors import ResponseNotFound, StorageFailed, StorageInUse
 from service.feedback.events import ResponseRecord
 from service.feedback.store import FeedbackStore
-from service.recorder import BATCH, TRIES, OwnStore, RecorderClient, StoreCalls
+from service.serve.recorder import BATCH, TRIES, OwnStore, RecorderClient, StoreCalls
 from service.values import Failure
 from tests.service.feedback.examples import ACME, OPTIONS, good, response
 

@@ -20,7 +20,7 @@ from adapters_registry.edge.connections import Reason
 from adapters_registry.edge.fresh import Fresh
 from adapters_registry.edge.listener import Listener
 from service.errors import InvalidValue
-from service.gateway import Gateway, _start_http
+from service.serve.gateway import Gateway, _start_http
 
 
 @contextlib.asynccontextmanager
