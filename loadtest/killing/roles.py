@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
     "log-monitor": "log_monitor.py",
     "autoscaler": "autoscaler/_private/monitor.py",
     "spare": "ray::IDLE",
-    "driver": "service.driver",
+    "driver": "service.process.driver",
 }
 """A part of the command line that no other process below ``up`` has."""
 KEEPER, SERVICE = "keeper", "service"

@@ -19,7 +19,7 @@ from service.commands.obstacles import only_one
 from service.commands.output import moment, print_json, print_table, say
 from service.commands.target import JsonOption, KeyFileOption, RegistryOption, api_key, configured, open_registry
 from service.errors import InvalidValue
-from service.waiting import CannotStart
+from service.process.waiting import CannotStart
 
 if TYPE_CHECKING:
     from service.settings import Settings

@@ -15,9 +15,9 @@ from adapters_registry.errors import InsufficientScope, InvalidKey, KeysLost, Re
 from service.access.keyring import LOST
 from service.access.marks import key_mark
 from service.commands.program import program
+from service.process.waiting import CannotStart, foreign_registry
 from service.settings import Settings
 from service.support.loopback import is_loopback
-from service.waiting import CannotStart, foreign_registry
 
 
 def listens_beyond(host: str) -> bool:

@@ -22,7 +22,6 @@ from pydantic_settings import SettingsConfigDict, SettingsError
 from adapters_registry.access import new_key
 from service.access.marks import key_mark, mark_dir
 from service.base import PreparedBase, prepare_base
-from service.child import Child
 from service.commands.examples import Example, NoExamples, find_examples, offer
 from service.commands.examples import Service as Target
 from service.commands.obstacles import (
@@ -38,13 +37,14 @@ from service.commands.progress import showing
 from service.commands.target import KEY_VARIABLE, api_key
 from service.dispatch.channel import DRAIN_S
 from service.errors import QuickchangeError
-from service.keeper import STOP_SIGNALS, end_descendants, keep
-from service.life import DriverLife, Place
-from service.ray_directory import NotOurs, home, ray_directory
+from service.process.child import Child
+from service.process.keeper import STOP_SIGNALS, end_descendants, keep
+from service.process.life import DriverLife, Place
+from service.process.ray_directory import NotOurs, home, ray_directory
+from service.process.supervisor import Service
+from service.process.waiting import POLL_S, CannotStart, Interrupted, await_answer
 from service.settings import Settings
-from service.supervisor import Service
 from service.support.logs import open_logs, request_log
-from service.waiting import POLL_S, CannotStart, Interrupted, await_answer
 
 logger = logging.getLogger(__name__)
 

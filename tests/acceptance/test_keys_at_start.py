@@ -19,8 +19,8 @@ from adapters_registry.errors import InsufficientScope, InvalidKey
 from service.access.marks import key_mark
 from service.commands import up as command
 from service.commands.obstacles import listens_beyond, need_good_key
+from service.process.waiting import CannotStart
 from service.settings import Settings
-from service.waiting import CannotStart
 from tests.acceptance.up import eventually, free_port
 
 pytestmark = pytest.mark.acceptance

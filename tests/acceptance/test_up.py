@@ -222,7 +222,7 @@ def test_without_ray_s_own_processes_it_is_started_again(
     assert "Paris" in ask(client, BASE)[0]
     assert ask(client, "default/lasting")[1]["x-adapter-digest"] == digest
     assert up.processes("adapters_registry") == [registry]  # it went on
-    assert len(up.processes("service.driver")) == 1
+    assert len(up.processes("service.process.driver")) == 1
 
 
 def test_requests_are_logged_where_it_says(up: Up, client: openai.OpenAI) -> None:

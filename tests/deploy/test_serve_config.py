@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from service.cluster import APPLICATION, environment
+from service.process.cluster import APPLICATION, environment
 from service.settings import Settings
 from tests.deploy.manifests import ray_service, render
 from tests.deploy.tools import DEPLOY

@@ -21,7 +21,7 @@ ENDS_SEEN = {
     "service/access/catalog.py": "the file's writer waits for the write",
     "service/dispatch/channel.py": "a request's call; a replica's stream, which goes on after any failure of its own",
     "service/chat/session.py": "the conversation waits for it",
-    "service/cluster.py": "waited for as long as a stop may take",
+    "service/process/cluster.py": "waited for as long as a stop may take",
     "service/commands/up.py": "gives each result or failure to who asked",
     "service/engine/loop.py": "its death is the replica's, seen by the health check and by what runs there",
     "service/dispatch/feed.py": "greets one gateway",

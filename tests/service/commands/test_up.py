@@ -14,10 +14,10 @@ import pytest
 from pydantic import SecretStr
 
 from adapters_registry.access import new_key
-from service import waiting
 from service.base import PreparedBase
 from service.commands import obstacles, program
 from service.commands import up as command
+from service.process import waiting
 from service.settings import Settings
 
 

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from service.cluster import RAY_S, REFUSE_S, SHUTDOWN_S
 from service.dispatch.channel import DRAIN_S
-from service.driver import ABANDON, STOP, Refused, Running
-from service.waiting import POLL_S, CannotStart, Interrupted
+from service.process.cluster import RAY_S, REFUSE_S, SHUTDOWN_S
+from service.process.driver import ABANDON, STOP, Refused, Running
+from service.process.waiting import POLL_S, CannotStart, Interrupted
 
 LOOK_S = 1.0
 PAUSES_S = (0.0, 2.0, 10.0, 30.0)
@@ -27,7 +27,7 @@ SPARE_S = 0.5
 
 
 class Life(Protocol):
-    """One driver with the Ray and the application below it (``service.life.DriverLife``)."""
+    """One driver with the Ray and the application below it (``service.process.life.DriverLife``)."""
 
     def go(self) -> None:
         """Start Ray: until then there is only the driver, which imports what it needs."""

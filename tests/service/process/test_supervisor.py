@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from service.driver import ABANDON, STOP, Refused, Running
-from service.supervisor import Service
-from service.waiting import CannotStart, Interrupted
+from service.process.driver import ABANDON, STOP, Refused, Running
+from service.process.supervisor import Service
+from service.process.waiting import CannotStart, Interrupted
 
 LOGS = Path("/logs")
 DEAD = "Ray's node manager died"

@@ -7,8 +7,17 @@ import sys
 
 import psutil
 
-from service import vital
-from service.vital import CONTROL_STORE, CONTROLLER, CONTROLLER_S, NODE_MANAGER, STOPPED_S, UNREADY_S, Vital, Watch
+from service.process import vital
+from service.process.vital import (
+    CONTROL_STORE,
+    CONTROLLER,
+    CONTROLLER_S,
+    NODE_MANAGER,
+    STOPPED_S,
+    UNREADY_S,
+    Vital,
+    Watch,
+)
 
 WELL = {CONTROL_STORE: Vital(1, False), NODE_MANAGER: Vital(2, False), CONTROLLER: Vital(3, False)}
 

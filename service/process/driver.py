@@ -16,8 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from service.cluster import Cluster
-from service.keeper import adopt_orphans, die_with_parent
+from service.process.cluster import Cluster
+from service.process.keeper import adopt_orphans, die_with_parent
 from service.settings import Settings
 
 START, STOP, ABANDON = "start", "stop", "abandon"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service import driver
-from service.driver import ABANDON, START, STOP, Refused, Running
+from service.process import driver
+from service.process.driver import ABANDON, START, STOP, Refused, Running
 from service.settings import Settings
 
 

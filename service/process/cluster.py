@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from service.dispatch.channel import DRAIN_S
+from service.process.spare import PRELOAD, keep_spares
 from service.settings import Settings
-from service.spare import PRELOAD, keep_spares
 
 APPLICATION = "quickchange"
 SHUTDOWN_S = DRAIN_S + 2.0

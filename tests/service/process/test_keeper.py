@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.child import Child
+from service.process.child import Child
 
 KEEPER = """
 import os, signal, subprocess, sys, time
-from service.keeper import keep
+from service.process.keeper import keep
 
 def service():
     orphan = "import os, sys, time; os.fork() and sys.exit(); "

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from adapters_registry.background import Pauses, background_thread
-from service.keeper import die_with_parent
+from service.process.keeper import die_with_parent
 
 logger = logging.getLogger(__name__)
 

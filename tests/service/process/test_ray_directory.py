@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.ray_directory import NotOurs, forget_sessions, ray_directory
+from service.process.ray_directory import NotOurs, forget_sessions, ray_directory
 
 
 def test_the_next_start_removes_what_ended(tmp_path: Path) -> None:

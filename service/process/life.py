@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psutil
 
-from service import vital
-from service.driver import START, Refused, Running
-from service.keeper import end_descendants
-from service.ray_directory import forget_sessions
+from service.process import vital
+from service.process.driver import START, Refused, Running
+from service.process.keeper import end_descendants
+from service.process.ray_directory import forget_sessions
+from service.process.waiting import POLL_S, CannotStart, answers, foreign_registry
 from service.settings import Settings
-from service.waiting import POLL_S, CannotStart, answers, foreign_registry
 
 logger = logging.getLogger(__name__)
 
-PROGRAM = "from service.driver import main; main()"
+PROGRAM = "from service.process.driver import main; main()"
 """Not ``-m``: what it sends must be of the module that this process imports."""
 LOOK_S = 0.9
 PROBE_S = 5.0
