@@ -11,9 +11,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from service.api import sse
+from service.api.access_log import Record, record_of
 from service.api.disconnect import ClientGone, unless_gone
 from service.api.jobs import Job
-from service.api.record import Record, record_of
 from service.api.run import Run
 from service.api.shapes import Shape
 from service.api.status import error_body

@@ -17,7 +17,7 @@ from adapters_registry.edge.origins import Origins
 from adapters_registry.edge.trust import Asked, keyless_refusal
 from service.access.catalog import Catalog
 from service.access.keyring import Caller
-from service.api.record import record_of
+from service.api.access_log import record_of
 from service.errors import InsufficientScope, KeylessRefused
 from service.settings import KeyOptions
 

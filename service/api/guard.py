@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters_registry.edge.headers import coding
+from service.api.access_log import Record, attach, log_request
 from service.api.disconnect import ClientGone
 from service.api.edge import stamp_of
-from service.api.record import Record, attach, log_request
 from service.api.status import GONE, error_response
 from service.errors import (
     BodyTooLarge,

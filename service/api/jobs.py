@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from service.access.keyring import Caller
 from service.access.names import parse_model
+from service.api.access_log import Record
 from service.api.body import Parsed
 from service.api.front import Front
 from service.api.prompt import COMPLETION_TOKENS, Prompts
-from service.api.record import Record
 from service.api.schemas import ChatRequest, CompletionRequest, Message, Prompt, Request
 from service.api.template import Rendering
 from service.api.text import Showing

@@ -20,6 +20,7 @@ from adapters_registry.background import in_background
 from adapters_registry.edge.cors import Cors
 from service.access.quota import QuotaBook
 from service.api import answer
+from service.api.access_log import record_of
 from service.api.aside import Aside
 from service.api.auth import OPEN, Gate, Gated, caller_of
 from service.api.body import chat_request, completion_request
@@ -27,14 +28,13 @@ from service.api.edge import Edge
 from service.api.feedback import FeedbackRoutes, response_record
 from service.api.front import Front
 from service.api.guard import Guard
-from service.api.inspect import InspectRoutes
 from service.api.jobs import Job, Jobs
-from service.api.metered import Metered, reserve
+from service.api.latency import Latency
 from service.api.models import Models
-from service.api.pace import Pace
+from service.api.operator_routes import OperatorRoutes
 from service.api.places import Places, Room
 from service.api.preflight import Preflights
-from service.api.record import record_of
+from service.api.quota_gate import QuotaGate, reserve
 from service.api.run import Run
 from service.api.shapes import Chat, Completion, Shape
 from service.api.sorting import Ignored
@@ -62,9 +62,9 @@ def create_app(front: Front) -> Starlette:
     front.metrics.in_flight_is(lambda: generation.taken + feedback.taken + reading.taken)
     # By the clock of the event loop, which is not there yet.
     book = QuotaBook(front.settings.keys.gateways, front.ledger, time.monotonic())
-    metered = Middleware(Metered, book=book)
+    quota_gate = Middleware(QuotaGate, book=book)
     routes = _Routes(front, gate)
-    inspect = InspectRoutes(front)
+    operator = OperatorRoutes(front)
     front.metrics.serves(front.backend.served)
     front.metrics.connections_are(front.backend.connections)
 
@@ -79,14 +79,14 @@ def create_app(front: Front) -> Starlette:
 
     app = Starlette(
         routes=[
-            Gated(gate, "POST", "/v1/chat/completions", Scope.INFER, routes.chat, _placed(generation), metered),
-            Gated(gate, "POST", "/v1/completions", Scope.INFER, routes.completion, _placed(generation), metered),
+            Gated(gate, "POST", "/v1/chat/completions", Scope.INFER, routes.chat, _placed(generation), quota_gate),
+            Gated(gate, "POST", "/v1/completions", Scope.INFER, routes.completion, _placed(generation), quota_gate),
             Gated(gate, "POST", "/v1/feedback", Scope.FEEDBACK_WRITE, routes.feedback.post, _placed(feedback)),
             Gated(gate, "GET", "/v1/feedback", Scope.FEEDBACK_EXPORT, routes.feedback.get, _placed(feedback)),
             Gated(gate, "GET", "/v1/models", Scope.INFER, routes.models, _placed(reading)),
             Gated(gate, "GET", "/v1/models/{id:path}", Scope.INFER, routes.model, _placed(reading)),
-            Gated(gate, "GET", "/v1/adapters/residency", Scope.SCRAPE, inspect.residency, _placed(reading)),
-            Gated(gate, "GET", "/metrics", Scope.SCRAPE, inspect.metrics),
+            Gated(gate, "GET", "/v1/adapters/residency", Scope.SCRAPE, operator.residency, _placed(reading)),
+            Gated(gate, "GET", "/metrics", Scope.SCRAPE, operator.metrics),
             Gated(gate, "GET", "/", OPEN, routes.root),
             Gated(gate, "GET", "/health", OPEN, routes.health),
             Gated(gate, "GET", "/ready", OPEN, routes.ready),
@@ -149,8 +149,10 @@ class _Routes:
     async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
         reserve(request.scope, job)
         record = record_of(request.scope)
-        pace = Pace(self._front.metrics, record.arrived)
-        run = Run(job, self._vocabulary, pace, self._remember if self._front.backend.feedback is not None else None)
+        latency = Latency(self._front.metrics, record.arrived)
+        run = Run(
+            job, self._vocabulary, latency, self._remember if self._front.backend.feedback is not None else None
+        )
         if stream:
             return answer.Stream(job, run, shape, self._front.backend.generate)
         return await answer.whole(job, run, shape, self._front.backend.generate, request.receive, record)

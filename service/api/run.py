@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import cast
 
 from service.api.jobs import Job
-from service.api.pace import Pace
+from service.api.latency import Latency
 from service.api.text import Choice, Delta
 from service.api.vocabulary import Vocabulary
 from service.errors import InternalError
@@ -24,11 +24,11 @@ class Run:
     The inbox needs no bound of its own: a request's tokens are bounded, and a slow reader finds them merged.
     """
 
-    def __init__(self, job: Job, vocabulary: Vocabulary, pace: Pace, on_end: OnEnd | None = None) -> None:
+    def __init__(self, job: Job, vocabulary: Vocabulary, latency: Latency, on_end: OnEnd | None = None) -> None:
         """``on_end`` is called at most once: when all choices have ended, before their last part is given out, or by
         ``broken_off``."""
         self._job = job
-        self._pace = pace
+        self._latency = latency
         self._on_end = on_end
         self._n = job.requests[0].n
         self.choices = [Choice.begin(index, vocabulary, job.showing) for index in range(len(job.requests) * self._n)]
@@ -96,7 +96,7 @@ class Run:
         async with aclosing(cast("AsyncGenerator[list[Event], None]", events)):
             async for batch in events:
                 self._inbox.append((prompt, batch))
-                self._pace.came(prompt, batch)
+                self._latency.came(prompt, batch)
                 self._wake.set()
 
     def _drain(self) -> list[Delta]:

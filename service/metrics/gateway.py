@@ -54,7 +54,7 @@ INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0
 
 
 class Ended(Protocol):
-    """A request that has ended (``service.api.record.Record``)."""
+    """A request that has ended (``service.api.access_log.Record``)."""
 
     method: str
     route: str | None

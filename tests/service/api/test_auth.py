@@ -39,7 +39,7 @@ from tests.service.api.world import (
     version,
     world,
 )
-from tests.service.test_metrics import replica
+from tests.service.metrics.test_metrics import replica
 
 LATER = datetime.now(UTC) + timedelta(days=365)
 ACME = key("acme", expires_at=LATER)

@@ -75,7 +75,7 @@ async def test_behind_a_server_that_stamps_requests_itself(tmp_path: Path, sent:
 async def test_a_client_s_id_is_logged_and_echoed_and_ours_goes_with_it(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.DEBUG, logger="service.api.record")
+    caplog.set_level(logging.DEBUG, logger="service.api.access_log")
     front = world(tmp_path, says("fine"))
     ids = {"X-Request-ID": MINE, "traceparent": TRACE}
     answers = [
@@ -98,7 +98,7 @@ async def test_a_client_s_id_is_logged_and_echoed_and_ours_goes_with_it(
 async def test_an_id_that_is_none_is_neither_logged_nor_echoed(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, bad: bytes
 ) -> None:
-    caplog.set_level(logging.DEBUG, logger="service.api.record")
+    caplog.set_level(logging.DEBUG, logger="service.api.access_log")
     async with world(tmp_path, says("fine")).client() as client:
         answer = await client.get("/health", headers=[(b"x-request-id", bad), (b"traceparent", bad)])
     assert answer.status_code == 200

@@ -99,7 +99,7 @@ async def test_more_in_flight_than_the_limit(tmp_path: Path) -> None:
 
 
 async def test_each_request_leaves_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="service.api.record")
+    caplog.set_level(logging.INFO, logger="service.api.access_log")
     front = world(tmp_path, says("hello world"))
     answered = [
         await front.post(CHAT, chat()),
@@ -127,7 +127,7 @@ async def test_each_request_leaves_one_line(tmp_path: Path, caplog: pytest.LogCa
 
 
 async def test_an_error_inside_a_stream_is_in_the_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="service.api.record")
+    caplog.set_level(logging.INFO, logger="service.api.access_log")
     front = world(tmp_path, lambda r: [*plays(encode("hello"))(r)[:1], Overloaded("x")])
     await front.post(CHAT, chat(stream=True))
     [line] = [record.__dict__ for record in caplog.records if record.message == "request"]

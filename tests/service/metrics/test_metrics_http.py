@@ -14,7 +14,7 @@ from service.report import FleetReport
 from service.settings import Limits, MetricsOptions
 from tests.service.api import world as w
 from tests.service.api.world import CHAT, COMPLETIONS, World, chat, completion, encode, plays, says, version, world
-from tests.service.test_metrics import replica
+from tests.service.metrics.test_metrics import replica
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

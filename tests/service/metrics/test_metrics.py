@@ -31,7 +31,7 @@ from tests.service.serve.fake_engine import snapshot
 
 BASE = ServedBase("smollm2", "sha256:" + "b" * 64, "/nowhere", 4096, 1000)
 CATALOG = CatalogReport(seq=7, adapters=2, reachable=True, age_s=1.5)
-PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 
 def ref(name: str, number: int = 1) -> AdapterRef:

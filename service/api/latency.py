@@ -10,7 +10,7 @@ from service.metrics import GatewayMetrics
 from service.values import Event
 
 
-class Pace:
+class Latency:
     """A few float operations for each batch of events."""
 
     def __init__(self, metrics: GatewayMetrics, arrived: float) -> None:

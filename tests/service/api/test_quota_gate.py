@@ -14,7 +14,7 @@ from openai import AsyncOpenAI, PermissionDeniedError, RateLimitError
 
 from adapters_registry.access import Scope
 from adapters_registry.records import Quotas, TenantQuotas
-from service.api.metered import duration
+from service.api.quota_gate import duration
 from service.errors import AdapterFailed
 from service.settings import KeyOptions
 from tests.service.api.world import (

@@ -11,10 +11,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access.keyring import Caller
 from service.access.quota import Budget, Need, Permit, QuotaBook, Standing
+from service.api.access_log import Record, record_of
 from service.api.auth import caller_of
 from service.api.disconnect import ClientGone
 from service.api.jobs import Job
-from service.api.record import Record, record_of
 
 _HOLD = "quickchange.hold"
 
@@ -26,7 +26,7 @@ class _Hold:
     permit: Permit
 
 
-class Metered:
+class QuotaGate:
     """Pure ASGI, so that it lasts as long as the answer does: also a stream's, also one that nobody reads."""
 
     def __init__(self, app: ASGIApp, book: QuotaBook) -> None:

@@ -18,7 +18,7 @@ from service.support.logs import request_log
 from service.values import AdapterRef
 
 
-class InspectRoutes:
+class OperatorRoutes:
     """Asks the processes behind the front, renders."""
 
     def __init__(self, front: Front) -> None:
