@@ -90,7 +90,9 @@ class Keys:
         """Whose the ``Authorization`` header is; ``InvalidKey``, or ``KeysLost``."""
         with self._metadata.reading() as rows:
             found = recognise(authorization, lambda id: self._settled.get(id) or rows.keys.get(id), self._clock())
-            exist = isinstance(found, KeyGrant) or rows.keys.exist()
+            # The service's own key is no row: that it came says nothing of the others.
+            stored = isinstance(found, KeyGrant) and found.id != SERVICE
+            exist = stored or rows.keys.exist()
         if exist and not self._mark.is_set:
             self._remember()
         if isinstance(found, KeyGrant):

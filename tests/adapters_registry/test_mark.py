@@ -62,6 +62,13 @@ def lose_all(directory: Path) -> None:
     directory.rename(directory.parent / "aside")
 
 
+def test_the_key_of_the_service_itself_is_none_of_them(tmp_path: Path) -> None:
+    with opened(tmp_path) as keys:
+        keys.authenticate(f"Bearer {SERVICE}")
+        assert keys.authenticate(None) is ANONYMOUS
+    assert not (tmp_path / NAME).exists()
+
+
 @pytest.mark.parametrize("lose", [delete_database, swap_database, lose_all])
 def test_it_stays_closed(directory: Path, lose: Callable[[Path], None]) -> None:
     lose(directory)
