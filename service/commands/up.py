@@ -35,7 +35,7 @@ from service.commands.obstacles import (
 from service.commands.program import at, program
 from service.commands.progress import showing
 from service.commands.target import KEY_VARIABLE, api_key
-from service.dispatch.channel import DRAIN_S
+from service.dispatch.dispatcher import DRAIN_S
 from service.errors import QuickchangeError
 from service.process.child import Child
 from service.process.keeper import STOP_SIGNALS, end_descendants, keep

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from service.dispatch.channel import DRAIN_S
+from service.dispatch.dispatcher import DRAIN_S
 from service.process.spare import PRELOAD, keep_spares
 from service.settings import Settings
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from service.dispatch.channel import DRAIN_S
+from service.dispatch.dispatcher import DRAIN_S
 from service.process.cluster import RAY_S, REFUSE_S, SHUTDOWN_S
 from service.process.driver import ABANDON, STOP, Refused, Running
 from service.process.waiting import POLL_S, CannotStart, Interrupted

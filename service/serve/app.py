@@ -20,7 +20,7 @@ from ray import serve
 from ray.serve.config import RequestRouterConfig
 
 from service.access.marks import key_mark, registry_name
-from service.dispatch.channel import DRAIN_S
+from service.dispatch.dispatcher import DRAIN_S
 from service.serve.gateway import Gateway, OpenHttp
 from service.serve.recorder import Recorder
 from service.serve.replica import EngineReplica, Parts

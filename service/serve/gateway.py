@@ -28,7 +28,7 @@ from adapters_registry.edge.fresh import Fresh
 from adapters_registry.edge.listener import Listener
 from service.api.edge import Edge
 from service.api.front import Backend
-from service.dispatch.channel import Dispatcher
+from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.feed import follow
 from service.dispatch.fleet import FLEET
 from service.dispatch.router import DIRECT
@@ -204,7 +204,7 @@ class Gateway:
         self._app = open_http(settings, backend)
 
     async def drain(self) -> None:
-        """Refuse new requests; the running ones have ``channel.DRAIN_S`` to end."""
+        """Refuse new requests; the running ones have ``dispatcher.DRAIN_S`` to end."""
         self._dispatcher.drain()
 
     async def idle(self) -> None:

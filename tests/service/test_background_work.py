@@ -19,7 +19,7 @@ ENDS_SEEN = {
     "service/api/disconnect.py": "the request waits for it",
     "service/api/run.py": "the request waits for each prompt's",
     "service/access/catalog.py": "the file's writer waits for the write",
-    "service/dispatch/channel.py": "a request's call; a replica's stream, which goes on after any failure of its own",
+    "service/dispatch/tasks.py": "a request's call; a replica's stream, which goes on after any failure of its own",
     "service/chat/session.py": "the conversation waits for it",
     "service/process/cluster.py": "waited for as long as a stop may take",
     "service/commands/up.py": "gives each result or failure to who asked",

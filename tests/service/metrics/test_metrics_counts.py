@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.adapters.store import AdapterStore
-from service.dispatch import channel
-from service.dispatch.channel import Dispatcher
+from service.dispatch import dispatcher as dispatching
+from service.dispatch.dispatcher import Dispatcher
 from service.errors import AdapterFailed, QuickchangeError, ReplicaFailed
 from service.feedback.store import FeedbackStore
 from service.report import RecorderReport, ReplicaReport, fleet_report
@@ -113,7 +113,7 @@ class Fleet:
 
 
 async def test_what_answers_is_told_and_what_does_not_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "INSPECT_S", 0.05)
+    monkeypatch.setattr(dispatching, "INSPECT_S", 0.05)
     fleet = Fleet()
     dispatcher = Dispatcher(fleet, route_s=30.0)  # type: ignore[arg-type]
     dispatcher.fleet_changed(frozenset({"dead", "hangs", "well"}))

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from service import spare, warm
+from service.process import spare
+from service.serve import warm
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from typing import TypeVar
 
 import pytest
 
-from service.dispatch import channel
-from service.dispatch.channel import Dispatcher
+from service.dispatch import dispatcher as dispatching
+from service.dispatch import pacing, streams
+from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.feed import follow
 from service.errors import AdapterFailed, DeadlineExceeded, InternalError, NotReady, Overloaded, ReplicaFailed
 from service.serve.replica import EngineHost, Parts
@@ -142,7 +143,7 @@ async def test_many_requests_come_whole_over_one_stream(transport: FakeTransport
 async def test_with_many_streams_the_first_and_last_come_at_once_and_the_rest_gathers(
     transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "pace_s", lambda streams: 3600.0)
+    monkeypatch.setattr(pacing, "pace_s", lambda streams: 3600.0)
     transport.start("a")
     asked = request(tokens=50)
     frames = [events async for events in transport.dispatcher.generate(asked)]
@@ -153,27 +154,10 @@ async def test_with_many_streams_the_first_and_last_come_at_once_and_the_rest_ga
 async def test_what_gathers_is_told_at_the_next_beat(
     transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "pace_s", lambda streams: 0.001)
+    monkeypatch.setattr(pacing, "pace_s", lambda streams: 0.001)
     transport.start("a", step_s=0.02)
     frames = [events async for events in transport.dispatcher.generate(request(tokens=20))]
     assert len(frames) > 2, "a slow engine's tokens do not wait for the end"
-
-
-async def test_requests_that_wait_for_their_first_token_slow_no_stream(transport: FakeTransport) -> None:
-    transport.start("a")
-    dispatcher = transport.dispatcher
-    pending = {str(at): channel._Pending(request(tokens=1), begun=at < 4) for at in range(200)}
-    dispatcher._pending = pending
-    dispatcher._hold(pending["0"])
-    assert pending["0"].changed.is_set()
-    pending["4"].begun = True
-    dispatcher._hold(pending["1"])
-    assert not pending["1"].changed.is_set()
-    dispatcher._pending = {}
-
-
-def test_few_streams_are_told_every_token() -> None:
-    assert [channel.pace_s(streams) for streams in (1, 4, 5, 32, 1000)] == [0.0, 0.0, 0.01, 0.064, 0.1]
 
 
 async def test_a_failure_of_the_call_is_the_error(transport: FakeTransport) -> None:
@@ -250,7 +234,7 @@ async def test_an_engine_that_dies_is_an_error_and_no_token_is_made_up(transport
 
 
 async def test_lost_frames_are_noticed(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(channel, "LAST_FRAME_S", 0.05)
+    monkeypatch.setattr(dispatching, "LAST_FRAME_S", 0.05)
     transport.start("a").mute = True
     with pytest.raises(ReplicaFailed, match="without its last tokens"):
         await answer(transport, request())
@@ -269,7 +253,7 @@ async def test_a_leaving_replica_finishes_what_it_has(transport: FakeTransport) 
     async for more in generating:
         events += more
     assert tokens(events) == expected(asked)
-    await until(lambda: not transport.dispatcher._streams)
+    await until(lambda: len(transport.dispatcher._streams) == 0)
     await leaving.host.stop()
 
 
@@ -285,7 +269,7 @@ async def test_ids_are_unique(transport: FakeTransport) -> None:
 async def test_draining_finishes_what_runs_and_takes_nothing_new(
     transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channel, "DRAIN_S", channel.LAST_WORDS_S + 0.5)
+    monkeypatch.setattr(dispatching, "DRAIN_S", dispatching.LAST_WORDS_S + 0.5)
     transport.start("a")
     short = asyncio.create_task(answer(transport, request("short", tokens=50)))
     endless = asyncio.create_task(answer(transport, request("endless", tokens=100_000)))
@@ -303,7 +287,7 @@ async def test_draining_finishes_what_runs_and_takes_nothing_new(
 async def test_a_frame_that_cannot_be_read_costs_what_runs_there_and_nothing_else(
     transport: FakeTransport, monkeypatch: pytest.MonkeyPatch, trouble: Exception
 ) -> None:
-    monkeypatch.setattr(channel, "REATTACH_S", (0.001,))
+    monkeypatch.setattr(streams, "REATTACH_S", (0.001,))
     other = FakeReplica(0.0005)
     replica = transport.start("a")
     running = transport.dispatcher.generate(request("running", tokens=100_000))
@@ -337,7 +321,7 @@ async def test_with_no_replica_a_request_is_refused_after_a_bounded_wait() -> No
     transport.dispatcher = Dispatcher(transport, route_s=0.01)
     with pytest.raises(NotReady, match=r"No replica took the request within 0\.01 s") as refused:
         await answer(transport, request())
-    assert refused.value.retry_after_s == channel.UNROUTED_RETRY_S
+    assert refused.value.retry_after_s == dispatching.UNROUTED_RETRY_S
     await transport.dispatcher.close()
 
 
