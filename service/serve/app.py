@@ -22,8 +22,9 @@ from ray.serve.config import RequestRouterConfig
 from service.access.marks import key_mark, registry_name
 from service.dispatch.dispatcher import DRAIN_S
 from service.serve.gateway import Gateway, OpenHttp
+from service.serve.parts import Parts
 from service.serve.recorder import Recorder
-from service.serve.replica import EngineReplica, Parts
+from service.serve.replica import EngineReplica
 from service.settings import Settings
 from service.support.logs import GATEWAY, open_logs
 from service.values import ServedBase

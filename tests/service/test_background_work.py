@@ -28,7 +28,7 @@ ENDS_SEEN = {
     "service/feedback/commit.py": "each commit's failure goes to who submitted",
     "service/serve/gateway.py": "Serve waits for its server",
     "service/serve/recorder.py": "the caller waits for each call",
-    "service/serve/replica.py": "a request waits for its adapter",
+    "service/serve/engine_host.py": "a request waits for its adapter",
     "service/support/threads.py": "its result or failure goes to who waits",
     "service/serve/warm.py": "imports ahead of need; a failure is for who needs the module",
 }

@@ -15,7 +15,8 @@ from service.dispatch import pacing, streams
 from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.feed import follow
 from service.errors import AdapterFailed, DeadlineExceeded, InternalError, NotReady, Overloaded, ReplicaFailed
-from service.serve.replica import EngineHost, Parts
+from service.serve.engine_host import EngineHost
+from service.serve.parts import Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.serve.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
 

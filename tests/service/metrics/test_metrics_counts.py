@@ -14,8 +14,9 @@ from service.dispatch.dispatcher import Dispatcher
 from service.errors import AdapterFailed, QuickchangeError, ReplicaFailed
 from service.feedback.store import FeedbackStore
 from service.report import RecorderReport, ReplicaReport, fleet_report
+from service.serve.engine_host import EngineHost
+from service.serve.parts import Parts
 from service.serve.recorder import RecorderClient, StoreCalls
-from service.serve.replica import EngineHost, Parts
 from service.settings import AdapterOptions
 from tests.service.adapters.stub_loader import StubLoader, ref
 from tests.service.engine.simulated import adapter, request, simulated_engine

@@ -16,7 +16,7 @@ from service.adapters.counts import StoreCounts, StoreTally
 from service.adapters.residency import Resident
 from service.engine.snapshot import EngineSnapshot
 from service.errors import AdapterFailed, InvalidValue
-from service.serve.replica import Deliver, Parts
+from service.serve.parts import Deliver, Parts
 from service.settings import Settings
 from service.support.counting import Buckets
 from service.values import AdapterRef, Event, FinishReason, GenerateRequest, ServedBase

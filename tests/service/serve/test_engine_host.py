@@ -12,7 +12,8 @@ import pytest
 
 from service.dispatch.feed import follow
 from service.errors import AdapterFailed, InternalError, NonFiniteLogits, QuickchangeError
-from service.serve.replica import EngineHost, Parts
+from service.serve.engine_host import EngineHost
+from service.serve.parts import Parts
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.serve.fake_engine import POISON, SERVED, FakeLoop, FakeStore, announce, expected
 

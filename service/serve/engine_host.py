@@ -1,0 +1,262 @@
+"""One engine behind calls: a lease, a submit, frames out, and every request ended exactly once.
+
+run(request) ─► lease ─► submit ─► engine thread ─► deliver(events) ─► feed of the gateway
+    ▲                                                    │
+    └────────── ended, lease released ◄── last finish ───┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from adapters_registry.background import in_background
+from service.dispatch.feed import Feeds
+from service.errors import (
+    AdapterFailed,
+    DeadlineExceeded,
+    InternalError,
+    NonFiniteLogits,
+    QuickchangeError,
+    ReplicaFailed,
+)
+from service.report import ReplicaReport
+from service.serve.parts import Lease, Parts
+from service.support.logs import request_id as logged_id
+from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_S = 120.0
+"""An engine step that takes longer than this is taken for a hang."""
+DETACHED_S = 10.0
+"""How long events are kept for a gateway that does not listen."""
+WATCH_S = 0.25
+_BY_WEIGHTS = (NonFiniteLogits.code, AdapterFailed.code)
+"""Failures of a sequence that are its adapter's doing, not its sampling's."""
+ABORTED = 256
+"""Aborts remembered that came before their request."""
+
+
+class _Aborted(Exception):
+    """Its gateway has given the request up."""
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A request that the engine has."""
+
+    gateway_id: str
+    open: set[int]
+    """Choices that have not ended."""
+    lease: Lease | None
+    ended: asyncio.Future[Failure | None]
+    owned: AdapterRef | None
+    """The adapter as requested, if it is the asking tenant's own: others' requests quarantine nobody's."""
+    failure: Failure | None = None
+
+
+class EngineHost:
+    """Owns one engine loop and what runs on it. Lives on one event loop, which no forward pass ever blocks."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.served = parts.served
+        self._store = parts.store
+        self._disk_bytes = parts.disk_bytes
+        self._running: dict[str, _Running] = {}
+        self._loading: dict[str, asyncio.Task[Lease]] = {}
+        """Requests that the engine does not have yet, since their adapter is being loaded."""
+        self._aborted: dict[str, None] = {}
+        """Requests that were given up before they came; oldest first."""
+        self.feeds = Feeds()
+        self._loop = asyncio.get_running_loop()
+        self._engine = parts.make_loop(self._deliver)
+        self._engine.start()
+        self._stopped = False
+        self._watch = in_background(self._watch_engine, "watching the engine")
+
+    async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
+        """Run a request to its end; its events go to the gateway's feed. Cancelling it cancels the request."""
+        logged_id.set(request.request_id)
+        try:
+            async with asyncio.timeout(request.deadline_s):
+                return await self._run(request, gateway_id)
+        except _Aborted:
+            return None
+        except TimeoutError:
+            message = f"The request was not finished after {request.deadline_s:g} s."
+            return DeadlineExceeded(message).failure()
+        except QuickchangeError as error:
+            return error.failure()
+
+    def abort(self, request_id: str) -> None:
+        """Cancel a request, wherever it is: running, while its adapter loads, or on its way here. Idempotent."""
+        if request_id in self._running:
+            self._engine.cancel(request_id)
+        elif (loading := self._loading.get(request_id)) is None or not loading.cancel():
+            # Not here yet, or its lease has come and its task has not run since.
+            self._aborted[request_id] = None
+            if len(self._aborted) > ABORTED:
+                del self._aborted[next(iter(self._aborted))]
+
+    def inspect(self) -> ReplicaReport:
+        """The replica as of now; answers whether it is well or not."""
+        store = self._store
+        return ReplicaReport(
+            self.served, self._engine.snapshot(), store.counts(), store.residency(), self._disk_bytes()
+        )
+
+    def check_health(self) -> None:
+        """Raise if the engine's thread died or hangs."""
+        if self._engine.failed is not None:
+            raise RuntimeError("the engine's thread died") from self._engine.failed
+        if self._stopped:
+            raise RuntimeError("the replica is stopped")
+        age_s = self._engine.heartbeat_age_s()
+        if age_s > HEARTBEAT_S:
+            raise RuntimeError(f"the engine has not turned for {age_s:.0f} s")
+
+    async def stop(self) -> None:
+        """End the engine's thread; whatever still runs ends as failed. Idempotent."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._watch.cancel()
+        await asyncio.to_thread(self._engine.stop)
+        self._fail_all("The replica is stopping.")
+        self.feeds.close()
+
+    async def _run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
+        if request.request_id in self._running or request.request_id in self._loading:
+            raise InternalError(f"Two requests have the id {request.request_id}.")
+        if self._was_aborted(request.request_id):
+            raise _Aborted
+        lease = await self._lease(request, request.adapter) if request.adapter is not None else None
+        if self._was_aborted(request.request_id):
+            if lease is not None:
+                lease.release()
+            raise _Aborted
+        adapter = request.adapter
+        owned = adapter if adapter is not None and adapter.tenant == request.tenant else None
+        # From here to the try there is no await, so that a cancellation cannot lose the lease.
+        running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future(), owned)
+        self._running[request.request_id] = running  # before the engine's thread can tell of it
+        try:
+            if self._stopped or self._engine.failed is not None:
+                raise ReplicaFailed("The engine of this replica has stopped.")
+            self._engine.submit(request, lease.adapter if lease is not None else None)
+        except BaseException:
+            del self._running[request.request_id]
+            if lease is not None:
+                lease.release()
+            raise
+        try:
+            return await asyncio.shield(running.ended)
+        except asyncio.CancelledError:
+            # The lease stays until the engine has let go: its last step may still read the adapter.
+            self._engine.cancel(request.request_id)
+            raise
+
+    def _was_aborted(self, request_id: str) -> bool:
+        """Whether an abort came before anything of the request could be cancelled. Forgets it."""
+        known = request_id in self._aborted
+        self._aborted.pop(request_id, None)
+        return known
+
+    async def _lease(self, request: GenerateRequest, ref: AdapterRef) -> Lease:
+        """Raises ``_Aborted`` if the request is given up meanwhile, or what the store raises."""
+        loading = asyncio.create_task(self._store.acquire(ref, request.tenant))
+        self._loading[request.request_id] = loading
+        try:
+            await asyncio.wait({loading})
+        except asyncio.CancelledError:
+            # The lease may have come in the same turn of the loop in which we are cancelled.
+            loading.cancel()
+            loading.add_done_callback(_release)
+            raise
+        finally:
+            del self._loading[request.request_id]
+        if loading.cancelled():
+            raise _Aborted
+        return loading.result()
+
+    def _deliver(self, events: list[Event]) -> None:
+        """On the engine's thread, once a step: tell the gateways; only what ends hops to the event loop."""
+        frames: dict[str, list[Event]] = {}
+        ended = []
+        for event in events:
+            running = self._running.get(event.request_id)
+            if running is None or event.choice not in running.open:
+                continue
+            frames.setdefault(running.gateway_id, []).append(event)
+            if event.finish is not None:
+                ended.append(event)
+        for gateway_id, frame in frames.items():
+            self.feeds.put(gateway_id, frame)
+        if not ended:
+            return
+        try:
+            self._loop.call_soon_threadsafe(self._on_ended, ended)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+
+    def _on_ended(self, events: list[Event]) -> None:
+        for event in events:
+            running = self._running.get(event.request_id)
+            if running is not None and event.choice in running.open:
+                self._on_finish(running, event)
+
+    def _on_finish(self, running: _Running, event: Event) -> None:
+        running.open.discard(event.choice)
+        if event.finish is FinishReason.FAILED and running.failure is None:
+            running.failure = event.failure or InternalError("A step of the engine failed.").failure()
+            if running.owned is not None and running.failure.code in _BY_WEIGHTS:
+                self._store.blame(running.owned)
+            self._engine.cancel(event.request_id)  # the other choices cannot make it whole
+        if not running.open:
+            self._end(event.request_id)
+
+    def _end(self, request_id: str) -> None:
+        running = self._running.pop(request_id)
+        if running.lease is not None:
+            running.lease.release()
+        if not running.ended.done():
+            running.ended.set_result(running.failure)
+
+    def _fail(self, request_id: str, failure: Failure) -> None:
+        running = self._running[request_id]
+        events = [Event(request_id, choice, finish=FinishReason.FAILED) for choice in sorted(running.open)]
+        self.feeds.put(running.gateway_id, events)
+        running.failure = failure
+        self._end(request_id)
+
+    def _fail_all(self, message: str) -> None:
+        for request_id in list(self._running):
+            self._fail(request_id, ReplicaFailed(message).failure())
+
+    async def _watch_engine(self) -> None:
+        """Turn the death of the engine's thread into failures, and give up gateways that went away."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self._engine.failed is not None and self._running:
+                logger.error("the engine died with %d requests running", len(self._running))
+                self._fail_all("The engine of this replica died.")
+            for gateway_id, since in self.feeds.detached().items():
+                if time.monotonic() - since >= DETACHED_S:
+                    self._desert(gateway_id)
+
+    def _desert(self, gateway_id: str) -> None:
+        """End what runs for a gateway that does not listen, then forget it."""
+        mine = [id for id, running in self._running.items() if running.gateway_id == gateway_id]
+        for request_id in mine:
+            self._engine.cancel(request_id)
+        if not mine:
+            self.feeds.forget(gateway_id)
+
+
+def _release(loading: asyncio.Task[Lease]) -> None:
+    if not loading.cancelled() and loading.exception() is None:
+        loading.result().release()

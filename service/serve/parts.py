@@ -1,0 +1,70 @@
+"""What a replica is made of, as its host sees it: an engine on its thread, and leases of adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from service.adapters.counts import StoreCounts
+from service.adapters.residency import Resident
+from service.engine.snapshot import EngineSnapshot
+from service.values import AdapterRef, Event, GenerateRequest, ServedBase
+
+
+class Lease(Protocol):
+    """A pinned adapter (``service.adapters.store.Lease``)."""
+
+    @property
+    def ref(self) -> AdapterRef: ...
+
+    @property
+    def adapter(self) -> Any: ...
+
+    def release(self) -> None: ...
+
+
+class Store(Protocol):
+    """Where leases come from (``service.adapters.store.AdapterStore``)."""
+
+    async def acquire(self, ref: AdapterRef, tenant: str | None = None) -> Any: ...
+
+    def blame(self, ref: AdapterRef) -> None: ...
+
+    def residency(self) -> tuple[Resident, ...]: ...
+
+    def counts(self) -> StoreCounts: ...
+
+
+class Loop(Protocol):
+    """An engine on its thread (``service.engine.loop.EngineLoop``)."""
+
+    failed: BaseException | None
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def submit(self, request: GenerateRequest, adapter: Any) -> None: ...
+
+    def cancel(self, request_id: str) -> None: ...
+
+    def heartbeat_age_s(self) -> float: ...
+
+    def snapshot(self) -> EngineSnapshot: ...
+
+
+Deliver = Callable[[list[Event]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a replica is made of, built off the event loop."""
+
+    served: ServedBase
+    store: Store
+    make_loop: Callable[[Deliver], Loop]
+    announce: Callable[[], Any]
+    """A coroutine function that keeps telling the registry of the base; runs as long as the replica."""
+    disk_bytes: Callable[[], int] = int
+    """Bytes of adapter slabs on the disk."""
