@@ -26,7 +26,7 @@ ENDS_SEEN = {
     "service/engine/loop.py": "its death is the replica's, seen by the health check and by what runs there",
     "service/dispatch/feed.py": "greets one gateway",
     "service/feedback/commit.py": "each commit's failure goes to who submitted",
-    "service/serve/gateway.py": "Serve waits for its server",
+    "service/serve/listener.py": "Serve waits for its server",
     "service/serve/recorder.py": "the caller waits for each call",
     "service/serve/engine_host.py": "a request waits for its adapter",
     "service/support/threads.py": "its result or failure goes to who waits",

@@ -20,14 +20,15 @@ from adapters_registry.edge.connections import Reason
 from adapters_registry.edge.fresh import Fresh
 from adapters_registry.edge.listener import Listener
 from service.errors import InvalidValue
-from service.serve.gateway import Gateway, _start_http
+from service.serve.gateway import Gateway
+from service.serve.listener import start_http
 
 
 @contextlib.asynccontextmanager
 async def started(app: ASGIApp, listener: Listener) -> AsyncIterator[int]:
     options = HTTPOptions(host="127.0.0.1", port=0)
     loop = asyncio.get_running_loop()
-    task, server = await _start_http("127.0.0.1", listener, app, options, event_loop=loop)
+    task, server = await start_http("127.0.0.1", listener, app, options, event_loop=loop)
     try:
         while not server.started:
             await asyncio.sleep(0.005)
@@ -42,7 +43,7 @@ async def test_it_listens_where_the_application_was_told_or_not_at_all() -> None
     loop, listener = asyncio.get_running_loop(), Listener(bounds(ConnectionLimits(), 16384))
     elsewhere = HTTPOptions(host="0.0.0.0", port=0)
     with pytest.raises(InvalidValue, match=r"0\.0\.0\.0.*QUICKCHANGE_HOST is 127\.0\.0\.1"):
-        await _start_http("127.0.0.1", listener, Starlette(), elsewhere, event_loop=loop)
+        await start_http("127.0.0.1", listener, Starlette(), elsewhere, event_loop=loop)
     async with started(Starlette(), listener) as port, httpx.AsyncClient(trust_env=False) as client:
         assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 404
 

@@ -1,0 +1,111 @@
+"""A gateway's calls to the other deployments over Serve handles: foreign exceptions end here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+
+import grpc
+import ray
+from ray.exceptions import RayError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from service.dispatch.feed import follow
+from service.dispatch.router import DIRECT
+from service.errors import Overloaded, ReplicaFailed, StorageFailed
+from service.feedback.events import Author, ResponseRecord
+from service.feedback.log import Receipt
+from service.feedback.said import FeedbackInput
+from service.feedback.store import Page
+from service.report import RecorderReport, ReplicaReport
+from service.values import Event, Failure, GenerateRequest
+
+ABORT_S = 5.0
+ENDPOINT_S = 10.0
+"""Beyond it a replica counts as gone: its death may be noticed by nobody while Ray's own processes are dead."""
+RECORDER_RETRY_S = 2.0
+RECORDER_S = 30.0
+"""How long a call waits for the recorder: with none alive Serve's router would keep it without end."""
+
+
+class ServeTransport:
+    """Calls of one gateway to the engine deployment."""
+
+    def __init__(self, engine: DeploymentHandle, base_digest: str) -> None:
+        # Plain pickle: requests and events are values of ours, and cloudpickle costs several times as much.
+        self._engine = engine.options(request_serialization="pickle", response_serialization="pickle")
+        self._base_digest = base_digest
+        self._gateway_id = uuid.uuid4().hex
+
+    async def run(self, request: GenerateRequest) -> Failure | None:
+        digest = request.adapter.digest if request.adapter is not None else self._base_digest
+        with _translated():
+            return await self._engine.options(session_id=digest).run.remote(request, self._gateway_id)
+
+    async def frames(self, replica_id: str) -> AsyncGenerator[list[Event]]:
+        handle = self._engine.options(session_id=DIRECT + replica_id)
+        with _translated():
+            async with asyncio.timeout(ENDPOINT_S):
+                endpoint = await handle.endpoint.remote(ray.get_runtime_context().get_node_id())
+        async with contextlib.aclosing(follow(endpoint, self._gateway_id)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def abort(self, replica_id: str, request_id: str) -> None:
+        handle = self._engine.options(session_id=DIRECT + replica_id)
+        with _translated():
+            async with asyncio.timeout(ABORT_S):
+                await handle.abort.remote(request_id)
+
+    async def inspect(self, replica_id: str) -> ReplicaReport:
+        # Not handle.broadcast: it skips dead replicas without a word, and one that hangs costs all their answers.
+        with _translated():
+            return await self._engine.options(session_id=DIRECT + replica_id).inspect.remote()
+
+
+class RecorderTransport:
+    """Calls of one gateway to the recorder deployment."""
+
+    def __init__(self, recorder: DeploymentHandle) -> None:
+        self._recorder = recorder.options(request_serialization="pickle", response_serialization="pickle")
+
+    async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
+        async with _recorder_answers():
+            return await self._recorder.keep.remote(records)
+
+    async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...] | Failure:
+        async with _recorder_answers():
+            return await self._recorder.accept.remote(inputs, author)
+
+    async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
+        async with _recorder_answers():
+            return await self._recorder.page.remote(tenant, after, limit)
+
+    async def inspect(self) -> RecorderReport:
+        async with _recorder_answers():
+            return await self._recorder.inspect.remote()
+
+
+@contextlib.asynccontextmanager
+async def _recorder_answers() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(RECORDER_S):
+            yield
+    except (RayError, RayServeException, grpc.RpcError, TimeoutError) as error:
+        raise StorageFailed(
+            "the owner of the feedback log does not answer: send it again", retry_after_s=RECORDER_RETRY_S
+        ) from error
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Foreign exceptions end here: a full queue is ``Overloaded``, any other trouble is a lost replica."""
+    try:
+        yield
+    except BackPressureError as error:
+        raise Overloaded("No room in the queue; come back later.", retry_after_s=1.0) from error
+    except (RayError, RayServeException, grpc.RpcError, TimeoutError) as error:
+        raise ReplicaFailed("The replica that ran the request went away.") from error
