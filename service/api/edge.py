@@ -1,9 +1,10 @@
 """The outermost middleware: takes off the headers that would steer Ray Serve, and stamps the request's id.
 
 Ray Serve reads some request headers before any application code does, so this stands in front of Serve's own code:
-the gateway's listener puts it there (``serve/listener.py``), and where Serve's proxies listen instead, ``serve_middlewares``
-is the function to name in ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``. The second time a request meets it, it does
-nothing. Ordinary ingresses, meshes and clients send some of those headers: none is a reason to refuse a request.
+the gateway's listener puts it there (``serve/listener.py``), and where Serve's proxies listen instead,
+``serve_middlewares`` is the function to name in ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``. The second time a
+request meets it, it does nothing. Ordinary ingresses, meshes and clients send some of those headers: none is a reason
+to refuse a request.
 """
 
 from __future__ import annotations
