@@ -1,10 +1,14 @@
 """Names of what an adapter needs of the engine that runs it; services announce theirs with their base.
 
-A need is the adapter's kind, and ``KIND.ROLE`` for each role of its tensors that not every engine which runs the kind
-can apply. A name never changes its meaning: a new ability gets a new name, so that an older engine refuses it.
+A need is the adapter's kind, ``KIND.ROLE`` for each role of its tensors that not every engine which runs the kind can
+apply, and what its manifest names besides. A name never changes its meaning: a new ability gets a new name, so that
+an engine that does not have it refuses the adapter.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
 
 from adapters_registry.manifest import Manifest
 
@@ -16,14 +20,38 @@ LORA_BIAS = "lora.bias"
 """The base's bias of a projection or a norm is replaced (``bias='all'`` or ``'lora_only'``)."""
 UNANNOUNCED = frozenset({LORA, LORA_B_BIAS, LORA_BIAS})
 """What services run that announce no capabilities: those of releases before there were any."""
+_IMPLIED = {LORA: frozenset({"a", "b"})}
+"""By kind: the roles that every engine which runs the kind applies."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    what: str
+    remedy: str
+
+
+_WORDS = {
+    LORA: _Words("LoRA on projections", "push an adapter of another kind"),
+    LORA_B_BIAS: _Words("biases of B", "train with lora_bias=False"),
+    LORA_BIAS: _Words("replaced biases", "train with bias='none'"),
+}
 
 
 def needs(manifest: Manifest) -> frozenset[str]:
     """All that an engine must be capable of to run the adapter."""
-    roles = {
-        name
-        for module in manifest.modules
-        for name, tensor in ((LORA_B_BIAS, module.b_bias), (LORA_BIAS, module.bias))
-        if tensor is not None
-    }
-    return frozenset({manifest.kind, *roles})
+    kind = manifest.kind
+    implied = _IMPLIED.get(kind)
+    roles: set[str] = set()
+    if implied is not None:
+        roles = {f"{kind}.{role}" for module in manifest.modules for role in module.tensors if role not in implied}
+    return frozenset({kind, *manifest.needs, *roles})
+
+
+def told(missing: Collection[str]) -> str:
+    """``missing`` needs in words, such as ``replaced biases (lora.bias)``."""
+    return ", ".join(f"{_WORDS[need].what} ({need})" if need in _WORDS else need for need in sorted(missing))
+
+
+def remedies(missing: Collection[str]) -> str:
+    """What whoever trains can do about ``missing`` needs; "" for those that only a newer release knows."""
+    return ", ".join(_WORDS[need].remedy for need in sorted(missing) if need in _WORDS)

@@ -342,6 +342,12 @@ class MissingTensor(AdapterRefused):
     code = "missing_tensor"
 
 
+class NotRunnable(AdapterRefused):
+    """No service of the base can run what the adapter does."""
+
+    code = "not_runnable"
+
+
 class NoEffect(AdapterRefused):
     """The adapter would change nothing."""
 

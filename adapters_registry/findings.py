@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adapters_registry.manifest import Manifest
+from adapters_registry.manifest import AnyManifest
 
 NOTE_CHARS = 1000
 
@@ -62,7 +62,7 @@ class Note(_Value):
 class Inspection(_Value):
     """An artifact that may be published."""
 
-    manifest: Manifest
+    manifest: AnyManifest
     norms: Norms
     notes: tuple[Note, ...] = ()
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from adapters_registry.access import Principal, Scope
 from adapters_registry.findings import Norms, Note
-from adapters_registry.manifest import Digest, Manifest, Name
+from adapters_registry.manifest import AnyManifest, Digest, Name
 
 EVERYBODY = "*"
 """Among those an adapter is shared with: all tenants."""
@@ -79,7 +79,7 @@ class VersionDetail(_Record):
     tenant: Name
     name: Name
     record: VersionRecord
-    manifest: Manifest
+    manifest: AnyManifest
     lineage: dict[str, JsonValue] = {}
     """What it was made from, as told at the push."""
     norms: Norms | None = None

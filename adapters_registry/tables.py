@@ -81,6 +81,7 @@ bases = sa.Table(
     sa.Column("manifest", sa.Text, nullable=False),
     sa.Column("announced_seq", sa.BigInteger, nullable=False),
     sa.Column("announced_at", Moment),
+    sa.Column("announcements", sa.Text),
 )
 
 blobs = sa.Table(

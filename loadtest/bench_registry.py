@@ -40,7 +40,7 @@ from adapters_registry.client import AsyncRegistryClient
 from adapters_registry.database import open_sqlite
 from adapters_registry.findings import Inspection, ModuleNorms, summary
 from adapters_registry.history import MoveKind
-from adapters_registry.manifest import AdaptedModule, BaseManifest, BaseModule, File, Manifest
+from adapters_registry.manifest import BaseManifest, BaseModule, File, LoraManifest, LoraModule
 from adapters_registry.metadata import Metadata
 from adapters_registry.rows import Change, Rows
 from loadtest.errors import LoadtestError, ServiceNotReached
@@ -187,12 +187,11 @@ def _inspection(modules: int) -> Inspection:
     """A LoRA of rank 16."""
     names = [f"model.layers.{i // 2}.self_attn.{'qv'[i % 2]}_proj" for i in range(modules)]
     weights = [
-        AdaptedModule(
+        LoraModule(
             module=name,
             rank=16,
             scale=2.0,
-            a=f"base_model.model.{name}.lora_A.weight",
-            b=f"base_model.model.{name}.lora_B.weight",
+            tensors={role: f"base_model.model.{name}.lora_{role.upper()}.weight" for role in "ab"},
         )
         for name in names
     ]
@@ -201,7 +200,7 @@ def _inspection(modules: int) -> Inspection:
         File(path="adapter_config.json", digest="sha256:" + "c" * 64, size=700),
         File(path="adapter_model.safetensors", digest="sha256:" + "0" * 64, size=3_700_000),
     )
-    manifest = Manifest(kind="lora", base=BASE.digest, rank=16, dtype="bfloat16", files=files, modules=tuple(weights))
+    manifest = LoraManifest(base=BASE.digest, rank=16, dtype="bfloat16", files=files, modules=tuple(weights))
     return Inspection(manifest=manifest, norms=summary(norms, frozenset(names), modules))
 
 

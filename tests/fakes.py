@@ -10,7 +10,7 @@ from threading import Event
 import safetensors.torch
 from torch import Tensor
 
-from adapters_registry.manifest import AdaptedModule, File, Manifest
+from adapters_registry.manifest import File, LoraManifest, LoraModule, Manifest
 from service.errors import ModelNotFound, QuickchangeError
 from service.values import AdapterRef
 
@@ -52,7 +52,7 @@ class FakeSource:
         self.gate.set()
 
     def publish(
-        self, modules: tuple[AdaptedModule, ...], tensors: Mapping[str, Tensor], base: str, name: str = "support"
+        self, modules: tuple[LoraModule, ...], tensors: Mapping[str, Tensor], base: str, name: str = "support"
     ) -> AdapterRef:
         """A version whose weights are ``tensors``, as its ref."""
         data = safetensors.torch.save(dict(tensors))
@@ -60,7 +60,7 @@ class FakeSource:
             path="adapter_model.safetensors", digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data)
         )
         rank = max((module.rank for module in modules), default=0)
-        manifest = Manifest(kind="lora", base=base, rank=rank, dtype="float32", files=(file,), modules=modules)
+        manifest = LoraManifest(base=base, rank=rank, dtype="float32", files=(file,), modules=modules)
         self.manifests[manifest.digest] = manifest
         self.files[file.digest] = data
         return AdapterRef("acme", name, 1, manifest.digest)

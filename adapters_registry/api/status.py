@@ -81,6 +81,7 @@ STATUS: dict[type[RegistryError], int] = {
     errors.RankTooLarge: 422,
     errors.UnexpectedTensor: 422,
     errors.MissingTensor: 422,
+    errors.NotRunnable: 422,
     errors.NoEffect: 422,
     errors.CheckFailed: 422,
     errors.CheckUnavailable: 503,

@@ -40,8 +40,8 @@ class AsyncRegistryClient:
         path = f"/v1/bases/{base.digest}"
         try:
             await self._send("PUT", path, content=base.model_dump_json())
-        except UnknownParameter:  # a registry of the first release knows no weights' digests, and refuses them
-            known = base.model_dump_json(exclude={"modules": {"__all__": {"weight"}}})
+        except UnknownParameter:  # a registry of the first release refuses what it does not know
+            known = base.model_dump_json(exclude={"runs": True, "modules": {"__all__": {"weight"}}})
             await self._send("PUT", path, content=known)
 
     async def snapshot(self) -> Snapshot:

@@ -17,11 +17,11 @@ from adapters_registry.errors import (
     UnknownFile,
     UnsupportedField,
 )
-from adapters_registry.findings import Inspection, ModuleNorms, Note, summary
+from adapters_registry.findings import Inspection, Note, summary
 from adapters_registry.kinds import lora
 from adapters_registry.kinds.copies import check_copies
-from adapters_registry.kinds.values import Interpretation
-from adapters_registry.manifest import AdaptedModule, BaseManifest, File, Manifest
+from adapters_registry.kinds.values import Contents, Interpretation
+from adapters_registry.manifest import BaseManifest, File, Manifest
 from adapters_registry.settings import Limits
 from adapters_registry.tensorfile import TensorInfo, read_header, read_json
 
@@ -32,9 +32,7 @@ _DTYPES = {"F64": "float32", "F32": "float32", "F16": "float16", "BF16": "bfloat
 
 
 class Kind(Protocol):
-    """The seam: a module with these functions and its name in manifests."""
-
-    NAME: Any
+    """The seam: a module with this function."""
 
     def interpret(
         self,
@@ -45,14 +43,6 @@ class Kind(Protocol):
         allowed: Allowances,
     ) -> Interpretation:
         """What the adapter does to each module; refuses what is neither honoured nor ``allowed``."""
-
-    def measure(
-        self, file: BinaryIO, infos: Mapping[str, TensorInfo], modules: Sequence[AdaptedModule]
-    ) -> tuple[ModuleNorms, ...]:
-        """Reads every value, one entry a module; ``NotFinite`` names what is not a number."""
-
-    def check_effect(self, modules: Sequence[AdaptedModule], norms: Sequence[ModuleNorms]) -> None:
-        """``NoEffect`` if nothing would change."""
 
 
 KINDS: dict[str, Kind] = {"LORA": lora}
@@ -128,27 +118,23 @@ def judge(
     with weights.open() as file:
         infos = read_header(file, weights.file.size)
         read = kind.interpret(config, infos, base, limits, allowed)
-        norms = kind.measure(file, infos, read.modules)
+        norms = read.measure(file, infos)
         notes = [*based, *read.notes, *check_copies(file, infos, read.copies, base)]
     try:
-        kind.check_effect(read.modules, norms)
+        read.check_effect(norms)
     except NoEffect:
         if not allowed.no_effect:
             raise
         notes.append(Note.of("no_effect", "Changes nothing, as the push allowed it: it answers as the base does."))
     own = {name: info for name, info in infos.items() if name not in read.copies}
-    manifest = Manifest(
-        kind=kind.NAME,
+    contents = Contents(
         base=base.digest,
-        rank=max(module.rank for module in read.modules),
         dtype=_dtype({info.dtype for info in own.values()}),
         files=tuple(sorted((file.file for file in files), key=lambda file: file.path)),
-        modules=read.modules,
     )
-    projections = frozenset(module.module for module in read.modules if module.rank)
     return Inspection(
-        manifest=manifest,
-        norms=summary(norms, projections, limits.norm_modules),
+        manifest=read.manifest(contents),
+        norms=summary(norms, read.weighed, limits.norm_modules),
         notes=(*notes, *_cast(own)),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, BinaryIO
 
 from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.errors import MissingTensor, NoEffect, ShapeMismatch, UnexpectedTensor, UnknownModule
@@ -12,14 +12,14 @@ from adapters_registry.findings import ModuleNorms, Note, by_layer
 from adapters_registry.kinds.lora_config import PROJECTIONS, LoraConfig, rank_and_scale, read_config, targets
 from adapters_registry.kinds.lora_names import PREFIX, read_names
 from adapters_registry.kinds.lora_norms import FLOAT32_TINY, measure
-from adapters_registry.kinds.values import Interpretation
-from adapters_registry.manifest import AdaptedModule, BaseManifest
+from adapters_registry.kinds.values import Contents
+from adapters_registry.manifest import BaseManifest, LoraManifest, LoraModule
 from adapters_registry.patterns import Matcher
 from adapters_registry.settings import Limits
+from adapters_registry.shapes import shapes
 from adapters_registry.tensorfile import TensorInfo
 
-__all__ = ["NAME", "check_effect", "interpret", "measure"]
-NAME: Literal["lora"] = "lora"
+_KIND = "lora"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,53 @@ class _Artifact:
     base: BaseManifest
 
 
+@dataclass(frozen=True, slots=True)
+class LoraArtifact:
+    """What a LoRA does to each module (``values.Interpretation``)."""
+
+    modules: tuple[LoraModule, ...]
+    """Sorted by module."""
+    copies: Mapping[str, str]
+    notes: tuple[Note, ...]
+
+    @property
+    def weighed(self) -> frozenset[str]:
+        return frozenset(module.module for module in self.modules if module.rank)
+
+    def measure(self, file: BinaryIO, infos: Mapping[str, TensorInfo]) -> tuple[ModuleNorms, ...]:
+        return measure(file, infos, self.modules)
+
+    def check_effect(self, norms: Sequence[ModuleNorms]) -> None:
+        """A replaced bias counts as a change (the base's is not known here); a delta that float32 cannot tell from 0
+        does not."""
+        for module, found in zip(self.modules, norms, strict=True):
+            if "bias" in module.tensors or max(found.delta, found.bias) >= FLOAT32_TINY:
+                return
+        raise NoEffect(
+            "The adapter would change nothing: in every module A, B, their product or the scale is zero. "
+            "Train it, push the right folder, or, for the first step of a training, push with --allow-no-effect "
+            "(allow_no_effect).",
+            param="adapter_model.safetensors",
+        )
+
+    def manifest(self, contents: Contents) -> LoraManifest:
+        return LoraManifest(
+            base=contents.base,
+            rank=max(module.rank for module in self.modules),
+            dtype=contents.dtype,
+            files=contents.files,
+            modules=self.modules,
+        )
+
+
 def interpret(
     config: Mapping[str, Any],
     infos: Mapping[str, TensorInfo],
     base: BaseManifest,
     limits: Limits,
     allowed: Allowances = NOTHING,
-) -> Interpretation:
-    """One ``AdaptedModule`` for each module that the adapter changes, checked against the base's shapes."""
+) -> LoraArtifact:
+    """One ``LoraModule`` for each module that the adapter changes, checked against the base's shapes."""
     read, notes = read_config(config, allowed)
     matcher = Matcher(limits.match_s)
     adapted, unmatched = targets(read, base, matcher)
@@ -54,7 +93,7 @@ def interpret(
             modules.append(_bias_only(artifact, module))
     if missing:
         notes.append(Note.of("partial", f"Not in the file, and left as the base has them: {by_layer(missing)}."))
-    return Interpretation(tuple(modules), names.copies, (*notes, *unmatched, *names.notes))
+    return LoraArtifact(tuple(modules), names.copies, (*notes, *unmatched, *names.notes))
 
 
 def _missing(adapted: frozenset[str], found: Mapping[str, Mapping[str, str]], allowed: Allowances) -> frozenset[str]:
@@ -76,21 +115,7 @@ def _missing(adapted: frozenset[str], found: Mapping[str, Mapping[str, str]], al
     return missing
 
 
-def check_effect(modules: Sequence[AdaptedModule], norms: Sequence[ModuleNorms]) -> None:
-    """A replaced bias counts as a change (the base's is not known here); a delta that float32 cannot tell from 0
-    does not."""
-    for module, found in zip(modules, norms, strict=True):
-        if module.bias is not None or max(found.delta, found.bias) >= FLOAT32_TINY:
-            return
-    raise NoEffect(
-        "The adapter would change nothing: in every module A, B, their product or the scale is zero. "
-        "Train it, push the right folder, or, for the first step of a training, push with --allow-no-effect "
-        "(allow_no_effect).",
-        param="adapter_model.safetensors",
-    )
-
-
-def _bias_only(artifact: _Artifact, module: str) -> AdaptedModule:
+def _bias_only(artifact: _Artifact, module: str) -> LoraModule:
     parts, config = artifact.tensors[module], artifact.config
     extra = [tensor for part, tensor in parts.items() if part != "bias" or config.bias != "all"]
     if extra:
@@ -100,10 +125,10 @@ def _bias_only(artifact: _Artifact, module: str) -> AdaptedModule:
             param=extra[0],
         )
     _check_bias(artifact, module)
-    return AdaptedModule(module=module, rank=0, scale=1.0, bias=parts["bias"])
+    return _checked(artifact, LoraModule(module=module, rank=0, scale=1.0, tensors={"bias": parts["bias"]}))
 
 
-def _projection(artifact: _Artifact, module: str, rank: int, scale: float) -> AdaptedModule:
+def _projection(artifact: _Artifact, module: str, rank: int, scale: float) -> LoraModule:
     parts, config = artifact.tensors.get(module, {}), artifact.config
     needed = {"a": "lora_A.weight", "b": "lora_B.weight"} | ({"b_bias": "lora_B.bias"} if config.lora_bias else {})
     for part, suffix in needed.items():
@@ -120,31 +145,30 @@ def _projection(artifact: _Artifact, module: str, rank: int, scale: float) -> Ad
                 "push it with its own config.",
                 param=tensor,
             )
-    shape = artifact.base.modules[module]
-    _check_shape(artifact, parts["a"], (rank, shape.in_features))
-    _check_shape(artifact, parts["b"], (shape.out_features, rank))
-    if "b_bias" in parts:
-        _check_shape(artifact, parts["b_bias"], (shape.out_features,))
     if "bias" in parts:
         _check_bias(artifact, module)
-    return AdaptedModule(module=module, rank=rank, scale=scale, **parts)
+    return _checked(artifact, LoraModule(module=module, rank=rank, scale=scale, tensors=dict(parts)))
 
 
 def _check_bias(artifact: _Artifact, module: str) -> None:
+    """That the base has one."""
     shape, tensor = artifact.base.modules[module], artifact.tensors[module]["bias"]
     if not shape.bias or shape.type not in PROJECTIONS | {"norm"}:
         raise UnknownModule(
             f"Tensor {tensor}: {module} has no bias that an adapter can replace: train with bias='none'.",
             param=tensor,
         )
-    _check_shape(artifact, tensor, (shape.out_features,))
 
 
-def _check_shape(artifact: _Artifact, tensor: str, expected: tuple[int, ...]) -> None:
-    found = artifact.infos[tensor].shape
-    if found != expected:
-        raise ShapeMismatch(
-            f"Tensor {tensor} has shape {list(found)}, but by the config's rank and the base's module it must be "
-            f"{list(expected)}. Push to the base that the adapter was trained on, with its own config.",
-            param=tensor,
-        )
+def _checked(artifact: _Artifact, module: LoraModule) -> LoraModule:
+    """With tensors of the right shapes."""
+    for role, expected in shapes(_KIND, module, artifact.base).items():
+        tensor = module.tensors[role]
+        found = artifact.infos[tensor].shape
+        if found != expected:
+            raise ShapeMismatch(
+                f"Tensor {tensor} has shape {list(found)}, but by the config's rank and the base's module it must be "
+                f"{list(expected)}. Push to the base that the adapter was trained on, with its own config.",
+                param=tensor,
+            )
+    return module

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from adapters_registry.errors import NotFinite
 from adapters_registry.findings import ModuleNorms
-from adapters_registry.manifest import AdaptedModule
+from adapters_registry.manifest import LoraModule
 from adapters_registry.tensorfile import TensorInfo, rows
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -38,28 +38,29 @@ class _Reader:
 
 
 def measure(
-    file: BinaryIO, infos: Mapping[str, TensorInfo], modules: Sequence[AdaptedModule]
+    file: BinaryIO, infos: Mapping[str, TensorInfo], modules: Sequence[LoraModule]
 ) -> tuple[ModuleNorms, ...]:
     """One entry a module, unrounded. ``NotFinite`` names a tensor with NaN or infinity, or a delta beyond float32."""
     return tuple(_module(_Reader(file, infos), module) for module in modules)
 
 
-def _module(reader: _Reader, module: AdaptedModule) -> ModuleNorms:
+def _module(reader: _Reader, module: LoraModule) -> ModuleNorms:
     outer = inner = np.zeros((0, 0))
-    if module.a is not None and module.b is not None:
-        pieces = list(reader.pieces(module.a))
+    tensors = module.tensors
+    if "a" in tensors and "b" in tensors:
+        pieces = list(reader.pieces(tensors["a"]))
         a = np.concatenate(pieces) if pieces else np.zeros((module.rank, 0))  # [rank, in]
         outer = a @ a.T
         inner = np.zeros_like(outer)
-        for piece in reader.pieces(module.b):  # [n, rank]
+        for piece in reader.pieces(tensors["b"]):  # [n, rank]
             inner += piece.T @ piece
     # ‖BA‖² = tr(AᵀBᵀBA) = tr(BᵀB · AAᵀ) = Σ BᵀB ∘ AAᵀ, two rank × rank matrices.
     delta = abs(module.scale) * float(np.sqrt(max(0.0, float((inner * outer).sum()))))
     bias = 0.0
-    if module.b_bias is not None:
-        bias = abs(module.scale) * reader.norm(module.b_bias)
-    if module.bias is not None:
-        bias = float(np.hypot(bias, reader.norm(module.bias)))
+    if "b_bias" in tensors:
+        bias = abs(module.scale) * reader.norm(tensors["b_bias"])
+    if "bias" in tensors:
+        bias = float(np.hypot(bias, reader.norm(tensors["bias"])))
     if max(delta, bias) > FLOAT32_MAX:
         raise NotFinite(
             f"What the adapter adds to {module.module} is beyond float32: train with a lower lora_alpha.",

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from pydantic import TypeAdapter
 
+from adapters_registry.announcing import Announcement, heard
 from adapters_registry.choosing import KnownBase, is_served, only
 from adapters_registry.manifest import BaseManifest
 from adapters_registry.records import BaseRecord
 from adapters_registry.rows.values import now
 from adapters_registry.tables import bases, utc
+
+_ANNOUNCEMENTS = TypeAdapter(tuple[Announcement, ...])
 
 
 class BaseRows:
@@ -24,7 +29,7 @@ class BaseRows:
         """As announced just now, anew or with other contents."""
         values = {
             "name": manifest.name,
-            "manifest": manifest.model_dump_json(),
+            "manifest": manifest.model_dump_json(exclude={"runs"}),
             "announced_seq": announced_seq,
             "announced_at": now(),
         }
@@ -35,6 +40,17 @@ class BaseRows:
     def touch(self, digest: str) -> None:
         """Announced just now, with nothing new."""
         self._db.execute(bases.update().where(bases.c.digest == digest).values(announced_at=now()))
+
+    def hear(self, digest: str, runs: Sequence[str] | None) -> None:
+        """A service that announced it just now can run this."""
+        told = heard(self.announcements(digest), runs, now())
+        values = {"announcements": _ANNOUNCEMENTS.dump_json(told).decode()}
+        self._db.execute(bases.update().where(bases.c.digest == digest).values(values))
+
+    def announcements(self, digest: str) -> tuple[Announcement, ...]:
+        """What its services can run, last heard first; none of a release that did not write it down."""
+        text = self._db.execute(sa.select(bases.c.announcements).where(bases.c.digest == digest)).scalar()
+        return () if text is None else _ANNOUNCEMENTS.validate_json(text)
 
     def announced_at(self, digest: str) -> datetime | None:
         moment = self._db.execute(sa.select(bases.c.announced_at).where(bases.c.digest == digest)).scalar()

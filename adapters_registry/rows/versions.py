@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from pydantic import JsonValue, TypeAdapter
 
 from adapters_registry.findings import Inspection, Norms, Note
-from adapters_registry.manifest import DIGEST_PATTERN, Manifest
+from adapters_registry.manifest import DIGEST_PATTERN, stored_manifest
 from adapters_registry.records import Evaluation, LineageNode, VersionDetail
 from adapters_registry.rows.adapters import visible
 from adapters_registry.rows.values import RECORD, Candidate, VersionRow, inserted_id, now, parts, version_record
@@ -98,7 +98,7 @@ class VersionRows:
             tenant=row.tenant,
             name=row.name,
             record=version_record(row),
-            manifest=Manifest.stored(row.manifest),
+            manifest=stored_manifest(row.manifest),
             lineage=json.loads(row.lineage),
             norms=None if row.norms is None else Norms.model_validate_json(row.norms),
             notes=() if row.notes is None else _NOTES.validate_json(row.notes),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
 from adapters_registry.access import ANONYMOUS, Principal
+from adapters_registry.announcing import last_heard, runs_of
 from adapters_registry.choosing import is_served
 from adapters_registry.errors import BaseNotFound
 from adapters_registry.manifest import BaseManifest, BaseModule
@@ -26,14 +27,22 @@ class BaseVerbs(Verbs):
 
     def put_base(self, manifest: BaseManifest, by: Principal = ANONYMOUS) -> None:
         """Announce ``manifest``. The same again only says that it is still served."""
+        manifest, runs = manifest.model_copy(update={"runs": None}), manifest.runs
+        digest = manifest.digest
         with self.metadata.reading() as rows:
-            known, at = rows.bases.get(manifest.digest), rows.bases.announced_at(manifest.digest)
+            known, at = rows.bases.get(digest), rows.bases.announced_at(digest)
+            said_at = last_heard(rows.bases.announcements(digest), runs)
         if known is not None and known.name != manifest.name and is_served(at, now()):
-            return  # under two names at once it keeps the first, for as long as that is announced
-        if known is not None and _says_nothing_new(manifest, known):
-            if at is None or now() - at > _TOUCH:
+            # Under two names at once it keeps the first, for as long as that is announced.
+            if _is_old(said_at):
                 with self.metadata.writing() as rows:
-                    rows.bases.touch(manifest.digest)
+                    rows.bases.hear(digest, runs)
+            return
+        if known is not None and _says_nothing_new(manifest, known):
+            if _is_old(at) or _is_old(said_at):
+                with self.metadata.writing() as rows:
+                    rows.bases.touch(digest)
+                    rows.bases.hear(digest, runs)
             return
         with self._changing() as rows:
             detail: dict[str, JsonValue] = {"name": manifest.name}
@@ -44,12 +53,14 @@ class BaseVerbs(Verbs):
                     "before it or an alias or a version behind it",
                     extra={"base": manifest.name, "adapters": list(shadowed)},
                 )
-            change = Change("base.put", manifest.digest, detail=detail)
+            change = Change("base.put", digest, detail=detail)
             rows.bases.put(_merged(manifest, known), rows.record(change, actor=by.id))
+            rows.bases.hear(digest, runs)
 
     def base(self, digest: str) -> BaseManifest:
+        """With all that one or another of its services can run."""
         with self.metadata.reading() as rows:
-            return base_of(rows, digest)
+            return base_of(rows, digest).model_copy(update={"runs": runs_of(rows.bases.announcements(digest), now())})
 
     def bases(self) -> tuple[BaseRecord, ...]:
         with self.metadata.reading() as rows:
@@ -63,6 +74,11 @@ def base_of(rows: Rows, digest: str) -> BaseManifest:
             f"No base {digest!r} was announced: see GET /v1/bases, or start the service with it.", param="base"
         )
     return base
+
+
+def _is_old(moment: datetime | None) -> bool:
+    """Whether it is to be written once more that something was said."""
+    return moment is None or now() - moment > _TOUCH
 
 
 def _says_nothing_new(manifest: BaseManifest, known: BaseManifest) -> bool:

@@ -11,11 +11,14 @@ from pydantic import JsonValue
 
 from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.allowances import NOTHING, Allowances
+from adapters_registry.announcing import missing, read_format_1_only
+from adapters_registry.capabilities import needs, remedies, told
 from adapters_registry.choosing import Bases, Elsewhere, asked_for, first_guess
 from adapters_registry.errors import (
     AliasInUse,
     BlobMissing,
     InvalidValue,
+    NotRunnable,
     VersionDeleted,
     VersionNotFound,
 )
@@ -23,12 +26,13 @@ from adapters_registry.findings import Inspection
 from adapters_registry.history import MoveKind
 from adapters_registry.kinds import ArtifactFile, check_files
 from adapters_registry.lineage import graph
-from adapters_registry.manifest import BaseManifest, File
+from adapters_registry.manifest import BaseManifest, File, Manifest
 from adapters_registry.names import PRODUCTION
 from adapters_registry.pointing import Pointer, point
 from adapters_registry.quota import check_versions, versions_bound
 from adapters_registry.records import Evaluation, Lineage, Published, VersionDetail
 from adapters_registry.rows import Change, Rows, VersionRow
+from adapters_registry.rows.values import now
 from adapters_registry.verbs.base import Verbs, adapter_id, live_version
 from adapters_registry.verbs.bases import base_of
 from adapters_registry.verbs.naming import check_name
@@ -130,14 +134,16 @@ class VersionVerbs(Verbs):
         _check_held(rows, tenant_id, found.manifest.files)
         at = Pointer(tenant, name, _adapter(rows, tenant_id, tenant, name), PRODUCTION)
         live = rows.versions.live(at.adapter_id)
-        version = next((row for row in live.values() if row.record.digest == found.manifest.digest), None)
+        manifest, version = _form(rows, at.adapter_id, found.manifest)
         created = version is None
         if version is None:
+            _check_runnable(rows, manifest)
             bound = versions_bound(rows.tenants.bounds(tenant_id), self._limits)
             if bound is not None:
                 check_versions(tenant, bound, rows.tenants.used_versions(tenant_id))
-            version = rows.versions.add(at.adapter_id, found, origin.lineage)
-            rows.blobs.end_leases(tenant_id, [file.digest for file in found.manifest.files])
+            added = found.model_copy(update={"manifest": manifest})
+            version = rows.versions.add(at.adapter_id, added, origin.lineage)
+            rows.blobs.end_leases(tenant_id, [file.digest for file in manifest.files])
             _record(rows, "version.publish", at, version, by)
         if origin.promote or (not live and _goes_live(rows, at, by)):
             point(rows, at, version.id, MoveKind.SET, by)
@@ -187,6 +193,35 @@ def _missing(file: File) -> BlobMissing:
     return BlobMissing(
         f"{file.path} ({file.digest}) was not uploaded: PUT /v1/uploads/{file.digest} first.", param=file.path
     )
+
+
+def _form(rows: Rows, adapter_id: int, manifest: Manifest) -> tuple[Manifest, VersionRow | None]:
+    """The form in which ``manifest`` is or becomes a version of the adapter, and the live version if there is one.
+
+    The same files are one version whatever release made it: a form that the adapter has, or had, is taken again.
+    Else it is this release's, but while a service of the base reads format 1 only, that one.
+    """
+    earlier = manifest.in_format_1()
+    forms = [manifest] if earlier is None else [manifest, earlier]
+    known = [(form, row) for form in forms if (row := rows.versions.get(adapter_id, form.digest)) is not None]
+    if known:
+        form, row = min(known, key=lambda each: each[1].deleted)
+        return form, None if row.deleted else row
+    old = read_format_1_only(rows.bases.announcements(manifest.base), now())
+    return (forms[-1] if old else manifest), None
+
+
+def _check_runnable(rows: Rows, manifest: Manifest) -> None:
+    """``NotRunnable`` where no service of the base can run it."""
+    lacking = missing(needs(manifest), rows.bases.announcements(manifest.base), now())
+    if lacking:
+        name = base_of(rows, manifest.base).name
+        remedy = remedies(lacking)
+        raise NotRunnable(
+            f"No service of {name} can run {told(lacking)}: {remedy + ', or ' if remedy else ''}start a service of "
+            f"{name} that can, with another backend or of a newer release.",
+            param=min(lacking),
+        )
 
 
 def _adapter(rows: Rows, tenant_id: int, tenant: str, name: str) -> int:

@@ -10,7 +10,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from adapters_registry.manifest import AdaptedModule, BaseManifest, BaseModule, File, Manifest
+from adapters_registry.manifest import AdaptedModule, BaseManifest, File, Manifest
+from adapters_registry.shapes import shapes
 from service.errors import AdapterFailed, AdapterIncompatible
 
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -32,8 +33,8 @@ def read_weights(data: bytes, manifest: Manifest, base: BaseManifest) -> dict[st
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise AdapterIncompatible(f"{WEIGHTS_FILE} is not a valid safetensors file: {error}") from error
     for module in manifest.modules:
-        _check_module(module, tensors, base)
-    return {name: tensors[name] for module in manifest.modules for name in _names(module)}
+        _check_module(manifest.kind, module, tensors, base)
+    return {name: tensors[name] for module in manifest.modules for name in module.tensors.values()}
 
 
 def weights_file(manifest: Manifest) -> File:
@@ -73,16 +74,12 @@ def _check_entry(name: str, entry: Any) -> None:
         )
 
 
-def _names(module: AdaptedModule) -> list[str]:
-    return [name for name in (module.a, module.b, module.b_bias, module.bias) if name is not None]
-
-
-def _check_module(module: AdaptedModule, tensors: dict[str, Tensor], base: BaseManifest) -> None:
+def _check_module(kind: str, module: AdaptedModule, tensors: dict[str, Tensor], base: BaseManifest) -> None:
     """The registry checked this at upload; a wrong shape here would break a batch that others run in."""
-    site = base.modules.get(module.module)
-    if site is None:
+    if module.module not in base.modules:
         raise AdapterIncompatible(f"the adapter changes module {module.module!r}, which the base has not")
-    for name, shape in _shapes(module, site):
+    for role, shape in shapes(kind, module, base).items():
+        name = module.tensors[role]
         if name not in tensors:
             raise AdapterIncompatible(f"{WEIGHTS_FILE} lacks tensor {name!r}, which the version's manifest names")
         if tuple(tensors[name].shape) != shape:
@@ -90,13 +87,3 @@ def _check_module(module: AdaptedModule, tensors: dict[str, Tensor], base: BaseM
                 f"{WEIGHTS_FILE}: tensor {name!r} has shape {list(tensors[name].shape)}, "
                 f"module {module.module!r} of the base needs {list(shape)}"
             )
-
-
-def _shapes(module: AdaptedModule, site: BaseModule) -> list[tuple[str, tuple[int, ...]]]:
-    expected = [
-        (module.a, (module.rank, site.in_features)),
-        (module.b, (site.out_features, module.rank)),
-        (module.b_bias, (site.out_features,)),
-        (module.bias, (site.out_features,)),
-    ]
-    return [(name, shape) for name, shape in expected if name is not None]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from adapters_registry.folder import CONFIG, WEIGHTS, describe
-from adapters_registry.manifest import AdaptedModule, BaseManifest, BaseModule, File, Manifest
+from adapters_registry.manifest import BaseManifest, BaseModule, File, LoraManifest, LoraModule
 
 Q0, Q1 = (f"model.layers.{i}.self_attn.q_proj" for i in range(2))
 UP0, UP1 = (f"model.layers.{i}.mlp.up_proj" for i in range(2))
@@ -99,11 +99,16 @@ def folder(path: Path, settings: Mapping[str, Any] | bytes | None = None, weight
     return path
 
 
-def manifest() -> Manifest:
+def manifest() -> LoraManifest:
     """A version of ``base()`` whose weights are the bytes ``weights``."""
     weights = File(path=WEIGHTS, digest=sha256(b"weights"), size=7)
-    module = AdaptedModule(module=Q0, rank=2, scale=2.0, a=key(Q0, "lora_A.weight"), b=key(Q0, "lora_B.weight"))
-    return Manifest(kind="lora", base=base().digest, rank=2, dtype="float32", files=(weights,), modules=(module,))
+    return LoraManifest(base=base().digest, rank=2, dtype="float32", files=(weights,), modules=(lora(Q0),))
+
+
+def lora(module: str, **others: str) -> LoraModule:
+    """Of rank 2, with A, B and ``others`` by role."""
+    names = {"a": key(module, "lora_A.weight"), "b": key(module, "lora_B.weight")} | others
+    return LoraModule(module=module, rank=2, scale=2.0, tensors=names)
 
 
 def files(path: Path) -> list[File]:

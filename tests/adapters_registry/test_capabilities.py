@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS, needs
+from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS, needs, remedies, told
+from adapters_registry.manifest import stored_manifest
 from tests.adapters_registry import artifacts
 
 
 def test_matrices_need_the_kind_and_biases_more():
     manifest = artifacts.manifest()
     assert needs(manifest) == {LORA}
-    (module,) = manifest.modules
-    with_bias = module.model_copy(update={"b_bias": "b"})
+    with_bias = artifacts.lora(artifacts.Q0, b_bias="b")
     assert needs(manifest.model_copy(update={"modules": (with_bias,)})) == {LORA, LORA_B_BIAS}
-    replaced = module.model_copy(update={"bias": "bias"})
-    assert needs(manifest.model_copy(update={"modules": (module, replaced)})) == {LORA, LORA_BIAS}
+    replaced = artifacts.lora(artifacts.Q1, bias="bias")
+    assert needs(manifest.model_copy(update={"modules": (with_bias, replaced)})) == {LORA, LORA_B_BIAS, LORA_BIAS}
+
+
+def test_what_only_a_newer_release_knows_is_a_need_too():
+    manifest = artifacts.manifest()
+    role = artifacts.lora(artifacts.Q0, magnitude="m")
+    assert needs(manifest.model_copy(update={"modules": (role,)})) == {LORA, "lora.magnitude"}
+    assert needs(manifest.model_copy(update={"needs": ("lora.activated",)})) == {LORA, "lora.activated"}
+    text = manifest.canonical_json().decode().replace('"kind":"lora"', '"kind":"ia3"')
+    assert needs(stored_manifest(text)) == {"ia3"}
+
+
+def test_needs_in_words():
+    assert told({LORA_BIAS, "lora.magnitude"}) == "replaced biases (lora.bias), lora.magnitude"
+    assert remedies({LORA_BIAS, "lora.magnitude"}) == "train with bias='none'"

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from adapters_registry.access import ANONYMOUS, Principal
+from adapters_registry.capabilities import UNANNOUNCED
 from adapters_registry.errors import EvaluationRequired, InvalidKey, VersionDeleted
 from adapters_registry.folder import CONFIG, WEIGHTS, describe
 from adapters_registry.keys import Keys
+from adapters_registry.manifest import FORMAT
 from adapters_registry.opening import open_registry
 from adapters_registry.registry import Origin, Registry
 from adapters_registry.settings import Limits
@@ -126,8 +127,24 @@ def test_it_goes_on_promoted_rolled_back_and_pushed(opened: Open, told: dict[str
         assert verify(registry).problems == ()
 
 
-def push(registry: Registry, folder: Path, by: Principal = ANONYMOUS) -> Any:
+def test_a_service_of_today_changes_no_digest_of_a_past_release(
+    opened: Open, told: dict[str, Any], golden: Golden
+) -> None:
+    """It reads what this release writes, so that new versions are of the newest format."""
+    with opened() as registry:
+        base = registry.base(told["base"])
+        registry.put_base(base.model_copy(update={"runs": tuple(UNANNOUNCED)}))
+        again = push(registry, golden.root / "folders" / "plain")
+        assert (again.created, again.record.digest) == (False, told["digests"]["plain"])
+        revived = push(registry, golden.root / "folders" / "one-layer")
+        assert (revived.created, revived.record.digest) == (True, told["digests"]["one-layer"])
+        new = push(registry, golden.root / "folders" / "plain", name="newcomer")
+        assert registry.version(new.record.digest).manifest.format == FORMAT
+        assert verify(registry).problems == ()
+
+
+def push(registry: Registry, folder: Path, name: str = "support") -> Any:
     files = [describe(folder / path) for path in (CONFIG, WEIGHTS)]
     for file in files:
         store(registry, "acme", (folder / file.path).read_bytes())
-    return registry.publish(*ACME, files, Origin(), by)
+    return registry.publish("acme", name, files, Origin())

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from adapters_registry import records
 from adapters_registry.access import Scope
 from adapters_registry.client import AsyncRegistryClient, RegistryClient
 from adapters_registry.kinds import ArtifactFile, judge
-from adapters_registry.manifest import AdaptedModule, BaseManifest, Manifest
+from adapters_registry.manifest import BaseManifest, LoraManifest, LoraModule, Manifest, stored_manifest
 from adapters_registry.records import Changes, KeyGrant, Published, Quotas, Snapshot
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
@@ -34,13 +35,13 @@ NEWER = {"quantised": {"bits": 4, "scales": [1e-7, 2.0, 3]}, "note": None}
 MOMENT = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-class NewerModule(AdaptedModule):
+class NewerModule(LoraModule):
     """A module in a release to come."""
 
     gain: float | None = None
 
 
-class NewerManifest(Manifest):
+class NewerManifest(LoraManifest):
     """A manifest in a release to come."""
 
     modules: tuple[NewerModule, ...]
@@ -70,34 +71,92 @@ def grown(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
-def test_a_manifest_has_the_digest_that_the_first_release_gave_it():
-    assert artifacts.manifest().digest == FIRST
+def first_text() -> str:
+    """``artifacts.manifest()`` as the first release wrote it."""
+    (module,), (file,) = artifacts.manifest().modules, artifacts.manifest().files
+    names = {"a": module.tensors["a"], "b": module.tensors["b"], "b_bias": None, "bias": None}
+    told = {
+        "format": 1,
+        "kind": "lora",
+        "base": artifacts.base().digest,
+        "rank": 2,
+        "dtype": "float32",
+        "files": [file.model_dump()],
+        "modules": [{"module": artifacts.Q0, "rank": 2, "scale": 2.0} | names],
+    }
+    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+
+
+def test_a_manifest_of_format_1_keeps_its_digest_and_says_the_same():
+    assert sha256(first_text()) == FIRST
+    read, ours = stored_manifest(first_text()), artifacts.manifest()
+    assert isinstance(read, LoraManifest)
+    assert (read.digest, read.canonical_json().decode()) == (FIRST, first_text())
+    assert (read.modules, read.files, read.rank, read.needs) == (ours.modules, ours.files, ours.rank, ours.needs)
+    assert json.loads(read.model_dump_json()) == json.loads(first_text()), "it is sent as it is stored"
+
+
+def test_a_manifest_can_be_written_in_format_1_while_that_can_say_it():
+    manifest = artifacts.manifest()
+    earlier = manifest.in_format_1()
+    assert earlier is not None
+    assert earlier.canonical_json().decode() == first_text()
+    assert earlier.modules == manifest.modules
+    for role in ("b_bias", "bias"):
+        biased = manifest.model_copy(update={"modules": (artifacts.lora(artifacts.Q0, **{role: "t"}),)})
+        assert (told := biased.in_format_1()) is not None
+        assert json.loads(told.canonical_json())["modules"][0][role] == "t"
+        assert stored_manifest(told.canonical_json().decode()).modules == biased.modules
+    beyond: tuple[dict[str, Any], ...] = (
+        {"modules": (artifacts.lora(artifacts.Q0, magnitude="m"),)},
+        {"needs": ("lora.activated",)},
+        {"modules": (NewerModule(**dict(artifacts.lora(artifacts.Q0)), gain=2.0),)},
+    )
+    for change in beyond:
+        assert manifest.model_copy(update=change).in_format_1() is None
+
+
+def test_a_release_of_format_1_can_read_what_it_will_not_serve():
+    """It refuses a later format by name, once it has read the fields that its own manifests have."""
+    told = json.loads(artifacts.manifest().canonical_json())
+    assert told["format"] == 2
+    assert {"kind", "base", "rank", "dtype", "files", "modules"} <= told.keys()
+    assert all({"module", "rank", "scale"} <= module.keys() for module in told["modules"])
+
+
+def test_a_kind_or_a_format_of_a_newer_release_is_read_as_far_as_it_is_known():
+    text = artifacts.manifest().canonical_json().decode()
+    kind = stored_manifest(text.replace('"kind":"lora"', '"kind":"ia3"').removesuffix(',"rank":2}') + "}")
+    assert (type(kind), kind.kind, kind.rank) == (Manifest, "ia3", 0)
+    assert kind.modules[0].tensors == artifacts.manifest().modules[0].tensors
+    later = stored_manifest(text.replace('"format":2', '"format":3').replace('"tensors"', '"parts"'))
+    assert (type(later), later.format, later.modules) == (Manifest, 3, ())
+    with pytest.raises(ValidationError):
+        stored_manifest(text.replace('"tensors"', '"parts"'))
 
 
 def test_a_field_that_a_later_release_adds_changes_no_digest():
     manifest = artifacts.manifest()
     text = manifest.canonical_json().decode()
-    assert NewerManifest.stored(text).digest == FIRST
-    assert NewerManifest.model_validate_json(text).digest == FIRST
+    assert NewerManifest.model_validate_json(text).digest == manifest.digest
     anew = NewerManifest(
-        kind=manifest.kind,
         base=manifest.base,
         rank=manifest.rank,
         dtype=manifest.dtype,
         files=manifest.files,
         modules=tuple(NewerModule(**dict(module)) for module in manifest.modules),
     )
-    assert anew.digest == FIRST, "the same files would be another version in each release"
-    assert anew.model_copy(update={"quantised": {"bits": 4}}).digest != FIRST
+    assert anew.digest == manifest.digest, "the same files would be another version in each release"
+    assert anew.model_copy(update={"quantised": {"bits": 4}}).digest != manifest.digest
 
 
 def test_what_a_newer_release_wrote_keeps_its_bytes():
     text = newer_text(artifacts.manifest().canonical_json().decode())
-    read = Manifest.stored(text)
-    assert read.digest == sha256(text) != FIRST
+    read = stored_manifest(text)
+    assert read.digest == sha256(text) != artifacts.manifest().digest
     assert read.canonical_json() == text.encode()
     for other in (
-        Manifest.model_validate_json(read.model_dump_json()),
+        LoraManifest.model_validate_json(read.model_dump_json()),
         copy.deepcopy(read),
         pickle.loads(pickle.dumps(read)),
         read.model_copy(),
@@ -109,7 +168,7 @@ def test_what_a_newer_release_wrote_keeps_its_bytes():
 
 def test_the_bytes_are_what_counts_and_not_what_they_mean():
     text = artifacts.manifest().canonical_json().decode()
-    assert Manifest.stored(text.replace(":", ": ", 1)).digest != FIRST
+    assert stored_manifest(text.replace(":", ": ", 1)).digest != artifacts.manifest().digest
 
 
 def test_a_version_of_a_newer_release_is_listed_verified_and_pulled(
@@ -223,7 +282,7 @@ async def test_a_base_is_announced_to_a_registry_of_the_first_release_without_wh
     @app.put("/v1/bases/{sha256}")
     async def put_base(sha256: str, request: Request) -> Response:
         body = await request.json()
-        if any("weight" in module for module in body["modules"].values()):
+        if "runs" in body or any("weight" in module for module in body["modules"].values()):
             error = {
                 "message": "there is no such parameter",
                 "code": "unknown_parameter",
@@ -235,7 +294,7 @@ async def test_a_base_is_announced_to_a_registry_of_the_first_release_without_wh
 
     with serving(app) as url:
         async with AsyncRegistryClient(url) as client:
-            await client.put_base(artifacts.base())
+            await client.put_base(artifacts.base().model_copy(update={"runs": ("lora",)}))
     (body,) = taken
-    assert body.keys() == set(BaseManifest.model_fields)
+    assert body.keys() == set(BaseManifest.model_fields) - {"runs"}
     assert BaseManifest.model_validate(body).modules.keys() == artifacts.base().modules.keys()

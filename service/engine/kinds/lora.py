@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adapters_registry.manifest import AdaptedModule, Manifest
+from adapters_registry.manifest import LoraManifest, LoraModule, Manifest
 from service.engine.adapter import Delta
 from service.errors import AdapterIncompatible
 
@@ -42,12 +42,14 @@ def canonicalise(
     manifest: Manifest, tensors: Mapping[str, Tensor], base_bias: Mapping[str, Tensor], dtype: torch.dtype
 ) -> dict[str, Tensor]:
     """Transposed, scaled in float32 and cast once; a replaced bias becomes its difference to the base's."""
+    assert isinstance(manifest, LoraManifest)
     out: dict[str, Tensor] = {}
     for module in manifest.modules:
-        if module.a is not None and module.b is not None:
-            out[f"{module.module}/a_t"] = tensors[module.a].float().t().to(dtype).contiguous()
-            out[f"{module.module}/b_t"] = (tensors[module.b].float() * module.scale).t().to(dtype).contiguous()
-        bias = _bias(module, tensors, base_bias)
+        part = {role: tensors[name] for role, name in module.tensors.items()}
+        if "a" in part and "b" in part:
+            out[f"{module.module}/a_t"] = part["a"].float().t().to(dtype).contiguous()
+            out[f"{module.module}/b_t"] = (part["b"].float() * module.scale).t().to(dtype).contiguous()
+        bias = _bias(module, part, base_bias)
         if bias is not None:
             out[f"{module.module}/bias"] = bias.to(dtype).contiguous()
     return out
@@ -67,15 +69,16 @@ def bind(tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> tuple[Delta
     return tuple(deltas)
 
 
-def _bias(module: AdaptedModule, tensors: Mapping[str, Tensor], base_bias: Mapping[str, Tensor]) -> Tensor | None:
+def _bias(module: LoraModule, part: Mapping[str, Tensor], base_bias: Mapping[str, Tensor]) -> Tensor | None:
+    """Of the module's tensors by role: what is added besides the product."""
     total: Tensor | None = None
-    if module.b_bias is not None:
-        total = tensors[module.b_bias].float() * module.scale
-    if module.bias is not None:
+    if "b_bias" in part:
+        total = part["b_bias"].float() * module.scale
+    if "bias" in part:
         if module.module not in base_bias:
             raise AdapterIncompatible(
                 f"the adapter replaces the bias of {module.module!r}, which has none in this base"
             )
-        change = tensors[module.bias].float() - base_bias[module.module].float().cpu()
+        change = part["bias"].float() - base_bias[module.module].float().cpu()
         total = change if total is None else total + change
     return total

@@ -12,7 +12,7 @@ import pytest
 
 from adapters_registry.errors import RegistryError
 from adapters_registry.kinds import CONFIG, WEIGHTS, ArtifactFile, build_manifest, check_files
-from adapters_registry.manifest import File, Manifest
+from adapters_registry.manifest import File, LoraManifest
 from adapters_registry.settings import Limits
 from tests.adapters_registry.artifacts import (
     HEAD,
@@ -26,6 +26,7 @@ from tests.adapters_registry.artifacts import (
     bf16,
     config,
     key,
+    lora,
     pack,
     pair,
     sha256,
@@ -35,7 +36,7 @@ from tests.adapters_registry.artifacts import (
 BIAS = np.ones(Q_OUTPUTS, np.float32)
 
 
-def build(settings: Any = None, arrays: dict[str, np.ndarray] | bytes | None = None) -> Manifest:
+def build(settings: Any = None, arrays: dict[str, np.ndarray] | bytes | None = None) -> LoraManifest:
     """The manifest of ``config(**settings)`` (or of the raw bytes) with ``arrays``."""
     text = settings if isinstance(settings, bytes) else json.dumps(config(**(settings or {}))).encode()
     weights = arrays if isinstance(arrays, bytes) else pack(tensors() if arrays is None else arrays)
@@ -43,7 +44,9 @@ def build(settings: Any = None, arrays: dict[str, np.ndarray] | bytes | None = N
         ArtifactFile(File(path=name, digest=sha256(data), size=len(data)), lambda data=data: io.BytesIO(data))
         for name, data in ((WEIGHTS, weights), (CONFIG, text))
     ]
-    return build_manifest(base(), files, Limits(rank=8))
+    built = build_manifest(base(), files, Limits(rank=8))
+    assert isinstance(built, LoraManifest)
+    return built
 
 
 def refusal(settings: Any = None, arrays: dict[str, np.ndarray] | bytes | None = None) -> tuple[str, str | None]:
@@ -63,9 +66,7 @@ def test_a_plain_adapter():
     manifest = build()
     assert [file.path for file in manifest.files] == [CONFIG, WEIGHTS]
     assert (manifest.kind, manifest.rank, manifest.dtype, manifest.base) == ("lora", 2, "float32", base().digest)
-    assert [(m.module, m.rank, m.scale, m.a, m.b) for m in manifest.modules] == [
-        (module, 2, 2.0, key(module, "lora_A.weight"), key(module, "lora_B.weight")) for module in (Q0, Q1)
-    ]
+    assert manifest.modules == (lora(Q0), lora(Q1))
 
 
 def test_the_digest_is_of_the_content():
@@ -238,7 +239,7 @@ def test_a_subset_of_the_modules(settings):
 def test_biases():
     every = {key(Q0, "base_layer.bias"): BIAS, key(NORM, "bias"): np.ones(4, np.float32)}
     manifest = build({"bias": "all"}, tensors() | every)
-    assert [(m.module, m.rank, m.bias) for m in manifest.modules] == [
+    assert [(m.module, m.rank, m.tensors.get("bias")) for m in manifest.modules] == [
         (Q0, 2, key(Q0, "base_layer.bias")),
         (Q1, 2, None),
         (NORM, 0, key(NORM, "bias")),
@@ -253,7 +254,7 @@ def test_biases():
 
 def test_lora_bias():
     arrays = tensors(0) | {key(module, "lora_B.bias"): BIAS for module in (Q0, Q1)}
-    assert build({"lora_bias": True}, arrays).modules[0].b_bias == key(Q0, "lora_B.bias")
+    assert build({"lora_bias": True}, arrays).modules[0].tensors["b_bias"] == key(Q0, "lora_B.bias")
     assert refusal({"lora_bias": True}) == ("missing_tensor", key(Q0, "lora_B.bias"))
     zero = {name: array * 0 for name, array in arrays.items()}
     assert refusal({"lora_bias": True}, zero) == ("no_effect", WEIGHTS)

@@ -48,7 +48,7 @@ def test_accepted_as_the_adapter_that_it_is(case: Written) -> None:
     arrays = case.arrays()
     for module, plain in zip(found.manifest.modules, inspect(PLAIN).manifest.modules, strict=True):
         assert (module.module, module.rank, module.scale) == (plain.module, 2, 2.0)
-        shapes = [arrays[name].shape for name in (module.a, module.b) if name is not None]
+        shapes = [arrays[name].shape for role, name in module.tensors.items() if role in "ab"]
         assert shapes == [(2, 4), (6, 2)], "the file's own names"
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from adapters_registry.manifest import BaseManifest, Manifest
+from adapters_registry.manifest import BaseManifest, stored_manifest
 from service.adapters import cache
 from service.adapters.cache import SlabCache
 from service.adapters.loader import SlabLoader
@@ -80,7 +80,7 @@ def test_a_manifest_of_a_newer_release_is_loaded_under_its_own_digest(
 ) -> None:
     ref = publish(source, base)
     text = source.manifests[ref.digest].canonical_json().decode()[:-1] + ',"zz":{"bits":4}}'
-    newer = Manifest.stored(text)
+    newer = stored_manifest(text)
     source.manifests[newer.digest] = newer
     assert newer.digest != ref.digest
     assert loader.load(replace(ref, digest=newer.digest)).nbytes
@@ -88,8 +88,8 @@ def test_a_manifest_of_a_newer_release_is_loaded_under_its_own_digest(
 
 def test_a_manifest_of_a_newer_format_is_not_applied(loader: Loader, source: FakeSource, base: BaseManifest) -> None:
     ref = publish(source, base)
-    text = source.manifests[ref.digest].canonical_json().decode().replace('"format":1', '"format":2')
-    newer = Manifest.stored(text)
+    text = source.manifests[ref.digest].canonical_json().decode().replace('"format":2', '"format":3')
+    newer = stored_manifest(text)
     source.manifests[newer.digest] = newer
     with pytest.raises(AdapterIncompatible, match="upgrade the service"):
         loader.load(replace(ref, digest=newer.digest))

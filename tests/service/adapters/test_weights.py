@@ -9,16 +9,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from adapters_registry.manifest import AdaptedModule, BaseManifest, File, Manifest
+from adapters_registry.manifest import BaseManifest, File, LoraManifest, LoraModule
 from service.adapters.weights import read_weights
 from service.errors import AdapterFailed, AdapterIncompatible
 from tests.service.adapters.versions import SITE, lora, lora_tensors
 
 
-def written(data: bytes, *modules: AdaptedModule) -> tuple[bytes, Manifest]:
+def written(data: bytes, *modules: LoraModule) -> tuple[bytes, LoraManifest]:
     file = File(path="adapter_model.safetensors", digest=f"sha256:{hashlib.sha256(data).hexdigest()}", size=len(data))
-    manifest = Manifest(
-        kind="lora", base="sha256:" + "b" * 64, rank=4, dtype="float32", files=(file,), modules=modules or (lora(),)
+    manifest = LoraManifest(
+        base="sha256:" + "b" * 64, rank=4, dtype="float32", files=(file,), modules=modules or (lora(),)
     )
     return data, manifest
 
@@ -37,7 +37,7 @@ def test_the_named_tensors(base: BaseManifest) -> None:
 
 
 def test_bias_only_module(base: BaseManifest) -> None:
-    module = AdaptedModule(module=SITE, rank=0, scale=1.0, bias="q.bias")
+    module = LoraModule(module=SITE, rank=0, scale=1.0, tensors={"bias": "q.bias"})
     data, manifest = written(safetensors.torch.save({"q.bias": torch.ones(6)}), module)
     assert torch.equal(read_weights(data, manifest, base)["q.bias"], torch.ones(6))
 
@@ -83,7 +83,7 @@ def test_bytes_that_can_never_run(base: BaseManifest, data: bytes, message: str)
     ],
 )
 def test_modules_that_do_not_fit_the_base(
-    base: BaseManifest, module: AdaptedModule, shapes: dict[str, tuple[int, int]], message: str
+    base: BaseManifest, module: LoraModule, shapes: dict[str, tuple[int, int]], message: str
 ) -> None:
     tensors = {f"{module.module}.lora_{part}.weight": torch.zeros(shape) for part, shape in shapes.items()}
     data, manifest = written(safetensors.torch.save(tensors), module)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from adapters_registry.manifest import AdaptedModule, BaseManifest, Manifest
+from adapters_registry.manifest import BaseManifest, LoraModule, Manifest
 from service.values import AdapterRef
 from tests.fakes import FakeSource
 
@@ -22,31 +22,26 @@ class Form:
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
-            f"{m.module}/{part}": tensors[name].t().contiguous() for m in manifest.modules for part, name in _ab(m)
+            f"{module.module}/{role}_t": tensors[name].t().contiguous()
+            for module in manifest.modules
+            for role, name in module.tensors.items()
         }
 
     def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return dict(tensors)
 
 
-def _ab(module: AdaptedModule) -> list[tuple[str, str]]:
-    return [(part, name) for part, name in (("a_t", module.a), ("b_t", module.b)) if name is not None]
+def lora(module: str = SITE, rank: int = 4) -> LoraModule:
+    names = {"a": f"{module}.lora_A.weight", "b": f"{module}.lora_B.weight"}
+    return LoraModule(module=module, rank=rank, scale=2.0, tensors=names)
 
 
-def lora(module: str = SITE, rank: int = 4) -> AdaptedModule:
-    return AdaptedModule(
-        module=module, rank=rank, scale=2.0, a=f"{module}.lora_A.weight", b=f"{module}.lora_B.weight"
-    )
-
-
-def lora_tensors(module: AdaptedModule, base: BaseManifest, seed: int = 0) -> dict[str, Tensor]:
+def lora_tensors(module: LoraModule, base: BaseManifest, seed: int = 0) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(seed)
     site = base.modules[module.module]
-    assert module.a
-    assert module.b
     return {
-        module.a: torch.randn(module.rank, site.in_features, generator=draw),
-        module.b: torch.randn(site.out_features, module.rank, generator=draw),
+        module.tensors["a"]: torch.randn(module.rank, site.in_features, generator=draw),
+        module.tensors["b"]: torch.randn(site.out_features, module.rank, generator=draw),
     }
 
 
