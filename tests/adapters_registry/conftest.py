@@ -15,6 +15,7 @@ import sqlalchemy as sa
 import uvicorn
 from fastapi import FastAPI
 from pydantic import JsonValue
+from starlette.types import ASGIApp
 
 from adapters_registry.access import ANONYMOUS, Principal
 from adapters_registry.api.app import create_app
@@ -179,7 +180,7 @@ def store(registry: Registry, tenant: str, data: bytes) -> str:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
+def serving(app: ASGIApp) -> Iterator[str]:
     """``app`` on a free port of this machine; its address."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from adapters_registry.access import Principal, Scope
 from adapters_registry.api.app import create_app
@@ -29,6 +33,8 @@ from tests.adapters_registry.conftest import serving
 
 pytestmark = pytest.mark.acceptance
 OPERATOR = Principal("operator", None, frozenset(Scope))
+REVOCATION_S = 10.0
+"""What the documentation promises."""
 
 
 @contextlib.contextmanager
@@ -100,6 +106,64 @@ class Setup:
     def restore(self) -> None:
         shutil.rmtree(self.data)
         shutil.copytree(self.backup, self.data)
+
+
+class Ahead:
+    """In front of a registry: adds a field that no release has to every object of its answers."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.grown = 0
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        body = b""
+
+        async def hold(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            if body:  # every answer of these tests that has one is JSON
+                body = json.dumps(grown(json.loads(body))).encode()
+                self.grown += 1
+            headers = [header for header in start["headers"] if header[0] != b"content-length"]
+            await send(start | {"headers": [*headers, (b"content-length", str(len(body)).encode())]})
+            await send({"type": "http.response.body", "body": body})
+
+        await self._app(scope, receive, hold)
+
+
+def grown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: grown(one) for name, one in value.items()} | {"of_a_newer_release": {"x": [1]}}
+    return [grown(one) for one in value] if isinstance(value, list) else value
+
+
+async def test_a_registry_one_field_ahead_still_delivers_a_revocation(setup: Setup) -> None:
+    """Over HTTP, by the long-poll of a gateway that was there before: within ten seconds."""
+    feed = Feed()
+    with open_registry(setup.data, Limits(), feed.committed) as opened:
+        ahead = Ahead(create_app(opened, feed, Limits(), mark=KeyMark(setup.data)))
+        with serving(ahead) as url:
+            async with gateway(url, setup.root, setup.serve.key) as catalog:
+                assert served(catalog, "acme/support") == 2
+                assert admitted(catalog, setup.leaked) == setup.leaked.record.id
+                with RegistryClient(url, key=setup.operator.key) as client:
+                    client.revoke_key(setup.leaked.record.id)
+                    move(client, 1)
+                async with asyncio.timeout(REVOCATION_S):
+                    while admitted(catalog, setup.leaked) != "invalid_key":
+                        await asyncio.sleep(0.01)
+                await until(lambda: served(catalog, "acme/support") == 1)
+                assert admitted(catalog, setup.app) == setup.app.record.id
+        assert ahead.grown > 3
 
 
 @pytest.fixture
