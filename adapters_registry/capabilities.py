@@ -25,15 +25,18 @@ _IMPLIED = {LORA: frozenset({"a", "b"})}
 
 
 @dataclass(frozen=True, slots=True)
-class _Words:
+class Words:
+    """A need, for people."""
+
     what: str
     remedy: str
+    """What to do at training without it."""
 
 
-_WORDS = {
-    LORA: _Words("LoRA on projections", "push an adapter of another kind"),
-    LORA_B_BIAS: _Words("biases of B", "train with lora_bias=False"),
-    LORA_BIAS: _Words("replaced biases", "train with bias='none'"),
+WORDS = {
+    LORA: Words("LoRA on projections", "push an adapter of another kind"),
+    LORA_B_BIAS: Words("biases of B", "train with lora_bias=False"),
+    LORA_BIAS: Words("replaced biases", "train with bias='none'"),
 }
 
 
@@ -49,9 +52,9 @@ def needs(manifest: Manifest) -> frozenset[str]:
 
 def told(missing: Collection[str]) -> str:
     """``missing`` needs in words, such as ``replaced biases (lora.bias)``."""
-    return ", ".join(f"{_WORDS[need].what} ({need})" if need in _WORDS else need for need in sorted(missing))
+    return ", ".join(f"{WORDS[need].what} ({need})" if need in WORDS else need for need in sorted(missing))
 
 
 def remedies(missing: Collection[str]) -> str:
     """What whoever trains can do about ``missing`` needs; "" for those that only a newer release knows."""
-    return ", ".join(_WORDS[need].remedy for need in sorted(missing) if need in _WORDS)
+    return ", ".join(WORDS[need].remedy for need in sorted(missing) if need in WORDS)

@@ -12,7 +12,8 @@ from typing import Any
 from peft import PeftType
 
 from adapters_registry.api.status import STATUS
-from adapters_registry.errors import RegistryError, all_errors
+from adapters_registry.capabilities import WORDS
+from adapters_registry.errors import NotRunnable, RegistryError, all_errors
 from adapters_registry.kinds import KINDS
 from adapters_registry.kinds.foreign import BOOKKEEPING, ONLY
 from adapters_registry.kinds.lora_config import WITHOUT_EFFECT, LoraConfig
@@ -49,7 +50,7 @@ killed by another, or the machine is too slow) is `check_unavailable` (503) and 
 
 def page() -> str:
     """The whole page."""
-    parts = (_supported(), _written(), (_BOUNDS,), _bounds(), _fields(), _foreign(), _kinds(), _refused())
+    parts = (_supported(), _written(), (_BOUNDS,), _bounds(), _fields(), _foreign(), _kinds(), _needs(), _refused())
     return "\n".join((_HEAD, *(line for part in parts for line in part)))
 
 
@@ -129,6 +130,15 @@ def _kinds() -> Iterator[str]:
     yield "## Kinds\n"
     yield f"`peft_type` {', '.join(f'`{kind}`' for kind in KINDS)} is supported. All others are refused with"
     yield f"`unsupported_field`: {', '.join(others)}.\n"
+
+
+def _needs() -> Iterator[str]:
+    yield "## What a service must be able to run\n"
+    yield "Each service announces with its base what it can run. An adapter that no single service of its base can"
+    yield f"run is refused with {_code(NotRunnable.code)}, which names what is missing. Services of earlier releases"
+    yield "announce nothing and can run all of these. Details: [manifest.md](manifest.md).\n"
+    rows = [(f"`{need}`", words.what, words.remedy) for need, words in WORDS.items()]
+    yield from _table(("need", "what it is", "without it"), rows)
 
 
 def _refused() -> Iterator[str]:

@@ -18,12 +18,14 @@ from pydantic import BaseModel, ValidationError
 
 from adapters_registry import records
 from adapters_registry.access import Scope
+from adapters_registry.capabilities import WORDS
 from adapters_registry.client import AsyncRegistryClient, RegistryClient
 from adapters_registry.kinds import ArtifactFile, judge
 from adapters_registry.manifest import BaseManifest, LoraManifest, LoraModule, Manifest, stored_manifest
 from adapters_registry.records import Changes, KeyGrant, Published, Quotas, Snapshot
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
+from adapters_registry.shapes import shapes
 from adapters_registry.tables import versions
 from adapters_registry.verify import verify
 from tests.adapters_registry import artifacts
@@ -133,6 +135,17 @@ def test_a_kind_or_a_format_of_a_newer_release_is_read_as_far_as_it_is_known():
     assert (type(later), later.format, later.modules) == (Manifest, 3, ())
     with pytest.raises(ValidationError):
         stored_manifest(text.replace('"tensors"', '"parts"'))
+
+
+def test_the_manifest_in_the_documentation_is_one():
+    page = (Path(__file__).parents[2] / "docs" / "manifest.md").read_text()
+    told = json.loads(page.split("```json")[1].split("```")[0])
+    read = LoraManifest.model_validate_json(json.dumps(told))
+    assert json.loads(read.model_copy(update={"rank": 8}).canonical_json()) == told, "as this release writes it"
+    for role in shapes("lora", artifacts.lora(artifacts.Q0, b_bias="", bias=""), artifacts.base()):
+        assert f"| `{role}` |" in page
+    for name in (*WORDS, "runs", "not_runnable"):
+        assert f"`{name}`" in page
 
 
 def test_a_field_that_a_later_release_adds_changes_no_digest():
