@@ -55,7 +55,7 @@ class EngineOptions(_Group):
     """Most rows of one step: decode rows first, prefill chunks in the rest."""
     chunk_tokens: int | None = Field(None, gt=0)
     """Most prompt rows of a step in which sequences decode; None measures at start what this machine computes while
-    it reads the weights, and takes eight times as many."""
+    it reads the weights, and takes eight times as many. A tenant's own are a quarter while another one decodes."""
     running: int = Field(80, gt=0)
     """Most sequences that run at once; a tenant alone may have 64 of 80."""
     waiting: int = Field(1024, gt=0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from adapters_registry.edge.shares import fits
 from service.engine.blocks import BlockPool, chain_hash, root_hash
+from service.engine.prompt_shares import beside_rows, shares
 from service.engine.sequence import Sequence
 from service.values import Event, Failure, FinishReason, TokenLogprob
 
@@ -113,15 +114,14 @@ class Scheduler:
         """The next step's rows; blocks for them are held when this returns."""
         chunks: list[Chunk] = []
         running = self._by_right()
-        budget = self._plan_running([s for s in running if s.decoding], self.limits.batch_tokens, chunks)
-        if chunks and self.limits.chunk_tokens is not None:
-            budget = min(budget, self.limits.chunk_tokens)
-        budget = self._plan_running([s for s in running if not s.decoding], budget, chunks)
-        while budget > 0 and len(self.running) < self.limits.running:
-            admitted = self._admit()
-            if admitted is None:
-                break
-            budget -= self._schedule(admitted, budget, chunks)
+        budget = self._plan_decoding([s for s in running if s.decoding], chunks)
+        prompts = [s for s in running if not s.decoding]
+        rows = self._prompt_rows(budget, prompts, {chunk.sequence.tenant for chunk in chunks})
+        for sequence in prompts:
+            if sequence in self.running:  # it may have been preempted for one before it
+                rows[sequence.tenant] -= self._schedule(sequence, rows[sequence.tenant], chunks)
+        while len(self.running) < self.limits.running and (admitted := self._admit(rows)) is not None:
+            rows[admitted.tenant] -= self._schedule(admitted, rows[admitted.tenant], chunks)
         chunks.sort(key=lambda c: c.sequence.digest)
         return Plan(tuple(chunks))
 
@@ -177,19 +177,37 @@ class Scheduler:
             oldest.setdefault(sequence.tenant, sequence)
         return [*oldest.values(), *(s for s in self.running if oldest[s.tenant] is not s)]
 
-    def _plan_running(self, sequences: Seq[Sequence], budget: int, chunks: list[Chunk]) -> int:
-        """Rows of running sequences; returns what is left of the budget."""
+    def _plan_decoding(self, sequences: Seq[Sequence], chunks: list[Chunk]) -> int:
+        """A row of each decoding sequence; returns how many rows of the step are left."""
+        left = self.limits.batch_tokens
         for sequence in sequences:
-            if budget == 0:
-                break
-            if sequence in self.running:  # it may have been preempted for one before it
-                budget -= self._schedule(sequence, budget, chunks)
-        return budget
+            if left and sequence in self.running:  # it may have been preempted for one before it
+                left -= self._schedule(sequence, left, chunks)
+        return left
+
+    def _prompt_rows(self, budget: int, prompts: Seq[Sequence], decoding: set[str]) -> dict[str, int]:
+        """Most prompt rows of each tenant that wants any; ``decoding`` are the tenants with rows in the step already.
+
+        Tenants whose prompts have begun come first, or they could hold the blocks that all others wait for.
+        """
+        most = self.limits.chunk_tokens
+        if decoding and most is not None:
+            budget = min(budget, most)
+        wanted = Counter[str]()
+        for sequence in prompts:
+            wanted[sequence.tenant] += sequence.pending
+        begun = set(wanted)
+        if len(self.running) < self.limits.running:
+            for tenant, queue in self._waiting.items():
+                wanted[tenant] += _pending(queue, budget)
+        right = sorted(wanted, key=lambda tenant: (tenant not in begun, self._served[tenant]))
+        beside = budget if most is None else beside_rows(most)
+        return shares(budget, {t: min(wanted[t], beside) if decoding - {t} else wanted[t] for t in right})
 
     def _schedule(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
         """Give ``sequence`` as many rows as fit; returns how many."""
         length = min(sequence.pending, budget)
-        if not self._hold_blocks(sequence, sequence.computed + length, chunks):
+        if length <= 0 or not self._hold_blocks(sequence, sequence.computed + length, chunks):
             return 0
         chunks.append(Chunk(sequence, sequence.computed, length))
         return length
@@ -225,10 +243,11 @@ class Scheduler:
         sequence.computed = 0
         self._waiting.setdefault(sequence.tenant, deque()).appendleft(sequence)
 
-    def _admit(self) -> Sequence | None:
-        """The next waiting sequence, with its cached prefix, if the whole of it fits beside the others."""
+    def _admit(self, rows: Mapping[str, int]) -> Sequence | None:
+        """The next waiting sequence of a tenant with ``rows`` left, with its cached prefix, if the whole of it fits."""
         free, held = self.limits.running - len(self.running), Counter(s.tenant for s in self.running)
-        tenants = [t for t, queue in self._waiting.items() if queue and fits(free, held[t], share=ROW_SHARE)]
+        able = (t for t, queue in self._waiting.items() if queue and rows.get(t))
+        tenants = [t for t in able if fits(free, held[t], share=ROW_SHARE)]
         if not tenants:
             return None
         tenant = min(tenants, key=lambda t: self._served[t])
@@ -300,3 +319,13 @@ class Scheduler:
         self.running.remove(sequence)
         self.pool.release(reversed(sequence.blocks))
         sequence.blocks = []
+
+
+def _pending(queue: Iterable[Sequence], enough: int) -> int:
+    """Tokens of waiting sequences, counted until they are ``enough``."""
+    found = 0
+    for sequence in queue:
+        found += len(sequence.tokens)
+        if found >= enough:
+            break
+    return found

@@ -77,12 +77,13 @@ def simulated_engine(
     waiting: int = 100,
     prefix_cache: bool = True,
     chunk_tokens: int | None = None,
+    context_tokens: int = 64,
 ) -> tuple[Engine, SimulatedRunner]:
     """An engine whose model is ``next_token``."""
     runner = SimulatedRunner(block_tokens)
     engine = Engine(
         runner,
-        EngineLimits(context_tokens=64, vocab_size=VOCABULARY, waiting=waiting),
+        EngineLimits(context_tokens=context_tokens, vocab_size=VOCABULARY, waiting=waiting),
         SchedulerLimits(batch_tokens, running, block_tokens, prefix_cache, frozenset({EOS}), "base", chunk_tokens),
         BlockPool(blocks),
         Sites({}, {}),
