@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 LEAST = 16
-"""Shares are not cut below this: where more tenants want rows than that allows, the last ones wait for a later step."""
+"""Rows below which shares are not cut: where more tenants want rows than that allows, the last ones wait."""
 BESIDE = 4
 """While another tenant decodes, a tenant has a quarter of the step's prompt rows: a step of 2 ridges (see ``ridge``)
 takes about 3 times as long as one that only decodes, and one of 8 ridges 9 times."""
@@ -18,7 +18,7 @@ def beside_rows(rows: int) -> int:
 
 
 def shares(rows: int, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Split ``rows`` between tenants that want so many each; the tenants in the order of their right, the first first.
+    """Split ``rows`` between tenants that want so many each; who comes first in ``wanted`` is served first.
 
     Nobody has more than it wants; together at most ``rows``. What one leaves goes to those after it.
     """

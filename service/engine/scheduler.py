@@ -244,7 +244,7 @@ class Scheduler:
         self._waiting.setdefault(sequence.tenant, deque()).appendleft(sequence)
 
     def _admit(self, rows: Mapping[str, int]) -> Sequence | None:
-        """The next waiting sequence of a tenant with ``rows`` left, with its cached prefix, if the whole of it fits."""
+        """The next waiting sequence of a tenant with ``rows`` left, with its cached prefix, if all of it fits."""
         free, held = self.limits.running - len(self.running), Counter(s.tenant for s in self.running)
         able = (t for t, queue in self._waiting.items() if queue and rows.get(t))
         tenants = [t for t in able if fits(free, held[t], share=ROW_SHARE)]
