@@ -1,18 +1,28 @@
-"""What the HTTP front asks of the feedback log's owner."""
+"""The feedback log's two interfaces: for the HTTP front, and to the process that owns it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
+from service.errors import InternalError, QuickchangeError
 from service.feedback.events import Author, ResponseRecord
 from service.feedback.log import Receipt
 from service.feedback.said import FeedbackInput
-from service.feedback.store import Page
+from service.feedback.store import FeedbackStore, Page, Size
+from service.values import Failure
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Feedback(Protocol):
-    """The owner's store (``service.feedback.store.FeedbackStore``), wherever it runs."""
+    """The feedback log, wherever it is."""
 
     def keep(self, record: ResponseRecord) -> None:
         """Have a response remembered, so that feedback on it can be taken. Never waits; failures are counted."""
@@ -25,3 +35,67 @@ class Feedback(Protocol):
     async def page(self, tenant: str, after: str, limit: int) -> Page:
         """As ``FeedbackStore.page``."""
         ...
+
+
+class Ask(Protocol[T_co]):
+    """One verb of the store with its arguments, as a value that crosses processes."""
+
+    async def of(self, store: FeedbackStore) -> T_co: ...
+
+
+class Owner(Protocol):
+    """The way to the process that owns the store.
+
+    What the store refuses is a value. Raises ``StorageFailed`` where no answer comes.
+    """
+
+    def __call__(self, ask: Ask[T], /) -> Coroutine[Any, Any, T | Failure]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Keep what can be kept of some response records; the answer is why the rest was not."""
+
+    records: tuple[ResponseRecord, ...]
+
+    async def of(self, store: FeedbackStore) -> tuple[Failure, ...]:
+        kept = await asyncio.gather(*(store.keep([record]) for record in self.records), return_exceptions=True)
+        return tuple(_failure(error) for error in kept if error is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Store feedback, all of it or nothing."""
+
+    inputs: tuple[FeedbackInput, ...]
+    author: Author
+
+    async def of(self, store: FeedbackStore) -> tuple[Receipt, ...]:
+        return await store.accept(self.inputs, self.author)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPage:
+    """Some of a tenant's own events."""
+
+    tenant: str
+    after: str
+    limit: int
+
+    async def of(self, store: FeedbackStore) -> Page:
+        return await store.page(self.tenant, self.after, self.limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """What the store has on disk."""
+
+    async def of(self, store: FeedbackStore) -> Size:
+        return await store.size()
+
+
+def _failure(error: BaseException) -> Failure:
+    if isinstance(error, QuickchangeError):
+        return error.failure()
+    logger.error("a response record was not kept", exc_info=error)
+    return InternalError("the response record could not be kept: internal error").failure()

@@ -24,8 +24,8 @@ from service.dispatch.dispatcher import Dispatcher
 from service.dispatch.fleet import FLEET
 from service.report import FleetReport, fleet_report
 from service.serve.listener import start_http
-from service.serve.recorder import RecorderClient
-from service.serve.transports import RecorderTransport, ServeTransport
+from service.serve.recorder_client import RecorderClient
+from service.serve.transports import ServeTransport, owner_of_feedback
 from service.settings import Settings
 from service.values import ServedBase
 
@@ -56,7 +56,7 @@ class Gateway:
         FLEET.listen(self._dispatcher)
         self._feedback = None
         if recorder is not None:
-            self._feedback = RecorderClient(RecorderTransport(recorder), settings.feedback.queue_bytes)
+            self._feedback = RecorderClient(owner_of_feedback(recorder), settings.feedback.queue_bytes)
         self._answering = Fresh(self._answers, READY_GOOD_S)
         backend = Backend(
             served, self._dispatcher.generate, self.ready, self._feedback, self.inspect, listener.report

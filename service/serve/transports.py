@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
+from typing import TypeVar
 
 import grpc
 import ray
@@ -16,11 +17,8 @@ from ray.serve.handle import DeploymentHandle
 from service.dispatch.feed import follow
 from service.dispatch.router import DIRECT
 from service.errors import Overloaded, ReplicaFailed, StorageFailed
-from service.feedback.events import Author, ResponseRecord
-from service.feedback.log import Receipt
-from service.feedback.said import FeedbackInput
-from service.feedback.store import Page
-from service.report import RecorderReport, ReplicaReport
+from service.feedback.port import Ask, Owner
+from service.report import ReplicaReport
 from service.values import Event, Failure, GenerateRequest
 
 ABORT_S = 5.0
@@ -29,6 +27,8 @@ ENDPOINT_S = 10.0
 RECORDER_RETRY_S = 2.0
 RECORDER_S = 30.0
 """How long a call waits for the recorder: with none alive Serve's router would keep it without end."""
+
+T = TypeVar("T")
 
 
 class ServeTransport:
@@ -66,38 +66,20 @@ class ServeTransport:
             return await self._engine.options(session_id=DIRECT + replica_id).inspect.remote()
 
 
-class RecorderTransport:
+def owner_of_feedback(recorder: DeploymentHandle) -> Owner:
     """Calls of one gateway to the recorder deployment."""
+    handle = recorder.options(request_serialization="pickle", response_serialization="pickle")
 
-    def __init__(self, recorder: DeploymentHandle) -> None:
-        self._recorder = recorder.options(request_serialization="pickle", response_serialization="pickle")
+    async def call(ask: Ask[T], /) -> T | Failure:
+        try:
+            async with asyncio.timeout(RECORDER_S):
+                return await handle.answer.remote(ask)
+        except (RayError, RayServeException, grpc.RpcError, TimeoutError) as error:
+            raise StorageFailed(
+                "the owner of the feedback log does not answer: send it again", retry_after_s=RECORDER_RETRY_S
+            ) from error
 
-    async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
-        async with _recorder_answers():
-            return await self._recorder.keep.remote(records)
-
-    async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...] | Failure:
-        async with _recorder_answers():
-            return await self._recorder.accept.remote(inputs, author)
-
-    async def page(self, tenant: str, after: str, limit: int) -> Page | Failure:
-        async with _recorder_answers():
-            return await self._recorder.page.remote(tenant, after, limit)
-
-    async def inspect(self) -> RecorderReport:
-        async with _recorder_answers():
-            return await self._recorder.inspect.remote()
-
-
-@contextlib.asynccontextmanager
-async def _recorder_answers() -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(RECORDER_S):
-            yield
-    except (RayError, RayServeException, grpc.RpcError, TimeoutError) as error:
-        raise StorageFailed(
-            "the owner of the feedback log does not answer: send it again", retry_after_s=RECORDER_RETRY_S
-        ) from error
+    return call
 
 
 @contextlib.contextmanager

@@ -26,7 +26,8 @@ from adapters_registry.keys import Keys
 from adapters_registry.opening import open_registry
 from adapters_registry.settings import Limits
 from service.feedback.store import FeedbackStore
-from service.serve.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import StoreOwner
+from service.serve.recorder_client import RecorderClient
 from service.settings import FeedbackOptions
 from tests.adapters_registry import artifacts
 from tests.service.api.world import key, says, world
@@ -39,7 +40,7 @@ async def serve(path: Path) -> None:
         store = FeedbackStore(path / "feedback", options)
         stack.push_async_callback(store.close)
         everybody = key(None, Scope.INFER, Scope.FEEDBACK_WRITE, Scope.FEEDBACK_EXPORT, Scope.SCRAPE)
-        recorder = RecorderClient(StoreCalls(store), 1 << 20)
+        recorder = RecorderClient(StoreOwner(lambda: store).answer, 1 << 20)
         gateway = world(path, says("hello world"), feedback=recorder, keys=[everybody]).app
         registry = stack.enter_context(open_registry(path / "registry", Limits(), feed.committed))
         registry.put_base(artifacts.base())

@@ -15,7 +15,8 @@ from adapters_registry.feed import Feed
 from adapters_registry.opening import open_registry
 from adapters_registry.settings import Limits
 from service.feedback.store import FeedbackStore
-from service.serve.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import StoreOwner
+from service.serve.recorder_client import RecorderClient
 from service.settings import FeedbackOptions
 from tests.adapters_registry import artifacts
 from tests.hostile_json.bodies import Attack
@@ -32,7 +33,7 @@ async def planes(path: Path) -> AsyncIterator[dict[str, ASGIApp]]:
     async with AsyncExitStack() as stack:
         store = FeedbackStore(path / "feedback", options)
         stack.push_async_callback(store.close)
-        feedback = RecorderClient(StoreCalls(store), 1 << 20)
+        feedback = RecorderClient(StoreOwner(lambda: store).answer, 1 << 20)
         registry = stack.enter_context(open_registry(path / "registry", Limits(), feed.committed))
         registry.put_base(artifacts.base())
         app = create_app(registry, feed, Limits())

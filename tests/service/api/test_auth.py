@@ -21,7 +21,8 @@ from service.api.auth import Gated
 from service.errors import InsufficientScope, InvalidKey, NotReady
 from service.feedback.store import FeedbackStore
 from service.report import FleetReport
-from service.serve.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import StoreOwner
+from service.serve.recorder_client import RecorderClient
 from service.settings import FeedbackOptions, KeyOptions
 from tests.service.api.world import (
     ADAPTERS,
@@ -287,7 +288,7 @@ async def test_feedback_is_each_tenants_own(tmp_path: Path) -> None:
     options = FeedbackOptions(enabled=True, segment_bytes=1 << 20, gather_s=0.0, wait_s=0.1)
     store = FeedbackStore(tmp_path / "feedback", options)
     try:
-        both = front(tmp_path, feedback=RecorderClient(StoreCalls(store), 1 << 20))
+        both = front(tmp_path, feedback=RecorderClient(StoreOwner(lambda: store).answer, 1 << 20))
         response_id = (await both.post(CHAT, chat(), headers=ACME.header)).json()["id"]
         told = {"kind": "binary", "target": {"response_id": response_id, "choice": 0}, "value": True}
         foreign = await both.post("/v1/feedback", told, headers=GLOBEX.header)

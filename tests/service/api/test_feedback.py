@@ -16,7 +16,8 @@ from service.feedback.events import Author, ResponseRecord
 from service.feedback.responses import response_key
 from service.feedback.store import FeedbackStore
 from service.feedback.wire import parse_inputs
-from service.serve.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import StoreOwner
+from service.serve.recorder_client import RecorderClient
 from service.settings import FeedbackOptions, Limits
 from service.values import GenerateRequest
 from tests.service.api.world import (
@@ -47,9 +48,13 @@ async def store(tmp_path: Path) -> AsyncIterator[FeedbackStore]:
     await store.close()
 
 
+def client_of(store: FeedbackStore) -> RecorderClient:
+    return RecorderClient(StoreOwner(lambda: store).answer, 1 << 20)
+
+
 @pytest.fixture
 def on(tmp_path: Path, store: FeedbackStore) -> World:
-    return world(tmp_path, says("hello world", "STOP here"), feedback=RecorderClient(StoreCalls(store), 1 << 20))
+    return world(tmp_path, says("hello world", "STOP here"), feedback=client_of(store))
 
 
 def good(response_id: str, choice: int = 0, **more: object) -> dict[str, Any]:
@@ -154,7 +159,7 @@ async def test_each_wrong_event_has_an_error_of_its_own(
     tmp_path: Path, store: FeedbackStore, body: object, expected: tuple[int, str, str | None]
 ) -> None:
     limits = Limits(body_bytes=4096) if isinstance(body, bytes) else Limits()
-    small = world(tmp_path, says("hi"), limits, feedback=RecorderClient(StoreCalls(store), 1 << 20))
+    small = world(tmp_path, says("hi"), limits, feedback=client_of(store))
     assert error(await small.post(FEEDBACK, body)) == expected
     assert (await small.get(FEEDBACK)).json()["data"] == []
 
@@ -208,7 +213,7 @@ async def hang_up(on: World, path: str, body: dict[str, Any], chunks: int) -> st
 
 
 def recorded(path: Path, store: FeedbackStore, script: Script, limits: Limits | None = None) -> World:
-    return world(path, script, limits, feedback=RecorderClient(StoreCalls(store), 1 << 20))
+    return world(path, script, limits, feedback=client_of(store))
 
 
 async def test_an_answer_that_its_reader_stopped_can_be_judged(tmp_path: Path, store: FeedbackStore) -> None:
@@ -246,7 +251,7 @@ async def test_an_answer_that_the_service_broke_off_can_be_judged(
 
 
 async def test_what_nobody_got_an_id_of_is_not_recorded(tmp_path: Path, store: FeedbackStore) -> None:
-    client = RecorderClient(StoreCalls(store), 1 << 20)
+    client = client_of(store)
     for body in (chat(stream=True), chat()):
         on = world(tmp_path, lambda request: [HANG], feedback=client)
         async with on.serving() as url, httpx.AsyncClient(base_url=url) as caller:
@@ -263,7 +268,7 @@ async def test_what_did_not_end_well_is_not_recorded(tmp_path: Path, store: Feed
     def breaks(request: object) -> list[Exception]:
         return [RuntimeError("defect")]
 
-    client = RecorderClient(StoreCalls(store), 1 << 20)
+    client = client_of(store)
     broken = world(tmp_path, breaks, feedback=client)
     assert (await broken.post(CHAT, chat())).status_code == 500
     await client.flush()

@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 
 from service.feedback.store import FeedbackStore
-from service.serve.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import StoreOwner
+from service.serve.recorder_client import RecorderClient
 from service.settings import FeedbackOptions
 from service.values import GenerateRequest
 from tests.service.api.world import HANG, ScriptedEngine, Step, says, tokenizer, world
@@ -57,7 +58,7 @@ def site(path: Path, *, feedback: bool = True) -> Iterator[Site]:
     async def serve() -> None:
         options = FeedbackOptions(enabled=True, segment_bytes=1 << 20, gather_s=0.0)
         store = FeedbackStore(path / "feedback", options)
-        client = RecorderClient(StoreCalls(store), 1 << 20) if feedback else None
+        client = RecorderClient(StoreOwner(lambda: store).answer, 1 << 20) if feedback else None
         front, stop = world(path, script, feedback=client), asyncio.Event()
         async with front.serving() as url:
             ready.set_result((Site(url, front.engine), asyncio.get_running_loop(), stop))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -12,16 +13,21 @@ from service.adapters.store import AdapterStore
 from service.dispatch import dispatcher as dispatching
 from service.dispatch.dispatcher import Dispatcher
 from service.errors import AdapterFailed, QuickchangeError, ReplicaFailed
+from service.feedback.port import Ask
 from service.feedback.store import FeedbackStore
-from service.report import RecorderReport, ReplicaReport, fleet_report
+from service.report import ReplicaReport, fleet_report
 from service.serve.engine_host import EngineHost
 from service.serve.parts import Parts
-from service.serve.recorder import RecorderClient, StoreCalls
+from service.serve.recorder import StoreOwner
+from service.serve.recorder_client import RecorderClient
 from service.settings import AdapterOptions
+from service.values import Failure
 from tests.service.adapters.stub_loader import StubLoader, ref
 from tests.service.engine.simulated import adapter, request, simulated_engine
 from tests.service.feedback.examples import ACME, OPTIONS, good, response
 from tests.service.serve.fake_engine import SERVED, FakeLoop, FakeStore, announce
+
+T = TypeVar("T")
 
 # -- the engine -----------------------------------------------------------------------------------------------
 
@@ -130,15 +136,14 @@ async def test_what_answers_is_told_and_what_does_not_is_named(monkeypatch: pyte
 # -- feedback -------------------------------------------------------------------------------------------------
 
 
-class Hung(StoreCalls):
-    async def inspect(self) -> RecorderReport:
-        await asyncio.Event().wait()
-        raise AssertionError
+async def hang(ask: Ask[T]) -> T | Failure:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 async def test_the_feedback_log_says_how_large_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FeedbackStore(tmp_path, OPTIONS)
-    client = RecorderClient(StoreCalls(store), 1 << 20)
+    client = RecorderClient(StoreOwner(lambda: store).answer, 1 << 20)
     empty = await client.inspect()
     assert empty is not None
     assert empty.commit_s.count == 0
@@ -151,6 +156,6 @@ async def test_the_feedback_log_says_how_large_it_is(tmp_path: Path, monkeypatch
     on_disk = sum(path.stat().st_size for path in (tmp_path / "events").glob("*.seg"))
     assert full.log_bytes == on_disk > empty.log_bytes
     assert full.response_bytes > empty.response_bytes
-    monkeypatch.setattr("service.serve.recorder.INSPECT_S", 0.05)
-    assert await RecorderClient(Hung(store), 1 << 20).inspect() is None
+    monkeypatch.setattr("service.serve.recorder_client.INSPECT_S", 0.05)
+    assert await RecorderClient(hang, 1 << 20).inspect() is None
     await store.close()

@@ -3,36 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from service.errors import ResponseNotFound, StorageFailed, StorageInUse
-from service.feedback.events import ResponseRecord
+from service.feedback.port import Ask, Keep
 from service.feedback.store import FeedbackStore
-from service.serve.recorder import BATCH, TRIES, OwnStore, RecorderClient, StoreCalls
+from service.serve.recorder import StoreOwner
+from service.serve.recorder_client import BATCH, TRIES, RecorderClient
 from service.values import Failure
 from tests.service.feedback.examples import ACME, OPTIONS, good, response
 
+T = TypeVar("T")
 GONE = StorageFailed("the owner of the feedback log does not answer", retry_after_s=2.0)
 
 
-class Away(StoreCalls):
-    """Calls that do not arrive the first ``missed`` times."""
+class Away:
+    """An owner that records do not reach the first ``missed`` times."""
 
     def __init__(self, store: FeedbackStore, missed: int) -> None:
-        super().__init__(store)
+        self._owner = StoreOwner(lambda: store)
         self.missed = missed
         self.batches: list[int] = []
 
-    async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
-        self.batches.append(len(records))
-        await asyncio.sleep(0)
-        if self.missed:
-            self.missed -= 1
-            raise GONE
-        return await super().keep(records)
+    async def answer(self, ask: Ask[T]) -> T | Failure:
+        if isinstance(ask, Keep):
+            self.batches.append(len(ask.records))
+            await asyncio.sleep(0)
+            if self.missed:
+                self.missed -= 1
+                raise GONE
+        return await self._owner.answer(ask)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ async def store(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 async def test_records_sent_while_a_call_runs_share_the_next(store: FeedbackStore) -> None:
     calls = Away(store, missed=0)
-    client = RecorderClient(calls, 1 << 20)
+    client = RecorderClient(calls.answer, 1 << 20)
     client.keep(response("r0"))
     await asyncio.sleep(0)
     for i in range(1, BATCH + 10):
@@ -57,7 +60,7 @@ async def test_records_sent_while_a_call_runs_share_the_next(store: FeedbackStor
 
 async def test_a_recorder_that_comes_back_gets_what_it_missed(store: FeedbackStore) -> None:
     calls = Away(store, missed=3)
-    client = RecorderClient(calls, 1 << 20, retry_s=0.0)
+    client = RecorderClient(calls.answer, 1 << 20, retry_s=0.0)
     client.keep(response("r1"))
     await client.flush()
     assert (calls.batches, client.kept, client.dropped) == ([1, 1, 1, 1], 1, 0)
@@ -65,7 +68,7 @@ async def test_a_recorder_that_comes_back_gets_what_it_missed(store: FeedbackSto
 
 
 async def test_one_that_stays_away_costs_records_by_count(store: FeedbackStore) -> None:
-    client = RecorderClient(Away(store, missed=TRIES), 1 << 20, retry_s=0.0)
+    client = RecorderClient(Away(store, missed=TRIES).answer, 1 << 20, retry_s=0.0)
     client.keep(response("r1"))
     await client.flush()
     assert (client.kept, client.dropped) == (0, 1)
@@ -77,7 +80,7 @@ async def test_one_that_stays_away_costs_records_by_count(store: FeedbackStore) 
 
 
 async def test_what_waits_is_bounded_in_bytes(store: FeedbackStore) -> None:
-    client = RecorderClient(Away(store, missed=1), queue_bytes=2000, retry_s=0.0)
+    client = RecorderClient(Away(store, missed=1).answer, queue_bytes=2000, retry_s=0.0)
     for i in range(10):
         client.keep(response(f"r{i}", "x" * 500))
     await client.flush()
@@ -86,7 +89,7 @@ async def test_what_waits_is_bounded_in_bytes(store: FeedbackStore) -> None:
 
 
 async def test_a_tenant_whose_records_wait_leaves_room_to_others(store: FeedbackStore) -> None:
-    client = RecorderClient(Away(store, missed=1), queue_bytes=20_000, retry_s=0.0)
+    client = RecorderClient(Away(store, missed=1).answer, queue_bytes=20_000, retry_s=0.0)
     client.keep(response("first"))
     await asyncio.sleep(0)
     for i in range(40):
@@ -99,7 +102,7 @@ async def test_a_tenant_whose_records_wait_leaves_room_to_others(store: Feedback
 
 
 async def test_one_record_that_cannot_be_kept_costs_no_other(store: FeedbackStore) -> None:
-    client = RecorderClient(StoreCalls(store), 1 << 30)
+    client = RecorderClient(StoreOwner(lambda: store).answer, 1 << 30)
     client.keep(response("long", "x" * (4 << 20), "x"))
     client.keep(response("r1"))
     await client.flush()
@@ -111,13 +114,13 @@ async def test_a_defect_costs_its_batch_and_the_rest_is_sent(
     store: FeedbackStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Defect(Away):
-        async def keep(self, records: Sequence[ResponseRecord]) -> tuple[Failure, ...]:
-            if not self.batches:
-                self.batches.append(len(records))
+        async def answer(self, ask: Ask[T]) -> T | Failure:
+            if isinstance(ask, Keep) and not self.batches:
+                self.batches.append(len(ask.records))
                 raise ZeroDivisionError
-            return await super().keep(records)
+            return await super().answer(ask)
 
-    client = RecorderClient(Defect(store, missed=0), 1 << 20)
+    client = RecorderClient(Defect(store, missed=0).answer, 1 << 20)
     client.keep(response("r1"))
     await asyncio.sleep(0)
     client.keep(response("r2"))
@@ -126,14 +129,14 @@ async def test_a_defect_costs_its_batch_and_the_rest_is_sent(
     assert any("sending response records failed" in record.getMessage() for record in caplog.records)
 
 
-def owner(directory: Path) -> OwnStore:
-    return OwnStore(lambda: FeedbackStore(directory, OPTIONS), every_s=0.01)
+def owner(directory: Path) -> StoreOwner:
+    return StoreOwner(lambda: FeedbackStore(directory, OPTIONS), every_s=0.01)
 
 
 async def test_an_owner_waits_for_the_one_before_and_finds_all_that_it_had(tmp_path: Path) -> None:
     old, new = owner(tmp_path), owner(tmp_path)
-    await old.keep([response("r1")])
-    client = RecorderClient(new, 1 << 20, retry_s=0.01)
+    assert await old.answer(Keep((response("r1"),))) == ()
+    client = RecorderClient(new.answer, 1 << 20, retry_s=0.01)
     client.keep(response("r2"))
     with pytest.raises(StorageInUse):
         await client.accept([good("r1")], ACME)
