@@ -199,7 +199,8 @@ class Scheduler:
         begun = set(wanted)
         if len(self.running) < self.limits.running:
             for tenant, queue in self._waiting.items():
-                wanted[tenant] += _pending(queue, budget)
+                if queue:
+                    wanted[tenant] += _pending(queue, budget)
         right = sorted(wanted, key=lambda tenant: (tenant not in begun, self._served[tenant]))
         beside = budget if most is None else beside_rows(most)
         return shares(budget, {t: min(wanted[t], beside) if decoding - {t} else wanted[t] for t in right})
