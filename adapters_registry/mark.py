@@ -27,7 +27,8 @@ class KeyMark:
 
     def __init__(self, *directories: Path) -> None:
         self._paths = [directory / NAME for directory in directories]
-        self._is_set = any(map(_is_there, self._paths))
+        there = [_is_there(path) for path in self._paths]
+        self._is_set, self._is_kept = any(there), all(there)
 
     def __repr__(self) -> str:
         return f"<KeyMark {'set' if self._is_set else 'not set'}>"
@@ -36,6 +37,11 @@ class KeyMark:
     def is_set(self) -> bool:
         return self._is_set
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether a restart would find it in each place: not after a disk was full."""
+        return self._is_kept
+
     def set(self) -> None:
         """Durable when it returns. Raises ``StorageFull`` or ``StorageFailed``; it is set in memory all the same."""
         self._is_set = True
@@ -43,6 +49,7 @@ class KeyMark:
             for path in self._paths:
                 if not path.exists():
                     _write(path)
+        self._is_kept = True
 
     def remove(self) -> None:
         """Durable when it returns; the memory forgets too. Raises ``StorageFull`` or ``StorageFailed``."""
@@ -51,7 +58,7 @@ class KeyMark:
                 if path.exists():
                     path.unlink()
                     _sync(path.parent)
-        self._is_set = False
+        self._is_set = self._is_kept = False
 
 
 @contextmanager

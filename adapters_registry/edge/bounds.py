@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import resource
 from dataclasses import dataclass
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_log = logging.getLogger(__name__)
 
 MOST = 4096
 """Connections where the settings name no number and the descriptors would allow more. A hostile one can hold a few
@@ -66,6 +69,11 @@ def bounds(limits: ConnectionLimits, header_bytes: int, descriptors: int | None 
         descriptors = MOST * 2 if soft == resource.RLIM_INFINITY else soft
     possible = max(1, int(descriptors * SHARE))
     total = min(limits.total or MOST, possible)
+    if limits.total is not None and total < limits.total:
+        _log.warning(
+            "fewer connections than the settings allow: raise the limit of open files (ulimit -n)",
+            extra={"wanted": limits.total, "total": total, "descriptors": descriptors},
+        )
     per_address = min(limits.per_address or max(1, total // 2), total)
     per_loopback = min(limits.per_address or total, total)
     return Bounds(

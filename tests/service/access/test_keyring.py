@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -161,6 +162,22 @@ def test_once_there_was_a_key_an_empty_list_lets_nobody_in(tmp_path: Path) -> No
         assert (one.lost, one.known) == (True, False)
         for header in (None, f"Bearer {GOOD.text}", "Bearer none"):
             assert outcome(one, header, stale=False, anonymous=True) == KeysLost.code
+
+
+def test_a_mark_that_a_full_disk_refused_is_set_with_the_next_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    keyring = Keyring(KeyMark(tmp_path))
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr("adapters_registry.mark._write", full)
+        keyring.replace([GOOD.grant], NOW)
+    assert keyring.is_marked
+    assert not KeyMark(tmp_path).is_set
+    keyring.replace([GOOD.grant], NOW)
+    assert KeyMark(tmp_path).is_set
 
 
 def test_how_many_ended_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
