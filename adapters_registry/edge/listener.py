@@ -276,6 +276,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.abort()
                 return
             self.cycle.disconnected = True
+            self.cycle.waiting_for_100_continue = False  # nothing can be written any more
             self.cycle.message_event.set()
         problem = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
         body = json.dumps({"error": problem}).encode()

@@ -286,6 +286,14 @@ def test_expect_is_answered_before_the_body(shared: Server) -> None:
         assert b'"body": 5' in whole(line)
 
 
+def test_a_body_refused_before_the_application_asks_for_it(shared: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """The application has not run yet when the end of the answer is written."""
+    head = b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert b"malformed_request" in shared.ask(head + b"xyz\r\n")
+    assert shared.ask(request("/", "connection: close")).startswith(b"HTTP/1.1 200")
+    assert [record for record in caplog.records if record.exc_info] == []
+
+
 def test_many_requests_on_one_connection(shared: Server) -> None:
     with shared.connect() as line:
         for at in range(300):
