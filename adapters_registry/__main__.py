@@ -12,10 +12,8 @@ itself the first key can be made as well by ``POST /v1/keys`` to a registry that
 from __future__ import annotations
 
 import gc
-import ipaddress
 import logging
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +38,7 @@ from adapters_registry.mark import KeyMark
 from adapters_registry.opening import open_registry
 from adapters_registry.registry import Registry
 from adapters_registry.settings import RegistrySettings
+from adapters_registry.support.loopback import listens_on_loopback
 
 CREATE_KEY = "create-admin-key"
 REOPEN = "reopen"
@@ -149,8 +148,7 @@ def _opened(settings: RegistrySettings, feed: Feed) -> Iterator[Registry]:
 def _is_loopback(host: str) -> bool:
     """Whether only this machine reaches it. What is no address is none of ours: listening will say so."""
     try:
-        found = socket.getaddrinfo(host, None)
-        return all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
+        return listens_on_loopback(host)
     except (OSError, ValueError):
         return False
 

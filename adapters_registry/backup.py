@@ -25,6 +25,7 @@ from adapters_registry.blobs import DirectoryBlobs
 from adapters_registry.database import OwnerLock
 from adapters_registry.errors import BlobNotFound, DigestMismatch, RegistryError, StorageFailed
 from adapters_registry.folder import PIECE_BYTES
+from adapters_registry.support.durable import sync_directory
 from adapters_registry.tables import blobs, leases, version_files, versions
 
 ROWS = "registry.db"
@@ -69,7 +70,7 @@ def _back_up(source: Path, to: Path) -> BackedUp:
             missing = error
             continue
         part.replace(to / ROWS)
-        _sync(to)
+        sync_directory(to)
         return BackedUp(len(named), len(copied), sum(copied.values()))
     raise StorageFailed(f"{missing.param} is named by a version, but is not in {source}.") from missing
 
@@ -110,14 +111,6 @@ def _copy_blob(live: DirectoryBlobs, kept: DirectoryBlobs, digest: str, staged: 
     if found != digest:
         raise DigestMismatch(f"The bytes of {digest} are damaged: they are {found}.", param="digest")
     kept.put(staged, digest, size)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def main(arguments: list[str] | None = None) -> int:

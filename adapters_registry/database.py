@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError,
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from adapters_registry.errors import InvalidValue, Overloaded, RegistryError, StorageFailed, StorageFull, StoreOwned
+from adapters_registry.support.lock import FileLock, Held
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 30
@@ -36,23 +36,18 @@ class OwnerLock:
 
     def __init__(self, directory: Path) -> None:
         path = directory / "registry.lock"
-        self._file = path.open("a+")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.seek(0)
-            owner = self._file.read().strip() or "unknown"
-            self._file.close()
+            self._lock = FileLock(path)
+        except Held:
+            owner = path.read_text().strip() or "unknown"
             raise StoreOwned(
                 f"Another registry (process {owner}) already uses {directory}: "
                 "stop it, or give this one another --data-dir."
             ) from None
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        path.write_text(str(os.getpid()))
 
     def release(self) -> None:
-        self._file.close()
+        self._lock.release()
 
 
 def open_sqlite(path: Path) -> sa.Engine:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapters_registry.errors import StorageFailed, StorageFull
+from adapters_registry.support.durable import sync_directory
 
 NAME = "keys-were-made"
 _TEXT = """\
@@ -57,7 +58,7 @@ class KeyMark:
             for path in self._paths:
                 if path.exists():
                     path.unlink()
-                    _sync(path.parent)
+                    sync_directory(path.parent)
         self._is_set = self._is_kept = False
 
 
@@ -84,12 +85,4 @@ def _write(path: Path) -> None:
         file.write(_TEXT)
         file.flush()
         os.fsync(file.fileno())
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_directory(path.parent)

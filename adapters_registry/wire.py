@@ -18,6 +18,7 @@ from adapters_registry.errors import (
     StorageFailed,
     from_code,
 )
+from adapters_registry.support.loopback import is_loopback
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -30,9 +31,9 @@ _OF_HEAD: dict[int, type[RegistryError]] = {
 """What a status means where no body can say it."""
 
 
-def is_loopback(url: str) -> bool:
-    """A proxy of the environment must not get between this machine and itself."""
-    return httpx.URL(url).host in ("127.0.0.1", "localhost", "::1")
+def is_local(url: str) -> bool:
+    """Whether ``url`` is on this machine: no proxy of the environment may get between it and itself."""
+    return is_loopback(httpx.URL(url).host)
 
 
 def bearer(key: str | None) -> dict[str, str]:

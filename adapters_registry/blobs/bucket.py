@@ -34,7 +34,7 @@ from adapters_registry.errors import (
     StorageFailed,
     StorageFull,
 )
-from adapters_registry.wire import is_loopback
+from adapters_registry.wire import is_local
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -192,7 +192,7 @@ def _is_plain_here(endpoint: str | None) -> bool:
     """Whether the endpoint is unencrypted here; elsewhere ``InvalidValue`` unless AWS_ALLOW_HTTP is set."""
     if endpoint is None or not endpoint.startswith("http://"):
         return False
-    if is_loopback(endpoint):
+    if is_local(endpoint):
         return True
     if os.environ.get("AWS_ALLOW_HTTP", "").lower() not in ("1", "true"):
         raise InvalidValue(

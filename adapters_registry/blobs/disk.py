@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adapters_registry.errors import RegistryError, StorageFailed, StorageFull
+from adapters_registry.support.durable import sync_directory
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -53,11 +54,7 @@ class Disk:
 
     def sync_directory(self, path: Path) -> None:
         """Make a rename or an unlink in ``path`` survive power loss."""
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_directory(path)
 
 
 @contextmanager

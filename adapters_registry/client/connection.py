@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import httpx
 
-from adapters_registry.wire import bearer, check, is_loopback, translated
+from adapters_registry.wire import bearer, check, is_local, translated
 
 
 class Connection:
@@ -14,9 +14,7 @@ class Connection:
 
     def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
         """``key`` is the text of an API key; a registry without keys wants none."""
-        self._http = httpx.Client(
-            base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), headers=bearer(key)
-        )
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_local(url), headers=bearer(key))
         self.url = url
 
     def __enter__(self) -> Self:

@@ -10,7 +10,7 @@ import httpx
 from adapters_registry.errors import UnknownParameter
 from adapters_registry.manifest import BaseManifest
 from adapters_registry.records import Changes, Snapshot
-from adapters_registry.wire import bearer, check, is_loopback, parse, translated
+from adapters_registry.wire import bearer, check, is_local, parse, translated
 
 _SLACK_S = 10.0
 """What a long-poll may take beyond its own wait."""
@@ -22,7 +22,7 @@ class AsyncRegistryClient:
     def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
         """``key`` as for ``RegistryClient``."""
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=timeout_s, trust_env=not is_loopback(url), headers=bearer(key)
+            base_url=url, timeout=timeout_s, trust_env=not is_local(url), headers=bearer(key)
         )
         self._url = url
 

@@ -21,6 +21,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from adapters_registry.edge.bounds import Bounds
+from adapters_registry.support.loopback import is_loopback
 
 C = TypeVar("C")
 
@@ -67,12 +68,9 @@ def crowd(address: str) -> str:
         return str(found)
     if found.ipv4_mapped is not None:
         return str(found.ipv4_mapped)
+    if found.is_loopback:
+        return str(found)
     return str(ipaddress.IPv6Address(int(found) >> 64 << 64))
-
-
-def is_loopback(crowd: str) -> bool:
-    """Whether all of the crowd is on this machine."""
-    return crowd == "::" or crowd.startswith("127.")  # ::1 has the first 64 bits of nobody else
 
 
 _MAKES_ROOM = (State.OPENING, State.IDLE)

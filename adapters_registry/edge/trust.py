@@ -11,12 +11,12 @@ side of a proxy. What they cannot help sending gives them away:
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 
 from adapters_registry.edge.headers import Headers, every, only, printable
 from adapters_registry.edge.origins import Origins
+from adapters_registry.support.loopback import is_loopback
 
 REMEDY = (
     "Without API keys only requests that certainly come from a program on this machine are answered: {why}. "
@@ -61,17 +61,7 @@ def keyless_refusal(asked: Asked, types: frozenset[bytes], origins: Origins) -> 
 def is_loopback_host(host: bytes) -> bool:
     """Whether a ``Host`` header is 127.0.0.0/8, ::1 or localhost, at whatever port."""
     found = _HOST.fullmatch(host)
-    if found is None:
-        return False
-    name = found[1].decode().strip("[]").lower()
-    if name == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return found is not None and is_loopback(found[1].decode().strip("[]").lower())
 
 
 def _host(headers: Headers) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters_registry.records import AdapterRecord, KeyGrant, Snapshot, TenantQuotas
-from service.support.durable import write_whole
+from adapters_registry.support.durable import write_whole
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from threading import Lock
 
 from torch import Tensor
 
+from adapters_registry.support.durable import TEMP_SUFFIX
 from service.adapters.slab import CorruptSlab, Slab, SlabLabel, read_slab, write_slab
-from service.support.durable import TEMP_SUFFIX
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from service.support.durable import write_whole
+from adapters_registry.support.durable import write_whole
 
 MAGIC = b"QCSLAB\0\1"
 _HASHED_FROM = 40

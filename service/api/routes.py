@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from adapters_registry.access import Scope
 from adapters_registry.background import in_background
 from adapters_registry.edge.cors import Cors
+from adapters_registry.support.loopback import listens_on_loopback
 from service.access.quota import QuotaBook
 from service.api import answer
 from service.api.access_log import record_of
@@ -42,7 +43,6 @@ from service.api.status import error_response
 from service.api.text import Choice
 from service.api.vocabulary import Vocabulary
 from service.errors import MethodNotAllowed, NotReady, RouteNotFound
-from service.support.loopback import is_loopback
 from service.values import FinishReason
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def create_app(front: Front) -> Starlette:
     """The ASGI application over ``front``; while its lifespan lasts, the catalog follows the registry."""
     # Without a key everybody may do everything, so only this machine may ask then.
     origins = front.settings.cors_origins
-    gate = Gate(front.catalog, front.settings.keys, origins, anonymous=is_loopback(front.settings.host))
+    gate = Gate(front.catalog, front.settings.keys, origins, anonymous=listens_on_loopback(front.settings.host))
     generation, feedback, reading = (Room(front.settings.limits) for _ in range(3))
     front.metrics.in_flight_is(lambda: generation.taken + feedback.taken + reading.taken)
     # By the clock of the event loop, which is not there yet.

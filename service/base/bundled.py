@@ -25,13 +25,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from adapters_registry.support.durable import TEMP_SUFFIX, sync_directory, sync_tree
+from adapters_registry.support.lock import FileLock
 from service.base.checkpoint import check_checkpoint
 from service.base.load import quiet_loading
 from service.errors import BaseUnavailable
 from service.settings import BUNDLED_BASE
-from service.support.durable import TEMP_SUFFIX, sync_directory, sync_tree
 
 Progress = Callable[[int, int], None]
 """Done and in all, in one unit; done never shrinks."""
@@ -63,7 +62,7 @@ def prepare_bundled(
     if _whole(target):
         return target
     bases.mkdir(parents=True, exist_ok=True)
-    with FileLock(bases / f".{target.name}.lock"):
+    with FileLock(bases / f".{target.name}.lock", wait=True):
         if _whole(target):
             return target
         # Under the lock, whatever lies here unfinished belongs to a process that died.

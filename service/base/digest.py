@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from adapters_registry.support.durable import write_whole
 from service.base.checkpoint import CHAT_TEMPLATES, TOKENIZER_FILES, weight_files
 from service.errors import BaseUnavailable
-from service.support.durable import write_whole
 
 _CHUNK = 4 << 20
 _HEADER_LIMIT = 100 << 20  # safetensors' own

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from adapters_registry.wire import bearer, is_loopback
+from adapters_registry.wire import bearer, is_local
 from service.chat.conversation import Turn
 from service.chat.sse import data_of
 from service.errors import QuickchangeError, ReplicaFailed, RouteNotFound, from_failure
@@ -54,7 +54,7 @@ class Service:
     def __init__(self, url: str, key: str | None = None) -> None:
         """``key`` is the text of an API key; a service without keys wants none."""
         self._http = httpx.AsyncClient(
-            base_url=url, timeout=TIMEOUT, trust_env=not is_loopback(url), headers=bearer(key)
+            base_url=url, timeout=TIMEOUT, trust_env=not is_local(url), headers=bearer(key)
         )
 
     async def __aenter__(self) -> Self:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,18 +11,19 @@ from pathlib import Path
 
 from adapters_registry.client import AsyncRegistryClient
 from adapters_registry.errors import InsufficientScope, InvalidKey, KeysLost, RegistryUnavailable
+from adapters_registry.support.lock import FileLock, Held
+from adapters_registry.support.loopback import listens_on_loopback
 from service.access.keyring import LOST
 from service.access.marks import key_mark
 from service.commands.program import program
 from service.process.waiting import CannotStart, foreign_registry
 from service.settings import Settings
-from service.support.loopback import is_loopback
 
 
 def listens_beyond(host: str) -> bool:
     """Whether other machines can reach ``host``."""
     try:
-        return not is_loopback(host)
+        return not listens_on_loopback(host)
     except (OSError, ValueError) as error:
         raise CannotStart(f"--host {host} is no address of this machine ({error})") from error
 
@@ -95,11 +95,11 @@ def need_directory(path: Path, option: str) -> None:
 def only_one(data_dir: Path) -> Iterator[None]:
     """Hold ``data_dir`` for this process; the lock goes with the process, however it ends."""
     data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "up.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CannotStart(
-                f"another `quickchange up` uses {data_dir}; stop it or choose another --data-dir"
-            ) from error
+    try:
+        lock = FileLock(data_dir / "up.lock")
+    except Held as error:
+        raise CannotStart(
+            f"another `quickchange up` uses {data_dir}; stop it or choose another --data-dir"
+        ) from error
+    with lock:
         yield

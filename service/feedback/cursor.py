@@ -16,8 +16,8 @@ import secrets
 import struct
 from pathlib import Path
 
+from adapters_registry.support.durable import write_whole
 from service.feedback.reading import Offset
-from service.support.durable import write_whole
 
 _OFFSET = struct.Struct("<QQI")
 _SEAL_BYTES = 16

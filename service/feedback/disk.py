@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adapters_registry.support.durable import sync_directory
 from service.errors import StorageFailed, StorageFull
-from service.support.durable import sync_directory
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 

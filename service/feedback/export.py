@@ -24,6 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from adapters_registry.support.durable import write_whole
 from service.errors import InvalidValue, StorageFailed
 from service.feedback.disk import storage_errors
 from service.feedback.events import FeedbackEvent, Prompt, ResponseRecord
@@ -34,7 +35,6 @@ from service.feedback.row_files import RowFiles
 from service.feedback.rows import COLUMNS, Left, rows
 from service.feedback.said import Answer, answers
 from service.feedback.verdicts import Answered, Standing, Verdicts
-from service.support.durable import write_whole
 
 NOT_SELECTED, SENT_TWICE, DUPLICATE = "not_selected", "sent_twice", "duplicate"
 """Reasons of ``Manifest.left`` besides those of ``Left``: of no adapter asked for; the same event once more;

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adapters_registry.background import background_thread
+from adapters_registry.support.durable import write_whole
 from service.errors import StorageFailed
 from service.feedback.reading import Entry, Offset
 from service.feedback.segments import SegmentLog
-from service.support.durable import write_whole
 
 log = logging.getLogger(__name__)
 

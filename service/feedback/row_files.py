@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
+from adapters_registry.support.durable import write_whole
 from service.feedback.manifest import ExportedFile, Split
 from service.feedback.rows import Form, Format, Row, columns
-from service.support.durable import write_whole
 
 _CHUNK_BYTES = 1 << 20
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+from adapters_registry.support.durable import sync_directory
+from adapters_registry.support.lock import FileLock, Held
 from service.errors import StorageFailed, StorageInUse
 from service.feedback import format as layout
 from service.feedback.disk import Disk, storage_errors
@@ -25,7 +25,6 @@ from service.feedback.reading import (
     segment_numbers,
     segment_path,
 )
-from service.support.durable import sync_directory
 
 log = logging.getLogger(__name__)
 
@@ -240,12 +239,10 @@ class SegmentLog:
 
 
 def _own(directory: Path) -> FileLock:
-    lock = FileLock(directory / "owner.lock", timeout=0, thread_local=False)
     try:
-        lock.acquire()
-    except Timeout as error:
+        return FileLock(directory / "owner.lock")
+    except Held as error:
         raise StorageInUse("another process owns the feedback log: stop it, or set another data_dir") from error
-    return lock
 
 
 def _make_durably(directory: Path) -> None:

@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from adapters_registry.support.lock import FileLock, Held
 
 LONGEST = 15
 """Of the directory for temporary files: the path of Ray's sockets has at most 107 characters."""
@@ -39,13 +40,11 @@ def ray_directory(root: Path) -> Iterator[Path]:
     Its own is left behind, for whoever wants to know how Ray ended: the next start removes it.
     """
     _make_private(root)
-    with (root / LOCK).open("w") as all_starts:
-        fcntl.flock(all_starts, fcntl.LOCK_EX)  # a start that has made its directory holds its lock, too
+    with FileLock(root / LOCK, wait=True):  # a start that has made its directory holds its lock, too
         for earlier in root.iterdir():
             _remove_if_ended(earlier)
         directory = Path(tempfile.mkdtemp(dir=root, prefix=""))
-        lock = (directory / LOCK).open("w")
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = FileLock(directory / LOCK, wait=True)
     with lock:
         yield directory
 
@@ -70,10 +69,9 @@ def _remove_if_ended(directory: Path) -> None:
     if directory.is_symlink() or not directory.is_dir():
         return
     try:
-        with (directory / LOCK).open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with FileLock(directory / LOCK, create=False):
             shutil.rmtree(directory, ignore_errors=True)
     except FileNotFoundError:  # killed before it had its lock
         shutil.rmtree(directory, ignore_errors=True)
-    except BlockingIOError:
+    except Held:
         return

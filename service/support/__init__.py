@@ -1,1 +1,1 @@
-"""Small things that every room uses: durable files, threads, logs, counts, loopback addresses."""
+"""Small things that every room uses: threads, logs, counts."""

@@ -12,7 +12,6 @@ A process has its file for itself: a second process of the same role takes the n
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import sys
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
+from adapters_registry.support.lock import FileLock, Held
 from service.settings import LogOptions
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -47,18 +47,16 @@ class _Claimed(RotatingFileHandler):
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for number in count(1):
             path = directory / (f"{role}.log" if number == 1 else f"{role}-{number}.log")
-            self._lock = path.with_suffix(".lock").open("a")
             try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
+                self._lock = FileLock(path.with_suffix(".lock"))
+            except Held:
                 continue
             super().__init__(path, maxBytes=options.file_bytes, backupCount=options.files - 1, encoding="utf-8")
             return
 
     def close(self) -> None:
         super().close()
-        self._lock.close()
+        self._lock.release()
 
 
 def request_log(options: LogOptions) -> Path | None:

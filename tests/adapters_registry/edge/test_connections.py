@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters_registry.edge.bounds import MOST, Bounds, ConnectionLimits, bounds
-from adapters_registry.edge.connections import Connections, Reason, State, crowd, is_loopback
+from adapters_registry.edge.connections import Connections, Reason, State, crowd
+from adapters_registry.support.loopback import is_loopback
 
 BOUNDS = Bounds(total=6, per_address=4, per_loopback=5, head_s=10, idle_s=75, stall_s=60, header_bytes=1000)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.support.durable import sync_tree, write_whole
+from adapters_registry.support.durable import sync_tree, write_whole
 
 
 def test_written_and_replaced(tmp_path: Path) -> None:
