@@ -42,6 +42,7 @@ def judged(base: PreTrainedModel, folder: Path, allowed: Allowances = NOTHING) -
 def bound_adapter(engine: Engine, base: PreTrainedModel, folder: Path, allowed: Allowances = NOTHING) -> BoundAdapter:
     """The artifact in ``folder`` as batch rows point at it: judged by the registry, then bound by the engine."""
     manifest = judged(base, folder, allowed)
+    engine.check_adapter(manifest)
     tensors = load_file(folder / "adapter_model.safetensors")
     return engine.bind(manifest.digest, manifest.kind, engine.canonicalise(manifest, tensors))
 
@@ -62,18 +63,18 @@ def trial(number: int, prompt: list[int], adapter: BoundAdapter | None) -> Seque
 
 
 def all_logits(engine: Engine, sequences: list[Sequence]) -> list[Tensor]:
-    """Every row's logits [tokens, vocabulary] of the sequences, run as one batch sorted by adapter."""
+    """Every token's logits [tokens, vocabulary] of the sequences, run as one batch sorted by adapter."""
     runner = engine.runner
     assert isinstance(runner, ModelRunner | NativeRunner)
     ordered = sorted(sequences, key=lambda s: s.digest)
     next_block = 0
     for sequence in ordered:
-        count = -(-len(sequence.tokens) // runner.block_tokens)
+        count = -(-sequence.length // runner.block_tokens)
         sequence.blocks = list(range(next_block, next_block + count))
         next_block += count
-    plan = Plan(tuple(Chunk(s, 0, len(s.tokens)) for s in ordered))
-    logits = runner.logits(plan, range(plan.rows))
-    by_id = dict(zip((s.id for s in ordered), logits.split([len(s.tokens) for s in ordered]), strict=True))
+    plan = Plan(tuple(Chunk(s, s.given, s.length - s.given) for s in ordered))
+    logits = runner.logits(plan, range(plan.rows)).split([chunk.length for chunk in plan.chunks])
+    by_id = {s.id: rows[-len(s.tokens) :] for s, rows in zip(ordered, logits, strict=True)}
     return [by_id[sequence.id] for sequence in sequences]
 
 

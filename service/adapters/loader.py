@@ -50,6 +50,9 @@ class AdapterForm(Protocol[T_co]):
     def layout(self) -> str:
         """Names the canonical form; part of the slab's name."""
 
+    def check_adapter(self, manifest: Manifest) -> None:
+        """``AdapterIncompatible`` for what this engine would not compute exactly."""
+
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Raw artifact tensors to the canonical form."""
 
@@ -96,6 +99,7 @@ class SlabLoader(Generic[T]):
                 f"up to {FORMAT}: upgrade the service"
             )
         self._check_base(ref, manifest.base)
+        self._engine.check_adapter(manifest)
         data = self._source.fetch(weights_file(manifest))
         tensors = self._engine.canonicalise(manifest, read_weights(data, manifest, self._base))
         del data

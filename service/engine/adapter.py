@@ -1,18 +1,84 @@
-"""What a batch row points at: an adapter whose weights lie ready, module by module."""
+"""The adapter seam: what an adapter may change in a step, as values that a backend executes.
+
+::
+
+    at a site (a module of the base):   x ── × scale_in ──► base ──► replace ──► × scale_out ──► + add(x) ──► y
+    in front of the prompt:             rows that no token stands for, as embeddings or as keys and values
+
+Every kind of adapter (``kinds``) is bound to these values and to nothing else, and a backend says which kinds it
+executes (``backend``). An adapter that only adds, as LoRA does, leaves ``around`` and ``front`` empty: a step tests
+for them once, not at every site.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
 
-class Delta(Protocol):
-    """What an adapter does at one module; one class a kind (see ``kinds``)."""
+class Addition(Protocol):
+    """What an adapter adds at one site; one class per form of it."""
 
-    def apply(self, x: Tensor, y: Tensor) -> None:
-        """Change ``y`` [rows, out] in place, given the module's input ``x`` [rows, in]."""
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """Add to ``y`` [rows, out] in place, given the site's input ``x`` [rows, in] as it came.
+
+        At the embedding ``x`` [rows] holds token ids.
+        """
+
+
+class Replacement(Protocol):
+    """Weights of the adapter's own, in place of all or some of the base's at one site."""
+
+    def replace(self, x: Tensor, y: Tensor) -> None:
+        """Overwrite ``y`` [rows, out], the base's product, where the adapter has weights of its own.
+
+        ``x`` as for ``Addition``, but scaled by ``scale_in``.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Around:
+    """What an adapter does around the base's product at one site; applied in the order of the fields."""
+
+    scale_in: Tensor | None = None
+    """[in]: factors of the product's input"""
+    replacement: Replacement | None = None
+    scale_out: Tensor | None = None
+    """[out]: factors of the product, before anything is added"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrontRows:
+    """Embeddings in front of the prompt; their keys and values are computed under the adapter."""
+
+    embeddings: Tensor
+    """[rows, hidden]"""
+
+    @property
+    def rows(self) -> int:
+        return len(self.embeddings)
+
+    def first(self, rows: int) -> FrontRows:
+        return FrontRows(self.embeddings[:rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrontKeys:
+    """Keys and values in front of the prompt, as attention reads them: no position is applied to them."""
+
+    keys: tuple[Tensor, ...]
+    """By layer: [rows, key heads, dim]"""
+    values: tuple[Tensor, ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.keys[0])
+
+    def first(self, rows: int) -> FrontKeys:
+        return FrontKeys(tuple(key[:rows] for key in self.keys), tuple(value[:rows] for value in self.values))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,10 +86,13 @@ class BoundAdapter:
     """An adapter version bound to the engine's sites (adaptable modules, numbered at load)."""
 
     digest: str
-    deltas: tuple[Delta | None, ...]
-    """By site; None where the adapter leaves the module alone."""
+    adds: tuple[Addition | None, ...]
+    """By site; None where the adapter adds nothing."""
     nbytes: int
+    around: Mapping[int, Around] = field(default_factory=dict)
+    """By site, for the sites at which it does more than add."""
+    front: FrontRows | FrontKeys | None = None
 
     def __repr__(self) -> str:
-        touched = sum(delta is not None for delta in self.deltas)
-        return f"<BoundAdapter {self.digest[:19]} {touched} sites, {self.nbytes} bytes>"
+        touched = {site for site, addition in enumerate(self.adds) if addition is not None} | set(self.around)
+        return f"<BoundAdapter {self.digest[:19]} {len(touched)} sites, {self.nbytes} bytes>"

@@ -123,6 +123,8 @@ def paged_attention(
     q = query[0].transpose(0, 1)  # [rows, heads, dim]
     if len(run.batch.begun):
         run.cache.wipe(layer, run.batch.begun)
+    for given in run.batch.given_keys:
+        run.cache.write(layer, given.slots, given.keys[layer].to(key.dtype), given.values[layer].to(key.dtype))
     run.cache.write(layer, run.batch.slots, key[0].transpose(0, 1), value[0].transpose(0, 1))
     out = q.new_empty(q.shape[0], q.shape[1], value.shape[3])
     for prefill in run.batch.prefills:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from service.engine.adapter import BoundAdapter
-from service.engine.scheduler import Plan
+from service.engine.adapter import BoundAdapter, FrontKeys, FrontRows
+from service.engine.scheduler import Chunk, Plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,6 +20,27 @@ class Segment:
     start: int
     stop: int
     adapter: BoundAdapter
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenRows:
+    """Rows ``start:stop`` that stand for no token: their embeddings come from an adapter."""
+
+    start: int
+    stop: int
+    embeddings: Tensor
+    """[stop - start, hidden]"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GivenKeys:
+    """Keys and values of an adapter that go to ``slots`` before this step's rows read them."""
+
+    slots: Tensor
+    """[rows] int64"""
+    keys: tuple[Tensor, ...]
+    """By layer: [rows, key heads, dim]"""
+    values: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,31 +80,44 @@ class Batch:
     """Blocks whose first rows come with this step and whose last do not: what they held is wiped, since masked
     keys and values that are not finite would still spoil a sum"""
     segments: tuple[Segment, ...]
+    sampled: tuple[Segment, ...]
+    """The segments among ``sample_rows``"""
+    given_rows: tuple[GivenRows, ...]
+    given_keys: tuple[GivenKeys, ...]
     prefills: tuple[Prefill, ...]
     decode: Decode | None
     sample_rows: Tensor
-    """[samples] int64: rows whose logits give a next token, in chunk order"""
+    """[samples] int64: rows whose logits are wanted, ascending"""
     masks: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
     """Attention masks of this step, made by the first layer that asks."""
 
 
-def build_batch(plan: Plan, block_tokens: int, device: torch.device) -> Batch:
-    """The tensors of a non-empty plan."""
+def build_batch(plan: Plan, block_tokens: int, device: torch.device, wanted: Seq[int] | None = None) -> Batch:
+    """The tensors of a non-empty plan.
+
+    ``wanted`` are the rows whose logits are wanted, ascending; else those that give a next token.
+    """
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
     segments: list[Segment] = []
+    given_rows: list[GivenRows] = []
+    given_keys: list[GivenKeys] = []
     prefills: list[Prefill] = []
     single: list[tuple[int, int, list[int]]] = []
     sample_rows: list[int] = []
     begun: list[int] = []
-    for sequence, start, length in plan.chunks:
+    for chunk in plan.chunks:
+        sequence, start, length = chunk
         row, stop = len(tokens), start + length
-        tokens += sequence.tokens[start:stop]
+        tokens += sequence.tokens_at(start, stop)
         positions += range(start, stop)
-        slots += [sequence.blocks[at // block_tokens] * block_tokens + at % block_tokens for at in range(start, stop)]
+        slots += _slots(sequence.blocks, range(start, stop), block_tokens)
         blocks = sequence.blocks[: -(-stop // block_tokens)]
-        if stop % block_tokens and start <= stop - stop % block_tokens:
+        written = start
+        if sequence.front and start <= sequence.front:
+            written = _give(chunk, row, block_tokens, device, given_rows, given_keys)
+        if stop % block_tokens and written <= stop - stop % block_tokens:
             begun.append(blocks[-1])
         if length == 1:
             single.append((row, stop, blocks))
@@ -92,18 +128,63 @@ def build_batch(plan: Plan, block_tokens: int, device: torch.device) -> Batch:
                 segments[-1] = Segment(segments[-1].start, row + length, segments[-1].adapter)
             else:
                 segments.append(Segment(row, row + length, sequence.adapter))
-        if stop == len(sequence.tokens):
+        if chunk.samples:
             sample_rows.append(row + length - 1)
+    if wanted is not None:
+        sample_rows = list(wanted)
     return Batch(
         tokens=torch.tensor([tokens], device=device),
         positions=torch.tensor([positions], device=device),
         slots=torch.tensor(slots, device=device),
         begun=torch.tensor(begun, dtype=torch.int64, device=device),
         segments=tuple(segments),
+        sampled=_among(sample_rows, segments),
+        given_rows=tuple(given_rows),
+        given_keys=tuple(given_keys),
         prefills=tuple(prefills),
         decode=_decode(single, device),
         sample_rows=torch.tensor(sample_rows, dtype=torch.int64, device=device),
     )
+
+
+def _slots(blocks: Seq[int], positions: range, block_tokens: int) -> list[int]:
+    return [blocks[at // block_tokens] * block_tokens + at % block_tokens for at in positions]
+
+
+def _among(rows: Seq[int], segments: Seq[Segment]) -> tuple[Segment, ...]:
+    """The segments as spans of the ascending ``rows``."""
+    spans = ((bisect_left(rows, one.start), bisect_left(rows, one.stop), one.adapter) for one in segments)
+    return tuple(Segment(start, stop, adapter) for start, stop, adapter in spans if start < stop)
+
+
+def _give(
+    chunk: Chunk,
+    row: int,
+    block_tokens: int,
+    device: torch.device,
+    given_rows: list[GivenRows],
+    given_keys: list[GivenKeys],
+) -> int:
+    """Note what the adapter's front brings to a chunk that begins within it or right behind it.
+
+    Returns the first position that the step writes.
+    """
+    sequence, start, length = chunk
+    front = sequence.adapter.front if sequence.adapter is not None else None
+    if isinstance(front, FrontRows):
+        stop = min(sequence.front, start + length)
+        if start < stop:
+            given_rows.append(GivenRows(row, row + stop - start, front.embeddings[start:stop]))
+        return start
+    assert isinstance(front, FrontKeys)
+    assert start == sequence.front
+    first = sequence.published * block_tokens  # what comes before was found in the prefix cache
+    if first < start:
+        span = slice(first, start)
+        slots = torch.tensor(_slots(sequence.blocks, range(first, start), block_tokens), device=device)
+        keys, values = tuple(key[span] for key in front.keys), tuple(value[span] for value in front.values)
+        given_keys.append(GivenKeys(slots, keys, values))
+    return first
 
 
 def _decode(single: list[tuple[int, int, list[int]]], device: torch.device) -> Decode | None:

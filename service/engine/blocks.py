@@ -18,6 +18,11 @@ def root_hash(tenant: str, adapter_digest: str, base_digest: str) -> bytes:
     return hashlib.sha256("\0".join((tenant, adapter_digest, base_digest)).encode()).digest()
 
 
+def front_hash(adapter_digest: str, base_digest: str) -> bytes:
+    """Where the chain of an adapter's own rows starts, which every tenant that may use the adapter shares."""
+    return hashlib.sha256("\0".join((adapter_digest, base_digest)).encode()).digest()
+
+
 class BlockPool:
     """Fixed blocks with counted holders.
 

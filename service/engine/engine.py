@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from adapters_registry.edge.shares import fits
 from adapters_registry.manifest import Manifest
-from service.engine.adapter import BoundAdapter, Delta
+from service.engine.adapter import BoundAdapter
+from service.engine.backend import Backend
 from service.engine.blocks import BlockPool
 from service.engine.kinds import KINDS
-from service.engine.model import Sites
-from service.engine.runner import Runner
 from service.engine.scheduler import Chunk, Plan, Scheduler, SchedulerLimits
 from service.engine.sequence import Sequence, SequenceId, sequences_of
 from service.engine.snapshot import EngineSnapshot
@@ -49,16 +47,6 @@ class EngineLimits:
     """Most sequences that wait, of all tenants; of one alone half as many."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeltaPlace:
-    """What adapters are held and multiplied in, and where."""
-
-    dtype: torch.dtype
-    device: torch.device
-    finish: Callable[[str, tuple[Delta | None, ...], int], BoundAdapter] = BoundAdapter
-    """Digest, deltas by site and bytes to what batch rows point at, in the form that the runner reads."""
-
-
 class Engine:
     """One frozen base; sequences under any adapters advance together, a step at a time.
 
@@ -68,22 +56,17 @@ class Engine:
 
     def __init__(
         self,
-        runner: Runner,
+        backend: Backend,
         limits: EngineLimits,
         scheduling: SchedulerLimits,
         pool: BlockPool,
-        sites: Sites,
-        place: DeltaPlace,
-        backend: str = "torch",
     ) -> None:
-        """``backend`` says in words how the base's rows are computed."""
         self.limits = limits
-        self.runner = runner
+        self.backend = backend
+        self.runner = backend.runner
         self._scheduler = Scheduler(scheduling, pool)
-        self._sites = sites
-        self._place = place
         self._told: list[Event] = []
-        self._tally = Tally(backend)
+        self._tally = Tally(backend.name)
 
     @property
     def context_tokens(self) -> int:
@@ -103,26 +86,35 @@ class Engine:
     def layout(self) -> str:
         """Names the canonical slab form: a slab of another layout is made anew."""
         kinds = "-".join(f"{name}{kind.LAYOUT}" for name, kind in sorted(KINDS.items()))
-        return f"{kinds}-{str(self._place.dtype).removeprefix('torch.')}"
+        return f"{kinds}-{str(self.backend.dtype).removeprefix('torch.')}"
+
+    def check_adapter(self, manifest: Manifest) -> None:
+        """Refuse what the backend would not compute exactly (``AdapterIncompatible``); needs no weights."""
+        reason = self.backend.supports(manifest)
+        if reason is not None:
+            raise AdapterIncompatible(f"adapter {manifest.digest} cannot run here: {reason}")
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Raw artifact tensors as the slab holds them; ``AdapterIncompatible`` if this engine cannot."""
-        kind = KINDS.get(manifest.kind)
-        if kind is None:
-            raise AdapterIncompatible(f"adapters of kind {manifest.kind!r} are not supported by this engine")
-        return kind.canonicalise(manifest, tensors, self._sites.bias, self._place.dtype)
+        """Raw artifact tensors as the slab holds them, of an adapter that was checked."""
+        kind = KINDS[manifest.kind]
+        return kind.canonicalise(manifest, tensors, self.backend.sites.bias, self.backend.dtype)
 
     def try_adapter(self, adapter: BoundAdapter) -> Failure | None:
         """Why the adapter cannot be let into a batch with others: a step of a few tokens, alone, says so or passes.
 
-        Its keys and values go to the block after the pool's, which no sequence has.
+        Its keys and values go to the block after the pool's, which no sequence has. Of the rows that it brings in
+        front as many take part as fit there.
         """
-        tokens = [at * _STRIDE % self.vocab_size for at in range(1, min(_TRIAL_TOKENS, self.block_tokens) + 1)]
+        tried = (
+            adapter if adapter.front is None else replace(adapter, front=adapter.front.first(self.block_tokens - 1))
+        )
+        count = min(_TRIAL_TOKENS, self.block_tokens) if adapter.front is None else 1
+        tokens = [at * _STRIDE % self.vocab_size for at in range(1, count + 1)]
         sampling = SamplingParams(max_tokens=1, temperature=0)
-        trial = Sequence(SequenceId("trial", 0), "", adapter, sampling, 0, tokens, len(tokens))
+        trial = Sequence(SequenceId("trial", 0), "", tried, sampling, 0, tokens, len(tokens))
         trial.blocks = [self._scheduler.pool.total]
         try:
-            (outcome,) = self.runner.run(Plan((Chunk(trial, 0, len(tokens)),)))
+            (outcome,) = self.runner.run(Plan((Chunk(trial, trial.given, trial.length - trial.given),)))
         except Exception:  # whatever its weights make a kernel raise: it is the adapter's failure alone
             logger.exception("the trial of an adapter failed", extra={"digest": adapter.digest})
             outcome = _broken(adapter)
@@ -130,20 +122,22 @@ class Engine:
 
     def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> BoundAdapter:
         """Slab tensors as an adapter that batch rows can point at; ``AdapterIncompatible`` for unknown sites."""
-        placed = {name: tensor.to(self._place.device) for name, tensor in tensors.items()}
-        deltas = KINDS[kind].bind(placed, self._sites.index)
-        return self._place.finish(digest, deltas, sum(tensor.nbytes for tensor in tensors.values()))
+        tensors = {name: tensor.to(self.backend.device) for name, tensor in tensors.items()}
+        return self.backend.place(KINDS[kind].bind(digest, tensors, self.backend.sites.index))
 
     # -- requests -------------------------------------------------------------------------------------------
 
-    def check(self, request: GenerateRequest) -> None:
+    def check(self, request: GenerateRequest, adapter: BoundAdapter | None = None) -> None:
         """Refuse what can never run (``ContextLengthExceeded``, ``InvalidValue``)."""
         length = len(request.prompt) + request.sampling.max_tokens
         pool_tokens = self._scheduler.pool.total * self._scheduler.limits.block_tokens
-        if length > min(self.context_tokens, pool_tokens):
+        room = min(self.context_tokens, pool_tokens)
+        if adapter is not None and adapter.front is not None:
+            room -= adapter.front.rows
+        if length > room:
             raise ContextLengthExceeded(
                 f"{len(request.prompt)} prompt tokens and {request.sampling.max_tokens} to generate are more "
-                f"than the {min(self.context_tokens, pool_tokens)} that fit; shorten one of them",
+                f"than the {room} that fit; shorten one of them",
                 param="max_tokens",
             )
         self._check_tokens("logit_bias", [token for token, _ in request.sampling.logit_bias])
@@ -180,7 +174,7 @@ class Engine:
 
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
         """Check and queue the request; each choice ends with exactly one event whose ``finish`` is set."""
-        self.check(request)
+        self.check(request, adapter)
         self.check_room(request)
         self.enqueue(request, adapter, time.monotonic())
 

@@ -1,54 +1,9 @@
-"""Projections that mix adapters in one batch: the frozen base once for all rows, then each segment's delta."""
+"""The base's products: packed once for oneDNN where that is faster, else as torch has them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
-
-from service.engine.batch import Segment
-
-Matmul = Callable[[Tensor], Tensor]
-"""[..., in] → [..., out], bias included; the result is fresh memory."""
-
-
-class StepState:
-    """The segments of the step under way; one an engine, shared by all its projections."""
-
-    __slots__ = ("delta_dtype", "segments")
-
-    def __init__(self, delta_dtype: torch.dtype) -> None:
-        self.delta_dtype = delta_dtype
-        """What adapters are held and multiplied in."""
-        self.segments: tuple[Segment, ...] = ()
-
-
-class MixedModule(nn.Module):
-    """A base module at one site: its own output, changed row by row by the adapters of the step.
-
-    Rows of one adapter are neighbours (``Batch.segments``), so that each adapter's weights are read once, in
-    place, by products over its own rows only: no padding, no gather of weights. Rows of the base have no
-    segment and cost nothing.
-    """
-
-    def __init__(self, site: int, base: Matmul, state: StepState) -> None:
-        super().__init__()
-        self.site = site
-        self.base = base
-        self.state = state
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.base(x)
-        if self.state.segments:
-            rows_in = x.reshape(-1, x.shape[-1]).to(self.state.delta_dtype)
-            rows_out = y.view(-1, y.shape[-1])
-            for segment in self.state.segments:
-                delta = segment.adapter.deltas[self.site]
-                if delta is not None:
-                    span = slice(segment.start, segment.stop)
-                    delta.apply(rows_in[span], rows_out[span])
-        return y
 
 
 class PackedLinear(nn.Module):

@@ -9,16 +9,18 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from service.engine.backends import Backend, native_backend, torch_backend
+from service.engine.backend import BaseBackend
 from service.engine.blocks import BlockPool
 from service.engine.engine import Engine, EngineLimits
 from service.engine.kernels.build import default_cache
 from service.engine.kernels.errors import NativeUnavailable
 from service.engine.kernels.levels import Level
 from service.engine.model import context_tokens, eos_ids
+from service.engine.native_backend import native_backend
 from service.engine.ridge import MANY, chunk_tokens, measured_ridge
 from service.engine.scheduler import SchedulerLimits
 from service.engine.selfcheck import check_base, own_logits, trial_prompts
+from service.engine.torch_backend import torch_backend
 from service.errors import BaseUnavailable
 from service.settings import EngineOptions
 
@@ -64,7 +66,7 @@ def load_engine(
         },
     )
     return Engine(
-        backend.runner,
+        backend,
         EngineLimits(context_tokens(model.config), model.config.vocab_size, options.waiting),
         SchedulerLimits(
             batch_tokens=options.batch_tokens,
@@ -76,15 +78,12 @@ def load_engine(
             chunk_tokens=beside,
         ),
         BlockPool(backend.blocks - 1),  # the last one is for trials of adapters
-        backend.sites,
-        backend.place,
-        backend=backend.name,
     )
 
 
 def _choose(
     model: PreTrainedModel, options: EngineOptions, name: str, cache: Path, level: Level | None
-) -> tuple[Backend, str]:
+) -> tuple[BaseBackend, str]:
     """The backend, and why it is this one."""
     asked = options.backend != "auto"
     if options.backend == "torch":

@@ -53,7 +53,7 @@ class EngineLoop:
 
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
         """Queue a request; raises what ``Engine.check`` and ``check_room`` raise, at once."""
-        self.engine.check(request)
+        self.engine.check(request, adapter)
         now = time.monotonic()
 
         def enqueue() -> None:

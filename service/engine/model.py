@@ -1,4 +1,4 @@
-"""The base in place: projections replaced by ones that mix adapters, and how much context it takes."""
+"""The base in place: modules replaced by ones that mix adapters, and how much context it takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from service.engine.linear import MixedModule, StepState, linear
+from service.engine.linear import linear
+from service.engine.mixed import MixedEmbedding, MixedHead, MixedModule, StepState
 from service.errors import BaseUnavailable
 
 
@@ -24,27 +25,25 @@ class Sites:
     """Module name → the base's own bias [out], where it has one."""
 
 
-def replace_projections(model: PreTrainedModel, state: StepState) -> Sites:
-    """Put a ``MixedModule`` in place of every linear, Conv1D and biased norm of the decoder layers.
+def replace_modules(model: PreTrainedModel, state: StepState) -> Sites:
+    """Put a mixed module in place of every linear, Conv1D and biased norm of the decoder layers, of the input
+    embedding and of the output head.
 
-    The output head, outside the layers, is only packed. Weights move, none is copied but for packing.
+    Weights move, none is copied but for packing.
     """
-    head = model.get_output_embeddings()
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     index: dict[str, int] = {}
     biases: dict[str, Tensor] = {}
     for name, module in list(model.named_modules()):
-        if module is head:
-            if isinstance(module, nn.Linear):
-                _put(model, name, linear(module.weight.detach(), _bias(module)))
-            continue
-        base = _projection(module)
+        base = module if module is embedding else _projection(module)
         if base is None:
             continue
         index[name] = len(index)
         bias = _bias(module)
         if bias is not None:
             biases[name] = bias
-        _put(model, name, MixedModule(index[name], base, state))
+        mixed = MixedEmbedding if module is embedding else MixedHead if module is head else MixedModule
+        _put(model, name, mixed(index[name], base, state))
     return Sites(index, biases)
 
 

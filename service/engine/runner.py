@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Seq
-from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -12,7 +11,7 @@ from transformers import PreTrainedModel
 
 from service.engine.attention import KVCache, forward_pass
 from service.engine.batch import build_batch
-from service.engine.linear import StepState
+from service.engine.mixed import StepState
 from service.engine.sampling import sample
 from service.engine.scheduler import Outcome, Plan
 
@@ -54,11 +53,9 @@ class ModelRunner:
     @torch.inference_mode()
     def logits(self, plan: Plan, rows: Seq[int] | None = None) -> Tensor:
         """[rows, vocabulary] of the given rows of the plan, else of those that give a next token."""
-        batch = build_batch(plan, self.block_tokens, self.device)
-        if rows is not None:
-            batch = replace(batch, sample_rows=torch.tensor(rows, dtype=torch.int64, device=self.device))
+        batch = build_batch(plan, self.block_tokens, self.device, rows)
         try:
-            self.state.segments = batch.segments
+            self.state.begin(batch)
             with forward_pass(batch, self.cache):
                 out = self.model(
                     input_ids=batch.tokens,
@@ -67,6 +64,6 @@ class ModelRunner:
                     logits_to_keep=batch.sample_rows,
                 )
         finally:
-            self.state.segments = ()  # an idle engine must not keep the last step's adapters in memory
+            self.state.end()
         logits: Tensor = out.logits[0]
         return logits

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from adapters_registry.edge.shares import fits
-from service.engine.blocks import BlockPool, chain_hash, root_hash
+from service.engine.blocks import BlockPool, chain_hash, front_hash, root_hash
 from service.engine.prompt_shares import beside_rows, shares
 from service.engine.sequence import Sequence
 from service.values import Event, Failure, FinishReason, TokenLogprob
@@ -22,7 +22,7 @@ ROW_SHARE = 0.8
 
 
 class Chunk(NamedTuple):
-    """Rows of one sequence in one step: ``tokens[start : start + length]``."""
+    """Rows of one sequence in one step: its positions ``start : start + length``."""
 
     sequence: Sequence
     start: int
@@ -31,7 +31,7 @@ class Chunk(NamedTuple):
     @property
     def samples(self) -> bool:
         """Whether the chunk reaches the sequence's end, so that its last row gives the next token."""
-        return self.start + self.length == len(self.sequence.tokens)
+        return self.start + self.length == self.sequence.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,7 @@ class Scheduler:
         sequence = self._waiting[tenant][0]
         cached = self._cached_blocks(sequence)
         self.pool.share(cached)
-        needed = -(-len(sequence.tokens) // self.limits.block_tokens) - len(cached)
+        needed = -(-sequence.length // self.limits.block_tokens) - len(cached)
         if needed > self.pool.available:
             self.pool.release(cached)
             return None
@@ -264,10 +264,10 @@ class Scheduler:
             del self._waiting[tenant]
         sequence.blocks = cached
         sequence.published = len(cached)
-        sequence.computed = len(cached) * self.limits.block_tokens
+        sequence.computed = max(len(cached) * self.limits.block_tokens, sequence.given)
         if sequence.generated == 0:
-            sequence.cached_tokens = sequence.computed
-            self._served[tenant] += INPUT_COST * (sequence.prompt_tokens - sequence.computed)
+            sequence.cached_tokens = max(0, sequence.computed - sequence.front)
+            self._served[tenant] += INPUT_COST * sequence.pending
         self.running.append(sequence)
         return sequence
 
@@ -275,7 +275,7 @@ class Scheduler:
         if not self.limits.prefix_cache:
             return []
         # The last token is always computed: its row gives the next one.
-        usable = (len(sequence.tokens) - 1) // self.limits.block_tokens
+        usable = (sequence.length - 1) // self.limits.block_tokens
         self._hash_blocks(sequence, usable)
         return self.pool.match(sequence.block_hashes[:usable])
 
@@ -285,9 +285,22 @@ class Scheduler:
         size = self.limits.block_tokens
         hashes = sequence.block_hashes
         while len(hashes) < count:
-            previous = hashes[-1] if hashes else root_hash(sequence.tenant, sequence.digest, self.limits.base_digest)
             start = len(hashes) * size
-            hashes.append(chain_hash(previous, sequence.tokens[start : start + size]))
+            tokens = sequence.tokens_at(start, start + size)
+            hashes.append(chain_hash(self._previous_hash(sequence, start), tokens))
+
+    def _previous_hash(self, sequence: Sequence, start: int) -> bytes:
+        """What the hash of the block at position ``start`` is chained to.
+
+        Blocks of nothing but the adapter's own rows hold nobody's text: whoever may use the adapter shares them.
+        """
+        size, base = self.limits.block_tokens, self.limits.base_digest
+        own = sequence.front // size * size
+        if start == 0 and own:
+            return front_hash(sequence.digest, base)
+        if start == own:
+            return root_hash(sequence.tenant, sequence.digest, base)
+        return sequence.block_hashes[-1]
 
     def _publish(self, sequence: Sequence) -> None:
         if not self.limits.prefix_cache:

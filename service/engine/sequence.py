@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine.adapter import BoundAdapter
+from service.engine.adapter import BoundAdapter, FrontKeys
 from service.engine.seen import Seen
 from service.values import GenerateRequest, SamplingParams
 
@@ -30,8 +30,8 @@ class Sequence:
 
     ::
 
-        tokens    [ prompt ............ | generated ... ]
-        computed  [ in the KV cache ... )               the rest is pending: one token while decoding
+        positions  [ front | prompt ............ | generated ... ]    front: rows that the adapter brings
+        computed   [ in the KV cache ... )               the rest is pending: one token while decoding
     """
 
     id: SequenceId
@@ -44,6 +44,7 @@ class Sequence:
     queued_at: float | None = None
     """When it was submitted, on the monotonic clock; None once it has had rows."""
     computed: int = 0
+    """Positions whose keys and values stand in the cache."""
     blocks: list[int] = field(default_factory=list)
     block_hashes: list[bytes] = field(default_factory=list)
     """Chained hashes of the full blocks hashed so far."""
@@ -55,12 +56,19 @@ class Sequence:
     """Drawing one of these ends the sequence."""
     withheld: tuple[int, ...] = ()
     """Not drawn before ``min_tokens``: the base's end-of-sequence tokens, ignored or not, and the request's stops."""
+    front: int = field(init=False, default=0)
+    """Rows that the adapter brings in front of the prompt."""
+    given: int = field(init=False, default=0)
+    """Of them, those whose keys and values it brings: nothing computes them."""
     seen: Seen | None = field(init=False, default=None)
     """Kept only for requests with a presence, frequency or repetition penalty."""
     bias: tuple[NDArray[np.int64], NDArray[np.float64]] | None = field(init=False, default=None)
     """Distinct tokens, and what is added to the logit of each."""
 
     def __post_init__(self) -> None:
+        if self.adapter is not None and self.adapter.front is not None:
+            self.front = self.adapter.front.rows
+            self.given = self.front if isinstance(self.adapter.front, FrontKeys) else 0
         if self.penalised:
             self.seen = Seen(self.tokens if self.sampling.repetition_penalty != 1 else ())
         if self.sampling.logit_bias:
@@ -75,9 +83,14 @@ class Sequence:
         return self.adapter.digest if self.adapter is not None else ""
 
     @property
+    def length(self) -> int:
+        """Positions: the front's and one per token."""
+        return self.front + len(self.tokens)
+
+    @property
     def pending(self) -> int:
-        """Tokens whose keys and values are still to be computed; at least 1 while alive."""
-        return len(self.tokens) - self.computed
+        """Positions whose keys and values are still to be computed; at least 1 while alive."""
+        return self.length - self.computed
 
     @property
     def generated(self) -> int:
@@ -101,6 +114,13 @@ class Sequence:
     def withholding(self) -> bool:
         """Whether the next token may not be one of ``withheld``."""
         return self.generated < self.sampling.min_tokens and bool(self.withheld)
+
+    def tokens_at(self, start: int, stop: int) -> list[int]:
+        """The tokens of positions ``start:stop``; 0 where a row of the front stands for none."""
+        if not self.front:
+            return self.tokens[start:stop]
+        before = max(0, min(stop, self.front) - start)
+        return [0] * before + self.tokens[max(0, start - self.front) : max(0, stop - self.front)]
 
     def append(self, token: int) -> None:
         self.tokens.append(token)

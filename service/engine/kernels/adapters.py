@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.engine.adapter import BoundAdapter, Delta
+from service.engine.adapter import Addition, BoundAdapter
 from service.engine.kernels.llama import SITES, LlamaShape, projection
 from service.engine.kernels.native import AdapterPart, AdapterSite, Library, aligned
 from service.engine.kinds.lora import LoraDelta
@@ -47,45 +47,57 @@ def site_index(shape: LlamaShape) -> dict[str, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def pack_adapter(
-    library: Library, shape: LlamaShape, digest: str, deltas: Sequence[Delta | None], index: Mapping[str, int]
-) -> NativeAdapter:
-    """Copy an adapter's weights into the form and order of the step; ``AdapterIncompatible`` for other kinds."""
-    packer = _Packer(library, shape)
-    sites = (AdapterSite * (shape.layers * len(SITES)))()
-    plans = []
-    for layer in range(shape.layers):
-        for site, names in enumerate(SITES):
-            pieces = _pieces([deltas[index[projection(layer, name)]] for name in names], shape.site(site)[1], packer)
-            plans.append(pieces)
-            packer.plan(site, pieces)
-    memory = packer.allocate()
-    for target, (number, pieces) in zip(sites, enumerate(plans), strict=True):
-        packer.fill(target, number % len(SITES), pieces)
-    return NativeAdapter(
-        digest,
-        (),
-        memory.nbytes,
-        ctypes.addressof(sites),
-        max(site.ranks for site in sites),
-        (sites, memory),
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class AdapterPacker:
+    """Copies adapters into the form and order of the step."""
+
+    library: Library
+    shape: LlamaShape
+    index: Mapping[str, int]
+    """Module name → site, see ``site_index``."""
+
+    def pack(self, adapter: BoundAdapter) -> NativeAdapter:
+        """``AdapterIncompatible`` for adapters that do more than add low-rank products and biases."""
+        if adapter.around or adapter.front is not None:
+            raise AdapterIncompatible(
+                "the adapter scales or replaces products or brings rows in front of the prompt, which the native "
+                "backend does not compute"
+            )
+        filling = _Filling(self.library, self.shape)
+        sites = (AdapterSite * (self.shape.layers * len(SITES)))()
+        plans = []
+        for layer in range(self.shape.layers):
+            for site, names in enumerate(SITES):
+                adds = [adapter.adds[self.index[projection(layer, name)]] for name in names]
+                plans.append(_pieces(adds, self.shape.site(site)[1], filling))
+                filling.plan(site, plans[-1])
+        memory = filling.allocate()
+        for target, (number, pieces) in zip(sites, enumerate(plans), strict=True):
+            filling.fill(target, number % len(SITES), pieces)
+        return NativeAdapter(
+            adapter.digest,
+            (),
+            memory.nbytes,
+            sites=ctypes.addressof(sites),
+            low_elements=max(site.ranks for site in sites),
+            memory=(sites, memory),
+        )
 
 
-def _pieces(deltas: Sequence[Delta | None], outs: Sequence[int], packer: _Packer) -> list[_Piece]:
+def _pieces(adds: Sequence[Addition | None], outs: Sequence[int], filling: _Filling) -> list[_Piece]:
     pieces, rank_at, out_at = [], 0, 0
-    for delta, out in zip(deltas, outs, strict=True):
-        if delta is not None:
-            if not isinstance(delta, LoraDelta):
-                raise AdapterIncompatible(f"the native backend does not compute {type(delta).__name__}")
-            rank = 0 if delta.a_t is None else delta.a_t.shape[1]
-            pieces.append(_Piece(delta, out_at, out, rank_at, rank))
-            rank_at += packer.padded_rank(rank)
+    for addition, out in zip(adds, outs, strict=True):
+        if addition is not None:
+            if not isinstance(addition, LoraDelta):
+                raise AdapterIncompatible(f"the native backend does not compute {type(addition).__name__}")
+            rank = 0 if addition.a_t is None else addition.a_t.shape[1]
+            pieces.append(_Piece(addition, out_at, out, rank_at, rank))
+            rank_at += filling.padded_rank(rank)
         out_at += out
     return pieces
 
 
-class _Packer:
+class _Filling:
     """Two passes over an adapter: how much memory, then what goes where."""
 
     def __init__(self, library: Library, shape: LlamaShape) -> None:

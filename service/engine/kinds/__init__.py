@@ -1,4 +1,4 @@
-"""Kinds of adapter, one file each: what its weights look like and what they do to a row."""
+"""Kinds of adapter, one file each: from its weights to what the engine executes (``service.engine.adapter``)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adapters_registry.manifest import Manifest
-from service.engine.adapter import Delta
+from service.engine.adapter import BoundAdapter
 from service.engine.kinds import lora
 
 
@@ -27,8 +27,8 @@ class Kind(Protocol):
     ) -> dict[str, Tensor]:
         """Raw tensors of the artifact as the slab holds them: ready to multiply with, contiguous."""
 
-    def bind(self, tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> tuple[Delta | None, ...]:
-        """Slab tensors as one delta a site."""
+    def bind(self, digest: str, tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> BoundAdapter:
+        """Slab tensors at their sites; ``AdapterIncompatible`` for a module that is no site of this engine."""
 
 
 KINDS: dict[str, Kind] = {"lora": lora}

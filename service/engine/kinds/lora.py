@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from adapters_registry.manifest import LoraManifest, LoraModule, Manifest
-from service.engine.adapter import Delta
+from service.engine.adapter import Addition, BoundAdapter
 from service.errors import AdapterIncompatible
 
 LAYOUT = 1
@@ -27,7 +27,7 @@ class LoraDelta:
     bias: Tensor | None
     """[out], what is added besides"""
 
-    def apply(self, x: Tensor, y: Tensor) -> None:
+    def add(self, x: Tensor, y: Tensor) -> None:
         if self.a_t is not None and self.b_t is not None:
             low = x @ self.a_t
             if y.dtype == low.dtype:
@@ -55,9 +55,9 @@ def canonicalise(
     return out
 
 
-def bind(tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> tuple[Delta | None, ...]:
-    """One delta a site; ``AdapterIncompatible`` if the engine has no such site."""
-    deltas: list[Delta | None] = [None] * len(sites)
+def bind(digest: str, tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> BoundAdapter:
+    """Additions only; ``AdapterIncompatible`` if the engine has no such site."""
+    adds: list[Addition | None] = [None] * len(sites)
     for module in {name.rpartition("/")[0] for name in tensors}:
         if module not in sites:
             raise AdapterIncompatible(
@@ -65,8 +65,8 @@ def bind(tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> tuple[Delta
                 "train it on the projections of the decoder layers"
             )
         part = {kind: tensors.get(f"{module}/{kind}") for kind in ("a_t", "b_t", "bias")}
-        deltas[sites[module]] = LoraDelta(**part)
-    return tuple(deltas)
+        adds[sites[module]] = LoraDelta(**part)
+    return BoundAdapter(digest, tuple(adds), sum(tensor.nbytes for tensor in tensors.values()))
 
 
 def _bias(module: LoraModule, part: Mapping[str, Tensor], base_bias: Mapping[str, Tensor]) -> Tensor | None:

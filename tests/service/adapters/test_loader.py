@@ -221,3 +221,14 @@ def test_whatever_file_operation_fails_the_adapter_is_served(
             calls = faults.clear()
         assert call > 3, "the shim sees the cache"
         child.stdin.close()
+
+
+def test_what_the_engine_does_not_compute_is_refused_before_its_weights_are_fetched(
+    loader: Loader, source: FakeSource, base: BaseManifest
+) -> None:
+    ref = publish(source, base)
+    other = source.manifests[ref.digest].model_copy(update={"kind": "ia3"})
+    source.manifests[other.digest] = other
+    with pytest.raises(AdapterIncompatible, match="ia3"):
+        loader.load(replace(ref, digest=other.digest))
+    assert source.calls == ["manifest"]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from adapters_registry.manifest import BaseManifest, LoraModule, Manifest
+from service.errors import AdapterIncompatible
 from service.values import AdapterRef
 from tests.fakes import FakeSource
 
@@ -19,6 +20,10 @@ class Form:
     """Aᵀ and Bᵀ, bound as they are."""
 
     layout = "test1-float32"
+
+    def check_adapter(self, manifest: Manifest) -> None:
+        if manifest.kind != "lora":
+            raise AdapterIncompatible(f"{manifest.kind} is not computed here")
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {

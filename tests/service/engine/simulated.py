@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence as Seq
+from dataclasses import dataclass
 
 import torch
 
-from service.engine.adapter import BoundAdapter
+from adapters_registry.capabilities import LORA
+from adapters_registry.manifest import Manifest
+from service.engine.adapter import BoundAdapter, FrontKeys, FrontRows
+from service.engine.backend import missing
 from service.engine.blocks import BlockPool
-from service.engine.engine import DeltaPlace, Engine, EngineLimits
+from service.engine.engine import Engine, EngineLimits
 from service.engine.model import Sites
 from service.engine.sampling import not_finite
-from service.engine.scheduler import Outcome, Plan, Sampled, SchedulerLimits
+from service.engine.scheduler import Chunk, Outcome, Plan, Sampled, SchedulerLimits
 from service.engine.sequence import Sequence
 from service.values import GenerateRequest, SamplingParams
 
@@ -47,7 +51,7 @@ class SimulatedRunner:
         if any(chunk.sequence.digest in self.broken for chunk in plan.chunks):
             raise RuntimeError("an adapter broke the model")
         for chunk in plan.chunks:
-            for at in range(chunk.start, chunk.start + chunk.length):
+            for at in range(self._first(chunk), chunk.start + chunk.length):
                 self.cells[self._cell(chunk.sequence, at)] = self._content(chunk.sequence, at)
         drawn: list[Outcome] = []
         for chunk in plan.chunks:
@@ -63,9 +67,36 @@ class SimulatedRunner:
     def _cell(self, sequence: Sequence, at: int) -> tuple[int, int]:
         return sequence.blocks[at // self.block_tokens], at % self.block_tokens
 
+    def _first(self, chunk: Chunk) -> int:
+        """The first position that the chunk writes: an adapter's keys go before its first row."""
+        sequence = chunk.sequence
+        begins = sequence.given and chunk.start == sequence.front
+        return sequence.published * self.block_tokens if begins else chunk.start
+
     @staticmethod
     def _content(sequence: Sequence, at: int) -> tuple[str, str, int]:
-        return sequence.tenant, sequence.digest, hash(tuple(sequence.tokens[: at + 1]))
+        if at < sequence.front:
+            return "", sequence.digest, at  # the adapter's own rows are of no tenant
+        return sequence.tenant, sequence.digest, hash(tuple(sequence.tokens[: at + 1 - sequence.front]))
+
+
+@dataclass(frozen=True)
+class SimulatedBackend:
+    """Runs what is a digest only."""
+
+    runner: SimulatedRunner
+    blocks: int
+    name = "simulated"
+    sites = Sites({}, {})
+    dtype = torch.float32
+    device = torch.device("cpu")
+    capabilities = frozenset({LORA})
+
+    def supports(self, manifest: Manifest) -> str | None:
+        return missing(manifest, self)
+
+    def place(self, adapter: BoundAdapter) -> BoundAdapter:
+        return adapter
 
 
 def simulated_engine(
@@ -82,19 +113,17 @@ def simulated_engine(
     """An engine whose model is ``next_token``."""
     runner = SimulatedRunner(block_tokens)
     engine = Engine(
-        runner,
+        SimulatedBackend(runner, blocks + 1),
         EngineLimits(context_tokens=context_tokens, vocab_size=VOCABULARY, waiting=waiting),
         SchedulerLimits(batch_tokens, running, block_tokens, prefix_cache, frozenset({EOS}), "base", chunk_tokens),
         BlockPool(blocks),
-        Sites({}, {}),
-        DeltaPlace(torch.float32, torch.device("cpu")),
     )
     return engine, runner
 
 
-def adapter(digest: str) -> BoundAdapter:
-    """An adapter that is only a digest."""
-    return BoundAdapter(digest, (), 0)
+def adapter(digest: str, front: FrontRows | FrontKeys | None = None) -> BoundAdapter:
+    """An adapter that is only a digest, and rows in front."""
+    return BoundAdapter(digest, (), 0, front=front)
 
 
 def request(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from service.engine.adapter import FrontKeys, FrontRows
 from service.engine.engine import Engine
 from service.errors import ContextLengthExceeded, InvalidValue, Overloaded
 from service.values import Event, FinishReason
@@ -46,7 +48,7 @@ OPERATIONS = st.lists(
         st.tuples(
             st.just("submit"),
             st.integers(0, 2),  # tenant
-            st.integers(0, 2),  # adapter; 0 is the base
+            st.integers(0, 4),  # adapter; 0 is the base, 3 and 4 bring rows in front
             st.integers(1, 20),  # prompt tokens, from a shared text so that prefixes meet
             st.integers(1, 12),  # max_tokens
             st.integers(1, 2),  # n
@@ -58,7 +60,13 @@ OPERATIONS = st.lists(
 )
 
 
-@given(OPERATIONS, st.booleans(), st.integers(8, 14), st.integers(2, 20))
+FRONTS = {
+    3: FrontRows(torch.zeros(5, 1)),
+    4: FrontKeys((torch.zeros(6, 1, 1),), (torch.zeros(6, 1, 1),)),
+}
+
+
+@given(OPERATIONS, st.booleans(), st.integers(10, 14), st.integers(2, 20))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_traffic_gives_every_request_its_own_tokens_once(operations, caching, blocks, batch):
     engine, runner = simulated_engine(blocks=blocks, batch_tokens=batch, prefix_cache=caching)
@@ -69,7 +77,8 @@ def test_random_traffic_gives_every_request_its_own_tokens_once(operations, cach
             name, tenant = f"r{number}", f"t{tenant_at}"
             digest = f"sha256:{adapter_at}" if adapter_at else ""
             prompt = [7 + at % 5 for at in range(prompt_tokens)]
-            engine.submit(request(name, prompt, max_tokens, tenant=tenant, n=n), adapter(digest) if digest else None)
+            worn = adapter(digest, FRONTS.get(adapter_at)) if digest else None
+            engine.submit(request(name, prompt, max_tokens, tenant=tenant, n=n), worn)
             for choice in range(n):
                 wanted[name, choice] = expected(tenant, digest, prompt, max_tokens)
         elif operation[0] == "cancel":

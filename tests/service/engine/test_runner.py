@@ -22,7 +22,7 @@ def test_an_idle_engine_holds_no_adapter(architecture: str, tmp_path: Path) -> N
     base = tiny_base(architecture)
     engine = load(copy.deepcopy(base), EngineOptions(kv_cache_bytes=1 << 20, block_tokens=8), None)
     adapter = bound_adapter(engine, base, save(random_adapter(base, lora_configs(architecture)[0], 0), tmp_path))
-    weights = [weakref.ref(delta.a_t) for delta in adapter.deltas if isinstance(delta, LoraDelta)]
+    weights = [weakref.ref(delta.a_t) for delta in adapter.adds if isinstance(delta, LoraDelta)]
     run_jobs(engine, greedy_jobs([adapter], VOCABULARY, max_tokens=2))
     assert weights
     assert all(weight() is not None for weight in weights)
