@@ -6,13 +6,17 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from torch import Tensor
+
+from adapters_registry.manifest import Manifest
 from service.engine.adapter import BoundAdapter
 from service.engine.engine import Engine
+from service.engine.port import Deliver
 from service.engine.snapshot import EngineSnapshot
 from service.engine.trial import Trials
-from service.values import Event, GenerateRequest
+from service.values import GenerateRequest
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +25,12 @@ IDLE_S = 0.5
 
 
 class EngineLoop:
-    """Steps an engine while it has work; every method may be called from any thread.
+    """Steps an engine while it has work: the port (``service.engine.port``) to it.
 
     Callers never wait for a step: they leave commands, which the engine's thread takes up before the next one.
     """
 
-    def __init__(self, engine: Engine, deliver: Callable[[list[Event]], None], trials: Trials | None = None) -> None:
+    def __init__(self, engine: Engine, deliver: Deliver, trials: Trials | None = None) -> None:
         self.engine = engine
         self._trials = trials or Trials()
         self._trials.wake = self._notify
@@ -50,6 +54,12 @@ class EngineLoop:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
+
+    def bind(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> BoundAdapter:
+        """``tensors`` are the artifact's, by name. Raises ``AdapterIncompatible``."""
+        self.engine.check_adapter(manifest)
+        slab = self.engine.canonicalise(manifest, tensors)
+        return self.engine.bind(manifest.digest, manifest.kind, slab)
 
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
         """Queue a request; raises what ``Engine.check`` and ``check_room`` raise, at once."""
