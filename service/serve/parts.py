@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from service.adapters.counts import StoreCounts
 from service.adapters.residency import Resident
-from service.engine.snapshot import EngineSnapshot
-from service.values import AdapterRef, Event, GenerateRequest, ServedBase
+from service.engine.port import Deliver, EnginePort
+from service.values import AdapterRef, ServedBase
 
 
 class Lease(Protocol):
@@ -36,34 +36,13 @@ class Store(Protocol):
     def counts(self) -> StoreCounts: ...
 
 
-class Loop(Protocol):
-    """An engine on its thread (``service.engine.loop.EngineLoop``)."""
-
-    failed: BaseException | None
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def submit(self, request: GenerateRequest, adapter: Any) -> None: ...
-
-    def cancel(self, request_id: str) -> None: ...
-
-    def heartbeat_age_s(self) -> float: ...
-
-    def snapshot(self) -> EngineSnapshot: ...
-
-
-Deliver = Callable[[list[Event]], None]
-
-
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What a replica is made of, built off the event loop."""
 
     served: ServedBase
     store: Store
-    make_loop: Callable[[Deliver], Loop]
+    make_loop: Callable[[Deliver], EnginePort[Any]]
     announce: Callable[[], Any]
     """A coroutine function that keeps telling the registry of the base; runs as long as the replica."""
     disk_bytes: Callable[[], int] = int
