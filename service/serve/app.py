@@ -158,12 +158,13 @@ def _open_parts(settings: Settings) -> Parts:
     slabs = SlabCache(settings.cache_dir / "slabs", settings.adapters.disk_bytes)
     loader = SlabLoader(source, slabs, manifest, engine)
     trials = Trials()
+    announced = manifest.model_copy(update={"runs": tuple(sorted(engine.backend.capabilities))})
     served = ServedBase(base.name, manifest.digest, str(base.path), engine.context_tokens, engine.vocab_size)
     return Parts(
         served,
         AdapterStore(TriedLoader(loader, trials.run), settings.adapters),
         partial(EngineLoop, engine, trials=trials),
-        partial(_announce, AsyncRegistryClient(settings.registry, key=settings.registry_bearer), manifest),
+        partial(_announce, AsyncRegistryClient(settings.registry, key=settings.registry_bearer), announced),
         lambda: slabs.nbytes,
     )
 

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from adapters_registry.access import Scope, new_key
+from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import AdapterNotFound, InsufficientScope, InvalidKey, TenantNotFound
 from adapters_registry.records import Quotas
@@ -26,6 +27,11 @@ def test_each_tenant_asks_its_own(plane: Plane) -> None:
         assert answer(plane.of(tenant), "own") == said[tenant]
         assert answer(plane.of(tenant), BUNDLED_BASE)[1] == BUNDLED_BASE
         assert [model.id for model in plane.of(tenant).models.list()] == [BUNDLED_BASE, f"{tenant}/own"]
+
+
+def test_the_base_is_announced_with_what_its_engine_runs(plane: Plane) -> None:
+    (base,) = plane.operator.bases()
+    assert plane.operator.base(base.digest).runs == (LORA, LORA_B_BIAS, LORA_BIAS)
 
 
 def test_anothers_adapter_is_an_unknown_one(plane: Plane) -> None:
