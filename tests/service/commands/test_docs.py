@@ -33,7 +33,7 @@ def routes() -> list[str]:
     for route in sorted(found, key=lambda route: (route.path, sorted(route.methods))):
         owner = next(owners(route))
         scopes = " ".join(f"`{scope}`" for scope in sorted(owner.scopes)) if isinstance(owner, Door) else "open"
-        everywhere = ", of no tenant" if isinstance(owner, Door) and owner.everywhere else ""
+        everywhere = ", all tenants" if isinstance(owner, Door) and owner.everywhere else ""
         rows += [f"| `{method} {route.path}` | {scopes}{everywhere} |" for method in sorted(route.methods)]
     return rows
 
