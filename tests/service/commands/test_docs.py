@@ -23,7 +23,7 @@ from service.settings import Settings
 from tests.adapters_registry import artifacts
 
 ROOT = Path(__file__).parents[3]
-REGISTRY, OPERATIONS = (ROOT / "docs" / name for name in ("registry.md", "operations.md"))
+REGISTRY, OPERATIONS, CLIENTS = (ROOT / "docs" / name for name in ("registry.md", "operations.md", "clients.md"))
 
 
 def routes() -> list[str]:
@@ -57,7 +57,7 @@ def settings(model: type[BaseModel], prefix: str) -> Iterator[str]:
             yield f"{prefix}{name.upper()}"
 
 
-@pytest.mark.parametrize("page", [REGISTRY, OPERATIONS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [REGISTRY, OPERATIONS, CLIENTS], ids=lambda page: page.name)
 def test_every_setting_that_is_named_exists(page: Path) -> None:
     known = {
         "QUICKCHANGE_API_KEY",
