@@ -14,37 +14,37 @@ from service.api.fields import Field, Use
 HEAD = """\
 # Request fields
 
-What becomes of each field of a request for `POST /v1/chat/completions` and `POST /v1/completions`. Made from
-`service/api/fields.py` by `python -m service.api.fields_page > docs/fields.md`.
+This page lists the effect of each request field of `POST /v1/chat/completions` and `POST /v1/completions`. It is generated
+from `service/api/fields.py` by `python -m service.api.fields_page > docs/fields.md`.
 
-- **honoured**: it does what the API that it comes from says.
-- **label**: accepted; by its meaning it changes no answer.
-- **hint**: ignored and reported, because the answer is as good without it.
-- **refused**: a 400 that names it (`unsupported_parameter`), because the answer would be another one.
-- A field at a *neutral* value asks for nothing and passes unreported. `null` is the same as absent, also in nested
-  objects.
-- A field that is in no table is ignored and reported; `limits.unknown_fields=refuse` makes it a 400
+- **honoured**: the field has the effect that its API documents.
+- **label**: accepted. Such a field never changes an answer.
+- **hint**: ignored and reported, because the answer is equally good without it.
+- **refused**: a 400 that names the field (`unsupported_parameter`), because ignoring it would change the answer.
+- A field with a *neutral* value has no effect. It is accepted and not reported. `null` is the same as an absent field,
+  also in nested objects.
+- A field that is in no table is ignored and reported. With `limits.unknown_fields=refuse` it is a 400
   (`unknown_parameter`).
 - Ignored fields are reported in the header `x-ignored-parameters` (at most 20 names) and counted in
   `quickchange_ignored_parameters_total`.
-- `tools` and `functions` pass where `tool_choice` (`function_call`) is `none`.
-- `max_tokens` −1 generates up to the end of the context. 0 is a 400: nothing is scored without generating.
+- `tools` and `functions` are accepted if `tool_choice` (`function_call`) is `none`.
+- `max_tokens` −1 generates up to the end of the context. 0 is a 400: a request that generates nothing is not supported.
 - `continue_final_message` without `add_generation_prompt` implies `add_generation_prompt: false`.
-- `chat_template_kwargs` sets variables that the base's chat template reads, others are hints. The names that the
-  service sets itself (`messages`, `tools`, the special tokens, …) are a 400.
-- `truncate_prompt_tokens` keeps the prompt's last tokens; −1 keeps what leaves room for `max_tokens`.
+- `chat_template_kwargs` sets variables that the base's chat template reads; other names are hints. Names that the service
+  sets itself (`messages`, `tools`, the special tokens, …) are a 400.
+- `truncate_prompt_tokens` keeps the last tokens of the prompt; −1 keeps as many as leave room for `max_tokens`.
 
-"Known to" names the request models that have the field: O is openai-python 3.54, V is vLLM 0.32 (and the names of its
-earlier `guided_` fields), S is SGLang and L is llama.cpp's server, as both were in November 2026.
+"Known to" lists the request models that have the field: O is openai-python 3.54, V is vLLM 0.32 (including its earlier
+`guided_` fields), S is SGLang and L is llama.cpp's server, both as of November 2026.
 
 """
 _TITLES: dict[str, Mapping[str, Field]] = {
     "Both endpoints": fields.EITHER,
     "Chat only": {name: one for name, one in fields.CHAT.items() if name not in fields.EITHER},
     "Completions only": {name: one for name, one in fields.COMPLETION.items() if name not in fields.EITHER},
-    "Of `stream_options`": fields.STREAM_OPTIONS,
-    "Of a message": fields.MESSAGE,
-    "Of a text part": fields.PART,
+    "Fields of `stream_options`": fields.STREAM_OPTIONS,
+    "Fields of a message": fields.MESSAGE,
+    "Fields of a text part": fields.PART,
 }
 
 
@@ -55,7 +55,7 @@ def page() -> str:
 
 def _section(title: str, table: Mapping[str, Field]) -> str:
     rows = "".join(_row(name, one) for name, one in sorted(table.items()))
-    return f"## {title}\n\n| field | what becomes of it | neutral at | known to |\n|---|---|---|---|\n{rows}"
+    return f"## {title}\n\n| field | effect | neutral values | known to |\n|---|---|---|---|\n{rows}"
 
 
 def _row(name: str, one: Field) -> str:

@@ -7,17 +7,18 @@ from service.metrics.names import Metric, all_metrics
 HEAD = """\
 # Metrics
 
-`GET /metrics` of the gateway: its own series, those of all replicas (label `replica`) and of the feedback log's
-owner, in Prometheus' text format or OpenMetrics, as asked for. Made from `service/metrics/names.py` by
-`python -m service.metrics > docs/metrics.md`; the dashboard and the alerts are in `deploy/monitoring/`.
+`GET /metrics` of the gateway returns its own series, those of all replicas (label `replica`), and those of the feedback
+log's owner. The format is Prometheus' text format or OpenMetrics, by the `Accept` header. This page is generated from
+`service/metrics/names.py` by `python -m service.metrics > docs/metrics.md`. The dashboard and the alerts are in
+`deploy/monitoring/`.
 
-- Labels are bounded. A tenant or an adapter becomes a label only once the catalog has found it, the first
-  `metrics.tenants` and `metrics.adapters` of them under their own names and the rest as `other`; paths and methods
-  that are none of ours are `other` too.
-- A histogram is three families: `_bucket`, `_sum`, `_count`.
-- Several gateways tell of the same replicas: take `max by (replica)` before a sum.
-- What the listener itself refuses, before there is a request, is in `quickchange_connections_refused_total` only.
-- `vllm:` series are what vLLM calls the same things, for gateways that pick endpoints by them.
+- Labels are bounded. A tenant or an adapter becomes a label only after the catalog has found it. The first
+  `metrics.tenants` tenants and `metrics.adapters` adapters have their own names; the others are `other`. Unknown paths
+  and methods are `other` too.
+- A histogram consists of three families: `_bucket`, `_sum`, `_count`.
+- Several gateways report the same replicas: take `max by (replica)` before a sum.
+- Connections that the listener refuses before a request exists are in `quickchange_connections_refused_total` only.
+- `vllm:` series have vLLM's names, for gateways that choose endpoints by them.
 
 | name | kind | unit | labels | what it is | used by |
 |---|---|---|---|---|---|

@@ -47,7 +47,7 @@ def _histogram(name: str, help: str, used_by: str, *labels: str) -> Metric:
 
 BUILD = _gauge(
     "quickchange_build_info",
-    "1; the release that runs, and the base that it serves.",
+    "Always 1; the labels name the release and the base that it serves.",
     "dashboard: Traffic",
     "version",
     "base",
@@ -55,7 +55,7 @@ BUILD = _gauge(
 )
 REQUESTS = _counter(
     "quickchange_requests_total",
-    "Requests that ended, by route template; 499 is a client that hung up.",
+    "Finished requests by route template; 499 means that the client disconnected.",
     "dashboard: Traffic; alert: ErrorRate",
     "method",
     "route",
@@ -63,13 +63,13 @@ REQUESTS = _counter(
 )
 ERRORS = _counter(
     "quickchange_request_errors_total",
-    "Errors told, also inside streams, by their stable code.",
+    "Errors returned, also inside streams, by their stable code.",
     "dashboard: Traffic; alert: ErrorRate",
     "code",
 )
 KEY_REFUSALS = _counter(
     "quickchange_key_refusals_total",
-    "Requests refused for their key: none that is good (401), none for this (403), or a quota of it (429, 403).",
+    "Requests refused because of their key: not valid (401), without the scope (403), or over a quota (429, 403).",
     "dashboard: Traffic",
     "reason",
 )
@@ -81,65 +81,65 @@ PARAMETERS_IGNORED = _counter(
 )
 IN_FLIGHT = _gauge(
     "quickchange_in_flight_requests",
-    "Requests that this gateway holds; probes and scrapes left out.",
+    "Requests in progress at this gateway, without probes and scrapes.",
     "dashboard: Traffic",
 )
-CONNECTIONS = _gauge("quickchange_connections", "Connections that this gateway holds.", "dashboard: Traffic")
+CONNECTIONS = _gauge("quickchange_connections", "Open connections of this gateway.", "dashboard: Traffic")
 CONNECTIONS_REFUSED = _counter(
     "quickchange_connections_refused_total",
-    "Connections refused or ended before a request could be answered, by reason.",
+    "Connections refused or closed before a request could be answered, by reason.",
     "dashboard: Traffic",
     "reason",
 )
 TENANT_REQUESTS = _counter(
     "quickchange_tenant_requests_total",
-    "Requests whose model was found, by whose adapter answers.",
+    "Requests whose model was found, by the tenant that owns the adapter.",
     "dashboard: Traffic",
     "tenant",
 )
 ADAPTER_REQUESTS = _counter(
     "quickchange_adapter_requests_total",
-    "Requests whose model was found, by adapter; base is none.",
+    "Requests whose model was found, by adapter; `base` means no adapter.",
     "dashboard: Adapters",
     "adapter",
 )
 DURATION_S = _histogram(
-    "quickchange_request_seconds", "From a request's arrival to its last byte.", "dashboard: Latency", "route"
+    "quickchange_request_seconds", "Time from a request's arrival to its last byte.", "dashboard: Latency", "route"
 )
 FIRST_TOKEN_S = _histogram(
     "quickchange_first_token_seconds",
-    "From a request's arrival to its first token.",
+    "Time from a request's arrival to its first token.",
     "dashboard: Latency; alert: FirstTokenSlow",
 )
 INTER_TOKEN_S = _histogram(
-    "quickchange_inter_token_seconds", "Between the tokens of one answer, after its first.", "dashboard: Latency"
+    "quickchange_inter_token_seconds", "Time between the tokens of one answer, after its first.", "dashboard: Latency"
 )
 PROMPT_TOKENS = _counter(
     "quickchange_prompt_tokens_total", "Prompt tokens of admitted requests.", "dashboard: Tokens", "tenant"
 )
 COMPLETION_TOKENS = _counter(
-    "quickchange_completion_tokens_total", "Tokens generated and given out.", "dashboard: Tokens", "tenant"
+    "quickchange_completion_tokens_total", "Tokens generated and sent.", "dashboard: Tokens", "tenant"
 )
 
 # -- the gateway: the registry --------------------------------------------------------------------------------
 
 REGISTRY_UP = _gauge(
     "quickchange_registry_reachable",
-    "1 if the registry answered when it was last asked.",
+    "1 if the registry answered the last call, 0 if not.",
     "dashboard: Registry; alert: RegistryUnreachable",
 )
 CATALOG_AGE_S = _gauge(
     "quickchange_catalog_age_seconds",
-    "Since the registry last answered, or since start.",
+    "Time since the last answer of the registry, or since the start.",
     "dashboard: Registry; alert: CatalogStale",
 )
 CATALOG_SEQ = _gauge(
-    "quickchange_catalog_seq", "The registry's last change that this gateway applied.", "dashboard: Registry"
+    "quickchange_catalog_seq", "Sequence number of the last change that this gateway applied.", "dashboard: Registry"
 )
 CATALOG_ADAPTERS = _gauge("quickchange_catalog_adapters", "Adapters that this gateway knows.", "dashboard: Registry")
 KEYS_LOST = _gauge(
     "quickchange_registry_keys_lost",
-    "1 if the registry had API keys and has none any more: its database was deleted or swapped.",
+    "1 if the registry had API keys and now has none: its database was deleted or replaced.",
     "dashboard: Registry; alert: RegistryKeysLost",
 )
 RESTORES = _counter(
@@ -149,14 +149,14 @@ RESTORES = _counter(
 )
 CONTESTED_KEYS = _gauge(
     "quickchange_contested_keys",
-    "Keys that ended and that a restored registry would let in again; this gateway refuses them.",
+    "Ended keys that a restored registry accepts again; this gateway refuses them.",
     "dashboard: Registry; alert: ContestedKeys",
 )
 
 # -- the gateway: feedback ------------------------------------------------------------------------------------
 
 FEEDBACK_EVENTS = _counter(
-    "quickchange_feedback_events_total", "Feedback events acknowledged, each once.", "dashboard: Feedback", "kind"
+    "quickchange_feedback_events_total", "Acknowledged feedback events, without duplicates.", "dashboard: Feedback", "kind"
 )
 FEEDBACK_DUPLICATES = _counter(
     "quickchange_feedback_duplicates_total",
@@ -166,26 +166,26 @@ FEEDBACK_DUPLICATES = _counter(
 )
 FEEDBACK_REFUSED = _counter(
     "quickchange_feedback_refused_total",
-    "Feedback requests refused, by the error's code.",
+    "Refused feedback requests by error code.",
     "dashboard: Feedback; alert: FeedbackStorageFailing",
     "code",
 )
 RECORDS_KEPT = _counter(
-    "quickchange_response_records_kept_total", "Response records that are durable.", "dashboard: Feedback"
+    "quickchange_response_records_kept_total", "Response records that are stored durably.", "dashboard: Feedback"
 )
 RECORDS_DROPPED = _counter(
     "quickchange_response_records_dropped_total",
-    "Response records given up: no feedback will find them.",
+    "Dropped response records; feedback on them is refused.",
     "dashboard: Feedback; alert: FeedbackStorageFailing",
 )
 FEEDBACK_BYTES = _gauge(
     "quickchange_feedback_log_bytes",
-    "Bytes of the feedback log: events, or response records.",
+    "Size of the feedback log: events, or response records.",
     "dashboard: Feedback",
     "log",
 )
 FEEDBACK_COMMIT_S = _histogram(
-    "quickchange_feedback_commit_seconds", "From a batch of feedback to its fsync.", "dashboard: Feedback"
+    "quickchange_feedback_commit_seconds", "Time from a batch of feedback to its fsync.", "dashboard: Feedback"
 )
 
 # -- the fleet ------------------------------------------------------------------------------------------------
@@ -193,12 +193,12 @@ FEEDBACK_COMMIT_S = _histogram(
 REPLICAS = _gauge("quickchange_replicas", "Replicas that this gateway's router knows.", "dashboard: Traffic")
 REPLICAS_SILENT = _gauge(
     "quickchange_replicas_silent",
-    "Those of them that did not answer this scrape in time.",
+    "Known replicas that did not answer this scrape in time.",
     "dashboard: Traffic; alert: ReplicaSilent",
 )
 REPLICA_INFO = _gauge(
     "quickchange_replica_info",
-    "1; how the replica computes the base's rows.",
+    "Always 1; the label names the backend that computes the base's rows.",
     "dashboard: Engine",
     "replica",
     "backend",
@@ -208,40 +208,40 @@ REPLICA_INFO = _gauge(
 
 RUNNING = _gauge(
     "quickchange_running_sequences",
-    "Choices of requests that the engine advances at each step.",
+    "Sequences (choices of requests) that run in the engine.",
     "dashboard: Engine",
     "replica",
 )
 WAITING = _gauge(
     "quickchange_waiting_sequences",
-    "Choices of requests that wait for room in the engine.",
+    "Sequences that wait for the engine.",
     "dashboard: Engine; alert: QueueGrowing",
     "replica",
 )
 QUEUE_S = _histogram(
     "quickchange_queue_seconds",
-    "From submission to the first step with rows of the sequence.",
+    "Time from submission to the first step of the sequence.",
     "dashboard: Engine",
     "replica",
 )
-STEP_S = _histogram("quickchange_step_seconds", "One engine step: plan, run, commit.", "dashboard: Engine", "replica")
-STEP_ROWS = _histogram("quickchange_step_rows", "Rows of one step: tokens computed.", "dashboard: Engine", "replica")
-STEP_SEQUENCES = _histogram("quickchange_step_sequences", "Sequences of one step.", "dashboard: Engine", "replica")
+STEP_S = _histogram("quickchange_step_seconds", "Time of one engine step: plan, run, commit.", "dashboard: Engine", "replica")
+STEP_ROWS = _histogram("quickchange_step_rows", "Rows per step (tokens computed).", "dashboard: Engine", "replica")
+STEP_SEQUENCES = _histogram("quickchange_step_sequences", "Sequences per step.", "dashboard: Engine", "replica")
 FAILED_STEPS = _counter(
     "quickchange_failed_steps_total",
-    "Runs of a step that raised; its sequences were run again in halves, and those that raise alone ended.",
+    "Steps that raised an exception; their sequences were run again in halves.",
     "dashboard: Engine; alert: StepsFailing",
     "replica",
 )
 FAILED_ROWS = _counter(
     "quickchange_failed_rows_total",
-    "Sequences that ended because their own row failed: no finite logit, or it raised alone.",
+    "Sequences that ended because their own row failed: no finite logit, or an exception.",
     "dashboard: Engine",
     "replica",
 )
 PREEMPTIONS = _counter(
     "quickchange_preemptions_total",
-    "Sequences that gave their KV blocks back and wait again.",
+    "Sequences that returned their KV blocks and wait again.",
     "dashboard: Engine",
     "replica",
 )
@@ -250,7 +250,7 @@ KV_BLOCKS = _gauge(
 )
 KV_BLOCKS_USED = _gauge(
     "quickchange_kv_blocks_used",
-    "KV blocks held by running sequences.",
+    "KV blocks in use by running sequences.",
     "dashboard: Engine; alert: KvNearlyFull",
     "replica",
 )
@@ -262,7 +262,7 @@ ADMITTED_TOKENS = _counter(
 )
 PREFIX_HIT_TOKENS = _counter(
     "quickchange_prefix_cache_hit_tokens_total",
-    "Those of them that the prefix cache had.",
+    "Prompt tokens that the prefix cache had.",
     "dashboard: Tokens",
     "replica",
 )
@@ -271,54 +271,54 @@ PREFIX_HIT_TOKENS = _counter(
 
 LEASES = _counter(
     "quickchange_adapter_leases_total",
-    "Requests for an adapter: hit, miss (waited for a load), refused (failed a moment ago).",
+    "Requests by adapter lookup: hit, miss (waited for a load), refused (a recent load failed).",
     "dashboard: Adapters",
     "replica",
     "result",
 )
 LOAD_S = _histogram(
     "quickchange_adapter_load_seconds",
-    "Loads by stage: fetch (registry to slab, where there was none), slab (slab to memory).",
+    "Load time by stage: fetch (registry to slab, if there was none), slab (slab to memory).",
     "dashboard: Adapters; alert: EvictionsThrash",
     "replica",
     "stage",
 )
 LOAD_FAILURES = _counter(
     "quickchange_adapter_load_failures_total",
-    "Loads that failed, by the error's code.",
+    "Failed loads by error code.",
     "dashboard: Adapters; alert: AdapterLoadFailures",
     "replica",
     "code",
 )
 EVICTIONS = _counter(
     "quickchange_adapter_evictions_total",
-    "Idle adapters freed for others.",
+    "Unused adapters evicted from memory.",
     "dashboard: Adapters; alert: EvictionsThrash",
     "replica",
 )
 QUARANTINES = _counter(
     "quickchange_adapter_quarantines_total",
-    "Adapters quarantined: they failed their trial, or three requests of their owner failed by their weights.",
+    "Quarantined adapters: the trial failed, or three requests of the owner failed because of the weights.",
     "dashboard: Adapters",
     "replica",
     "reason",
 )
 ADAPTERS = _gauge(
     "quickchange_adapters",
-    "Adapters in the store: ready, fetching, failed or quarantined (not tried at the moment).",
+    "Adapters in the store by state: ready, fetching, failed, quarantined.",
     "dashboard: Adapters",
     "replica",
     "state",
 )
 ADAPTER_BYTES = _gauge(
-    "quickchange_adapter_bytes", "Bytes of the adapters that are ready.", "dashboard: Adapters", "replica"
+    "quickchange_adapter_bytes", "Memory of the adapters that are ready.", "dashboard: Adapters", "replica"
 )
 ADAPTER_LIMIT_BYTES = _gauge(
-    "quickchange_adapter_limit_bytes", "Most bytes that the adapter store may hold.", "dashboard: Adapters", "replica"
+    "quickchange_adapter_limit_bytes", "Memory limit of the adapter store.", "dashboard: Adapters", "replica"
 )
 SLAB_BYTES = _gauge(
     "quickchange_adapter_disk_bytes",
-    "Slabs on the machine's disk when the replica last wrote one.",
+    "Size of the slabs on disk when the replica last wrote one.",
     "dashboard: Adapters",
     "replica",
 )
@@ -327,28 +327,28 @@ SLAB_BYTES = _gauge(
 
 VLLM_RUNNING = _gauge(
     "vllm:num_requests_running",
-    "As quickchange_running_sequences.",
+    "Same as quickchange_running_sequences.",
     "endpoint pickers of gateways",
     "model_name",
     "replica",
 )
 VLLM_WAITING = _gauge(
     "vllm:num_requests_waiting",
-    "As quickchange_waiting_sequences, and requests that wait for their adapter.",
+    "quickchange_waiting_sequences plus requests that wait for their adapter.",
     "endpoint pickers of gateways",
     "model_name",
     "replica",
 )
 VLLM_KV_USAGE = _gauge(
     "vllm:kv_cache_usage_perc",
-    "KV blocks in use, 1 being all of them.",
+    "Fraction of KV blocks in use, 0 to 1.",
     "endpoint pickers of gateways",
     "model_name",
     "replica",
 )
 VLLM_LORA = _gauge(
     "vllm:lora_requests_info",
-    "Unix time; adapters with rows in the engine, and those that wait, separated by commas.",
+    "Unix time; the labels list adapters that run and adapters that wait, separated by commas.",
     "endpoint pickers of gateways",
     "max_lora",
     "running_lora_adapters",
