@@ -1,4 +1,4 @@
-"""The published table of what an upload may be is the one that the tests walk."""
+"""The published tables of uploads are those that the tests use."""
 
 from __future__ import annotations
 

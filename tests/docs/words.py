@@ -51,7 +51,9 @@ WORDS: dict[str, str] = {
 ALLOWED: frozenset[str] = frozenset()
 """Phrases that a pattern matches and that are right, in small letters."""
 
-_PATTERNS = [(re.compile(rf"(?<![\w-])(?:{words})(?![\w-])", re.IGNORECASE), better) for words, better in WORDS.items()]
+_PATTERNS = [
+    (re.compile(rf"(?<![\w-])(?:{words})(?![\w-])", re.IGNORECASE), better) for words, better in WORDS.items()
+]
 _CODE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)")
 _LINK = re.compile(r"(?<=\])\([^()\s]*\)")
 _ITEM = re.compile(r"\s*(?:[-*|>]|#+|\d+\.) ?")

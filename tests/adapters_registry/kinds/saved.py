@@ -36,7 +36,7 @@ SUPPORTED = (
         "ranks and scales by patterns, rsLoRA",
         {"rank_pattern": {"q_proj": 6}, "alpha_pattern": {r".*proj": 2.5}, "use_rslora": True},
     ),
-    Saved("patterns that mean parts of names", {"rank_pattern": {"proj": 6, "elf_attn.q_proj": 7}}),
+    Saved("patterns that match parts of names", {"rank_pattern": {"proj": 6, "elf_attn.q_proj": 7}}),
     Saved("the biases of adapted modules", {"bias": "lora_only"}, "qwen2"),
     Saved("all biases", {"bias": "all", "target_modules": ["c_attn"], "fan_in_fan_out": True}, "gpt2"),
     Saved("biases of B", {"lora_bias": True}, "qwen2"),
@@ -70,5 +70,5 @@ UNSUPPORTED = (
         {"layer_replication": [(0, 2), (1, 3)]},
         refused=("unsupported_field", "layer_replication"),
     ),
-    Saved("a rank over the limit", {"r": 300}, refused=("rank_too_large", "r")),
+    Saved("a rank above the limit", {"r": 300}, refused=("rank_too_large", "r")),
 )

@@ -76,9 +76,9 @@ def test_as_peft_saves_it_nothing_is_noted() -> None:
 
 def test_notes_say_what_was_done() -> None:
     said = {case.what: " ".join(note.message for note in inspect(case).notes) for case in WRITTEN}
-    assert said["`target_modules` that the base lacks, too"].endswith("does not have: w.")
-    assert "up_proj" in said["fewer modules than the config names"]
-    assert 'of_tomorrow = {"x": 1}' in said["a field that nobody knows"]
+    assert said["`target_modules` that also name modules which the base lacks"].endswith("does not have: w.")
+    assert "up_proj" in said["fewer modules than the configuration names"]
+    assert 'of_tomorrow = {"x": 1}' in said["an unknown field"]
     assert "MLX: fine_tune_type, lora_parameters, num_layers" in said["fields of MLX"]
 
 

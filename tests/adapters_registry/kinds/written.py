@@ -46,14 +46,22 @@ def _beside(what: str, **copies: np.ndarray) -> Written:
 
 
 WRITTEN = (
-    Written("`target_modules` that the base lacks, too", "unmatched_targets", {"target_modules": ["q_proj", "w"]}),
+    Written(
+        "`target_modules` that also name modules which the base lacks",
+        "unmatched_targets",
+        {"target_modules": ["q_proj", "w"]},
+    ),
     Written("`task_type` of another task", "task_type", {"task_type": "SEQ_2_SEQ_LM"}),
     Written(
         "the adapter's name in tensors' names", "names_normalised", arrays=_renamed(".weight", ".default.weight")
     ),
     Written("another adapter's name there", "names_normalised", arrays=_renamed(".weight", ".policy.weight")),
     Written("names of a compiled model", "names_normalised", arrays=_renamed("base_model.", "_orig_mod.base_model.")),
-    Written("a compiled block within", "names_normalised", arrays=_renamed(".self_attn", "._orig_mod.self_attn")),
+    Written(
+        "names of a model with a compiled block",
+        "names_normalised",
+        arrays=_renamed(".self_attn", "._orig_mod.self_attn"),
+    ),
     Written("names of FSDP", "names_normalised", arrays=_renamed(".self_attn", "._fsdp_wrapped_module.self_attn")),
     Written("names of DDP", "names_normalised", arrays=_renamed("base_model.", "module.base_model.")),
     Written("names without PEFT's prefix", "names_normalised", arrays=_renamed("base_model.model.", "")),
@@ -75,21 +83,21 @@ WRITTEN = (
     ),
     Written("float64", "cast", arrays=lambda: {name: array.astype(np.float64) for name, array in tensors().items()}),
     Written(
-        "a field that nobody knows",
+        "an unknown field",
         "ignored_field",
         {"of_tomorrow": {"x": 1}},
         allowed=Allowances(ignore_fields=("of_tomorrow", "absent")),
         refused=("unsupported_field", "of_tomorrow"),
     ),
     Written(
-        "fewer modules than the config names",
+        "fewer modules than the configuration names",
         "partial",
         {"target_modules": ["q_proj", "up_proj"]},
         allowed=Allowances(partial=True),
         refused=("missing_tensor", key("model.layers.0.mlp.up_proj", "lora_A.weight")),
     ),
     Written(
-        "an adapter before its first step",
+        "an untrained adapter",
         "no_effect",
         arrays=lambda: (
             tensors() | {key(module, "lora_B.weight"): np.zeros((6, 2), np.float32) for module in (Q0, Q1)}
@@ -103,14 +111,14 @@ WRITTEN = (
 STILL_REFUSED = (
     Written("MLX's DoRA", "", {"fine_tune_type": "dora"}, refused=("unsupported_field", "fine_tune_type")),
     Written(
-        "one matrix of a module missing",
+        "one matrix of a module is missing",
         "",
         arrays=lambda: {name: array for name, array in tensors().items() if name != key(Q1, "lora_B.weight")},
         allowed=Allowances(partial=True),
         refused=("missing_tensor", key(Q1, "lora_B.weight")),
     ),
     Written(
-        "no matrix at all",
+        "all matrices are missing",
         "",
         {"bias": "all"},
         arrays=lambda: {key("model.norm", "bias"): np.ones(4, np.float32)},
@@ -118,14 +126,14 @@ STILL_REFUSED = (
         refused=("missing_tensor", key(Q0, "lora_A.weight")),
     ),
     Written(
-        "PEFT's own field to be ignored",
+        "`--ignore-field` for a field of PEFT",
         "",
         {"use_dora": True},
         allowed=Allowances(ignore_fields=("use_dora",)),
         refused=("invalid_value", "ignore_fields"),
     ),
     Written(
-        "an honoured field to be ignored",
+        "`--ignore-field` for an honoured field",
         "",
         allowed=Allowances(ignore_fields=("lora_alpha",)),
         refused=("invalid_value", "ignore_fields"),
