@@ -1,4 +1,4 @@
-"""README's own lines, to be run against a service of a test's."""
+"""The lines that README and the first pages of the docs show, to be run against a test's service."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+PAGES = ("README.md", "docs/getting-started.md", "docs/clients.md")
 API = "http://127.0.0.1:8000"
 
 
 def block(language: str, containing: str) -> str:
-    """The one block of ``language`` in README that has ``containing``."""
-    blocks = re.findall(rf"^```{language}\n(.+?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    """The one block of ``language`` on these pages that has ``containing``."""
+    text = "\n".join((ROOT / page).read_text() for page in PAGES)
+    blocks = re.findall(rf"^```{language}\n(.+?)^```$", text, re.MULTILINE | re.DOTALL)
     (found,) = [text for text in blocks if containing in text]
     return str(found)
 
