@@ -14,28 +14,29 @@ from service.api.fields import Field, Use
 HEAD = """\
 # Request fields
 
-This page lists the effect of each request field of `POST /v1/chat/completions` and `POST /v1/completions`. It is generated
-from `service/api/fields.py` by `python -m service.api.fields_page > docs/fields.md`.
+This page lists the effect of each request field of `POST /v1/chat/completions` and `POST /v1/completions`. It is
+generated from `service/api/fields.py` by `python -m service.api.fields_page > docs/fields.md`.
 
 - **honoured**: the field has the effect that its API documents.
 - **label**: accepted. Such a field never changes an answer.
 - **hint**: ignored and reported, because the answer is equally good without it.
 - **refused**: a 400 that names the field (`unsupported_parameter`), because ignoring it would change the answer.
-- A field with a *neutral* value has no effect. It is accepted and not reported. `null` is the same as an absent field,
-  also in nested objects.
+- A field with a *neutral* value has no effect. It is accepted and not reported. `null` is the same as an absent
+  field, also in nested objects.
 - A field that is in no table is ignored and reported. With `limits.unknown_fields=refuse` it is a 400
   (`unknown_parameter`).
 - Ignored fields are reported in the header `x-ignored-parameters` (at most 20 names) and counted in
   `quickchange_ignored_parameters_total`.
 - `tools` and `functions` are accepted if `tool_choice` (`function_call`) is `none`.
-- `max_tokens` −1 generates up to the end of the context. 0 is a 400: a request that generates nothing is not supported.
+- `max_tokens` −1 generates up to the end of the context. 0 is a 400: a request that generates nothing is not
+  supported.
 - `continue_final_message` without `add_generation_prompt` implies `add_generation_prompt: false`.
-- `chat_template_kwargs` sets variables that the base's chat template reads; other names are hints. Names that the service
-  sets itself (`messages`, `tools`, the special tokens, …) are a 400.
+- `chat_template_kwargs` sets variables that the base's chat template reads; other names are hints. Names that the
+  service sets itself (`messages`, `tools`, the special tokens, …) are a 400.
 - `truncate_prompt_tokens` keeps the last tokens of the prompt; −1 keeps as many as leave room for `max_tokens`.
 
-"Known to" lists the request models that have the field: O is openai-python 3.54, V is vLLM 0.32 (including its earlier
-`guided_` fields), S is SGLang and L is llama.cpp's server, both as of November 2026.
+"Known to" lists the request models that have the field: O is openai-python 3.54, V is vLLM 0.32 (including its
+earlier `guided_` fields), S is SGLang and L is llama.cpp's server, both as of November 2026.
 
 """
 _TITLES: dict[str, Mapping[str, Field]] = {

@@ -156,7 +156,10 @@ CONTESTED_KEYS = _gauge(
 # -- the gateway: feedback ------------------------------------------------------------------------------------
 
 FEEDBACK_EVENTS = _counter(
-    "quickchange_feedback_events_total", "Acknowledged feedback events, without duplicates.", "dashboard: Feedback", "kind"
+    "quickchange_feedback_events_total",
+    "Acknowledged feedback events, without duplicates.",
+    "dashboard: Feedback",
+    "kind",
 )
 FEEDBACK_DUPLICATES = _counter(
     "quickchange_feedback_duplicates_total",
@@ -224,7 +227,9 @@ QUEUE_S = _histogram(
     "dashboard: Engine",
     "replica",
 )
-STEP_S = _histogram("quickchange_step_seconds", "Time of one engine step: plan, run, commit.", "dashboard: Engine", "replica")
+STEP_S = _histogram(
+    "quickchange_step_seconds", "Time of one engine step: plan, run, commit.", "dashboard: Engine", "replica"
+)
 STEP_ROWS = _histogram("quickchange_step_rows", "Rows per step (tokens computed).", "dashboard: Engine", "replica")
 STEP_SEQUENCES = _histogram("quickchange_step_sequences", "Sequences per step.", "dashboard: Engine", "replica")
 FAILED_STEPS = _counter(

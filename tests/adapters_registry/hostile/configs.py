@@ -109,7 +109,7 @@ _MODULES = (
     _field("target_modules: an empty list", "no_effect", target_modules=[]),
     _field("target_modules: a pattern that matches nothing", "no_effect", target_modules="nothing"),
     _field("target_modules: a module that the base lacks", "unknown_module", "w_pack", target_modules=["w_pack"]),
-    _field("target_modules: only modules that the base lacks", "unknown_module", "k_proj", target_modules=["k_proj", "o"]),
+    _field("target_modules: only unknown modules", "unknown_module", "k_proj", target_modules=["k_proj", "o"]),
     _field("target_modules: the head", "unknown_module", "lm_head", target_modules=["lm_head"]),
     _field("target_modules: the embedding", "unknown_module", "model.embed_tokens", target_modules=["embed_tokens"]),
     _field("target_modules: a norm", "unknown_module", artifacts.NORM, target_modules=["norm"]),
@@ -133,7 +133,7 @@ _MODULES = (
         layers_to_transform=[0],
         layers_pattern=BOMB,
     ),
-    _field("layers_to_transform: a layer that the base lacks", "no_effect", "target_modules", layers_to_transform=[7]),
+    _field("layers_to_transform: an unknown layer", "no_effect", "target_modules", layers_to_transform=[7]),
     _field("layers_to_transform: a fraction", "invalid_config", layers_to_transform=1.5),
     _field(
         "layers_to_transform together with a pattern",
