@@ -42,13 +42,14 @@ from adapters_registry.findings import Inspection, ModuleNorms, summary
 from adapters_registry.history import MoveKind
 from adapters_registry.manifest import BaseManifest, BaseModule, File, LoraManifest, LoraModule
 from adapters_registry.metadata import Metadata
+from adapters_registry.names import PRODUCTION
 from adapters_registry.rows import Change, Rows
 from loadtest.errors import LoadtestError, ServiceNotReached
 from loadtest.machine import provenance
 from loadtest.report import compact_json
 from loadtest.server import free_port
 from service.access.catalog import Catalog
-from service.access.names import PRODUCTION, parse_model
+from service.access.names import parse_model
 
 BASE = BaseManifest(
     digest="sha256:" + "b" * 64,

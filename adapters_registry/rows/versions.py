@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -12,7 +11,8 @@ import sqlalchemy as sa
 from pydantic import JsonValue, TypeAdapter
 
 from adapters_registry.findings import Inspection, Norms, Note
-from adapters_registry.manifest import DIGEST_PATTERN, stored_manifest
+from adapters_registry.manifest import stored_manifest
+from adapters_registry.names import is_digest
 from adapters_registry.records import Evaluation, LineageNode, VersionDetail
 from adapters_registry.rows.adapters import visible
 from adapters_registry.rows.values import RECORD, Candidate, VersionRow, inserted_id, now, parts, version_record
@@ -191,7 +191,7 @@ class VersionRows:
 def parent_of(lineage: Mapping[str, JsonValue]) -> str | None:
     """The digest that a push named as its version's parent."""
     parent = lineage.get("parent")
-    return parent if isinstance(parent, str) and re.fullmatch(DIGEST_PATTERN, parent) else None
+    return parent if isinstance(parent, str) and is_digest(parent) else None
 
 
 def _node(row: Any, pointers: tuple[str, ...]) -> LineageNode:

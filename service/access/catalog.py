@@ -35,11 +35,12 @@ from adapters_registry.access import DEFAULT_TENANT, Principal
 from adapters_registry.background import in_background
 from adapters_registry.errors import KeysLost, RegistryError
 from adapters_registry.mark import KeyMark
+from adapters_registry.names import PRODUCTION
 from adapters_registry.records import AdapterRecord, Changes, Snapshot, TenantQuotas
 from service.access.catalog_file import CatalogFile, Known, Later
 from service.access.directory import Directory, Listed, Name, not_back
 from service.access.keyring import Keyring
-from service.access.names import PRODUCTION, Alias, ModelName
+from service.access.names import Alias, ModelName
 from service.errors import AdapterIncompatible, ModelNotFound
 from service.report import CatalogReport
 from service.values import AdapterRef

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
+from adapters_registry.names import PRODUCTION, is_alias, is_digest, is_version, take_apart
 from service.errors import ModelNotFound
-
-PRODUCTION = "production"
-"""The alias that a name without a selector means."""
-
-_NAME = re.compile(NAME_PATTERN.removeprefix("^").removesuffix("$"))
-_DIGEST = re.compile(DIGEST_PATTERN.removeprefix("^").removesuffix("$"))
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +57,19 @@ def parse_model(model: str, base: str) -> ModelName | None:
     """
     if model == base:
         return None
-    path, at, selector = model.removeprefix(f"{base}:").partition("@")
-    tenant, slash, adapter = path.rpartition("/")
-    if (slash and not _NAME.fullmatch(tenant)) or not _NAME.fullmatch(adapter):
+    named = take_apart(model.removeprefix(f"{base}:"))
+    if named is None:
         raise _malformed(model)
-    return ModelName(
-        tenant=tenant if slash else None,
-        adapter=adapter,
-        selector=_selector(selector, model) if at else Alias(PRODUCTION),
-    )
+    selector = Alias(PRODUCTION) if named.selector is None else _selector(named.selector, model)
+    return ModelName(named.tenant, named.name, selector)
 
 
 def _selector(text: str, model: str) -> Version | Exact | Alias:
-    # Alias names are never all digits and never begin with sha256, so the three do not overlap.
-    if _VERSION.fullmatch(text):
+    if is_version(text):
         return Version(int(text))
-    if _DIGEST.fullmatch(text):
+    if is_digest(text):
         return Exact(text)
-    if _NAME.fullmatch(text) and not text.isdecimal() and not text.startswith("sha256"):
+    if is_alias(text):
         return Alias(text)
     raise _malformed(model)
 

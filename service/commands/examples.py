@@ -7,7 +7,6 @@ DIR/<tenant>/<name>/<n>/    version n = 1, 2, 3… as PEFT's save_pretrained wro
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,16 +18,13 @@ import httpx
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import AdapterNotFound, BaseNotFound, RegistryError
 from adapters_registry.folder import CONFIG
-from adapters_registry.manifest import NAME_PATTERN
+from adapters_registry.names import PRODUCTION, is_name, is_version
 from adapters_registry.wire import bearer
-from service.access.names import PRODUCTION
 from service.commands.target import api_key
 
 LIMIT_S = 30.0
 """How long the registry may take to hear of the base, and the gateway of what was pushed."""
 POLL_S = 0.1
-
-_NAME = re.compile(NAME_PATTERN)
 
 
 class NoExamples(Exception):
@@ -66,7 +62,7 @@ def find_examples(root: Path) -> tuple[Example, ...]:
     folders: dict[tuple[str, str], dict[int, Path]] = {}
     for config in sorted(root.glob(f"*/*/*/{CONFIG}")):
         tenant, name, number = config.parent.parts[-3:]
-        if not (_NAME.fullmatch(tenant) and _NAME.fullmatch(name) and re.fullmatch("[1-9][0-9]{0,8}", number)):
+        if not (is_name(tenant) and is_name(name) and is_version(number)):
             raise NoExamples(f"{config.parent} is not TENANT/NAME/VERSION, such as demo/pirate/1")
         folders.setdefault((tenant, name), {})[int(number)] = config.parent
     if not folders:

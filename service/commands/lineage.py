@@ -7,8 +7,8 @@ from collections import defaultdict
 from rich.text import Text
 from rich.tree import Tree
 
+from adapters_registry.names import PRODUCTION
 from adapters_registry.records import Lineage, LineageNode
-from service.access.names import PRODUCTION
 from service.commands.output import moment, short
 
 

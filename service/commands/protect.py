@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from service.access.names import PRODUCTION
+from adapters_registry.names import PRODUCTION
 from service.commands.output import print_json, say
 from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry, parse_target
 

@@ -13,7 +13,7 @@ from adapters_registry.allowances import Allowances
 from adapters_registry.client import Pushed, RegistryClient
 from adapters_registry.errors import UnknownFile
 from adapters_registry.folder import WEIGHTS, check_folder, describe
-from service.access.names import PRODUCTION
+from adapters_registry.names import PRODUCTION
 from service.commands.hub import fetch_adapter, is_hub_id
 from service.commands.output import print_json, say, short, size
 from service.commands.program import at, program

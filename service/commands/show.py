@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from adapters_registry.errors import VersionNotFound
+from adapters_registry.names import PRODUCTION
 from adapters_registry.records import AdapterRecord, VersionDetail
-from service.access.names import PRODUCTION
 from service.commands.lineage import tree
 from service.commands.output import moment, print_json, print_table, print_tree, say, short, size
 from service.commands.target import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -14,7 +13,7 @@ import typer
 from adapters_registry.access import DEFAULT_TENANT, parse_key
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import VersionNotFound
-from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
+from adapters_registry.names import is_digest, is_version, take_apart
 from adapters_registry.records import AdapterRecord, VersionDetail
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ MetricOption = Annotated[
     list[str] | None, typer.Option("--metric", metavar="NAME=NUMBER", help="A figure of it; may be repeated.")
 ]
 
-_NAME = re.compile(NAME_PATTERN.strip("^$"))
-_DIGEST = re.compile(DIGEST_PATTERN.strip("^$"))
-
 
 class Target(NamedTuple):
     """``[tenant/]name[@selector]``, taken apart."""
@@ -55,24 +51,22 @@ class Target(NamedTuple):
     @property
     def version(self) -> int | str | None:
         """The selector as a version number or digest; a usage error if it is neither."""
-        if self.selector is None or _DIGEST.fullmatch(self.selector):
+        if self.selector is None or is_digest(self.selector):
             return self.selector
-        if not re.fullmatch(r"[1-9][0-9]{0,8}", self.selector):
+        if not is_version(self.selector):
             raise typer.BadParameter(f"{self.selector!r} is no version: give its number or its sha256: digest.")
         return int(self.selector)
 
 
 def parse_target(text: str, *, selector: bool = True) -> Target:
     """The adapter that ``text`` names; the tenant defaults to ``default``."""
-    path, at, chosen = text.partition("@")
-    tenant, slash, name = path.rpartition("/")
-    tenant = tenant if slash else DEFAULT_TENANT
-    if not _NAME.fullmatch(tenant) or not _NAME.fullmatch(name) or (at and not (selector and chosen)):
+    named = take_apart(text)
+    if named is None or (named.selector is not None and not (selector and named.selector)):
         form = "[tenant/]name[@version]" if selector else "[tenant/]name"
         raise typer.BadParameter(
             f"{text!r}: use {form} with lower-case letters, digits, '.', '_' and '-', at most 63 each."
         )
-    return Target(tenant, name, chosen if at else None)
+    return Target(named.tenant or DEFAULT_TENANT, named.name, named.selector)
 
 
 def open_registry(url: str | None, key_file: Path | None = None) -> RegistryClient:
@@ -94,7 +88,7 @@ def api_key(key_file: Path | None = None) -> str | None:
 
 def parse_digest(text: str) -> str:
     """``text`` itself; a usage error if it is no digest."""
-    if not _DIGEST.fullmatch(text):
+    if not is_digest(text):
         raise typer.BadParameter(f"{text!r} is no digest: use sha256: and 64 hexadecimal digits.")
     return text
 
