@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from adapters_registry.support.errors import CodedError, by_code, tree
 
-class RegistryError(Exception):
-    """Something the caller must know of; ``code`` is stable and part of the API."""
 
-    code = "internal_error"
-
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        """The field, file, tensor or module at fault."""
-        self.retry_after_s = retry_after_s
+class RegistryError(CodedError):
+    """The root; itself a defect of ours."""
 
 
 class RegistryUnavailable(RegistryError):
@@ -366,11 +359,6 @@ class CheckUnavailable(RegistryError):
     code = "check_unavailable"
 
 
-def tree(cls: type[RegistryError]) -> list[type[RegistryError]]:
-    """``cls`` and every class below it."""
-    return [cls] + [leaf for child in cls.__subclasses__() for leaf in tree(child)]
-
-
 def all_errors() -> list[type[RegistryError]]:
     """Every class of the tree, root first."""
     return tree(RegistryError)
@@ -380,5 +368,4 @@ def from_code(
     code: str, message: str, *, param: str | None = None, retry_after_s: float | None = None
 ) -> RegistryError:
     """The error that the registry answered with; an unknown code becomes a plain ``RegistryError``."""
-    by_code = {cls.code: cls for cls in all_errors()}
-    return by_code.get(code, RegistryError)(message, param=param, retry_after_s=retry_after_s)
+    return by_code(RegistryError, code, RegistryError)(message, param=param, retry_after_s=retry_after_s)

@@ -81,14 +81,13 @@ def _application(chosen: str) -> typer.Typer:
 
 
 def _run(app: typer.Typer, arguments: list[str]) -> int:
-    from adapters_registry.errors import RegistryError
-    from service.errors import QuickchangeError
+    from adapters_registry.support.errors import CodedError
 
     try:
         app(arguments, prog_name="quickchange")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except (RegistryError, QuickchangeError) as error:
+    except CodedError as error:
         hint = " (set QUICKCHANGE_API_KEY, or give --key-file)" if error.code == "invalid_key" else ""
         print(f"quickchange: {error.message}{hint}", file=sys.stderr)
         return 1

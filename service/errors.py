@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+from adapters_registry.support.errors import CodedError, by_code, tree
 from service.values import Failure
 
 
-class QuickchangeError(Exception):
-    """Something the caller or operator must know of; ``code`` is stable and part of the API."""
-
-    code = "internal_error"
-
-    def __init__(self, message: str, *, param: str | None = None, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.retry_after_s = retry_after_s
+class QuickchangeError(CodedError):
+    """The root: something the caller or operator must know of."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (from_failure, (self.failure(),))
@@ -259,17 +252,12 @@ class StorageInUse(QuickchangeError):
     code = "storage_in_use"
 
 
-def _tree(cls: type[QuickchangeError]) -> list[type[QuickchangeError]]:
-    return [cls] + [leaf for child in cls.__subclasses__() for leaf in _tree(child)]
-
-
 def all_errors() -> list[type[QuickchangeError]]:
     """Every class of the tree, root first."""
-    return _tree(QuickchangeError)
+    return tree(QuickchangeError)
 
 
 def from_failure(failure: Failure) -> QuickchangeError:
     """The exception that ``failure`` was made from; an unknown code becomes an ``InternalError``."""
-    by_code = {cls.code: cls for cls in all_errors() if cls is not QuickchangeError}
-    cls = by_code.get(failure.code, InternalError)
+    cls = by_code(QuickchangeError, failure.code, InternalError)
     return cls(failure.message, param=failure.param, retry_after_s=failure.retry_after_s)

@@ -14,6 +14,7 @@ from adapters_registry.api.describe import answers
 from adapters_registry.api.plane import Named, Number, P, Sha256, digest, placed, rendered, reply, reply_long
 from adapters_registry.records import Evaluation, Lineage, Published, VersionDetail
 from adapters_registry.registry import Origin
+from adapters_registry.support.errors import tree
 
 router = APIRouter(tags=["versions"])
 Commit = Annotated[CommitBody, Depends(JsonBody(CommitBody).read)]
@@ -28,7 +29,7 @@ _REFUSED = answers(
     errors.EvaluationRequired,
     errors.GenerationMismatch,
     errors.BlobMissing,
-    *errors.tree(errors.AdapterRefused),
+    *tree(errors.AdapterRefused),
     errors.CheckUnavailable,
     good={201: {"model": Published, "description": "A new version."}},
 )
