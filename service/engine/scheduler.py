@@ -336,10 +336,10 @@ class Scheduler:
 
 
 def _pending(queue: Iterable[Sequence], enough: int) -> int:
-    """Tokens of waiting sequences, counted until they are ``enough``."""
+    """Rows of waiting sequences, counted until they are ``enough``."""
     found = 0
     for sequence in queue:
-        found += len(sequence.tokens)
+        found += sequence.length - sequence.given
         if found >= enough:
             break
     return found

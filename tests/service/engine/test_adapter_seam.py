@@ -292,7 +292,8 @@ def test_whole_blocks_of_an_adapters_own_rows_are_held_once_for_all_tenants(
     one = engine.snapshot().kv_blocks_used
     for number in range(4):
         engine.submit(GenerateRequest(f"r{number}", f"tenant{number}", None, prompt, sampling, 60), adapter)
-    engine.step()
+    while engine.snapshot().running < 5:
+        engine.step()
     whole = len(LEAD) // OPTIONS.block_tokens
     assert engine.snapshot().running == 5
     assert engine.snapshot().kv_blocks_used == whole + 5 * (one - whole)
