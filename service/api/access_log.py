@@ -1,87 +1,74 @@
-"""What one request did, for its log line; it travels in the ASGI scope."""
+"""The one line that a request leaves in the log, written when it has ended."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
-from starlette.types import Scope
+from service.api.exchange import Exchange
 
 log = logging.getLogger(__name__)
 
-_KEY = "quickchange.record"
 PROBES = frozenset({"/health", "/ready"})
 
 
-@dataclass
-class Record:
-    """Filled in by the handlers, read once by the guard when the request has ended."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a request was and what became of it. What did not happen is None."""
 
     request_id: str
+    client_request_id: str | None
+    traceparent: str | None
     method: str
-    client_request_id: str | None = None
-    """The id that the client or its proxy gave the request, where it came in a form fit for a log."""
-    traceparent: str | None = None
-    arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    """On the event loop's clock, in seconds: deadlines count from it."""
-    route: str | None = None
+    route: str | None
     """The route's template, never the path: a bounded set."""
-    status: int | None = None
-    model: str | None = None
-    digest: str | None = None
-    key: str | None = None
+    status: int | None
+    key: str | None
     """The public id of the key that was let in."""
-    tenant: str | None = None
-    """For whom it is asked, once the model is found: the key's tenant, or of a key for all the adapter's."""
-    adapter: str | None = None
+    tenant: str | None
+    """For whom it is asked: the key's tenant, or of a key for all the adapter's."""
+    model: str | None
+    digest: str | None
+    adapter: str | None
     """``acme/support``, found in the catalog; None is the base, or a request that found nothing."""
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    error: str | None = None
-    """The error's code, also of one told inside a stream."""
-    reason: str | None = None
-    """What of the key refused the request, finer than the code: of a bounded set, and never told."""
-    headers: dict[str, str] = field(default_factory=dict)
-    """Told with the answer, whatever it is."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    error: str | None
+    reason: str | None
+    seconds: float
+    """From the arrival to the end."""
 
-    def seconds(self) -> float:
-        """Since it arrived."""
-        return asyncio.get_running_loop().time() - self.arrived
-
-    def fields(self) -> dict[str, object]:
-        """The log line's fields; what did not happen is left out."""
-        names = (
-            "request_id",
-            "client_request_id",
-            "traceparent",
-            "method",
-            "route",
-            "status",
-            "key",
-            "tenant",
-            "model",
-            "digest",
-            "prompt_tokens",
-            "completion_tokens",
-            "error",
-            "reason",
+    @classmethod
+    def of(cls, exchange: Exchange, status: int | None, route: str | None) -> Line:
+        served, job, usage = exchange.served, exchange.job, exchange.usage
+        adapter = None if served is None else served.adapter
+        return cls(
+            request_id=exchange.request_id,
+            client_request_id=exchange.client_request_id,
+            traceparent=exchange.traceparent,
+            method=exchange.method,
+            route=route,
+            status=status,
+            key=None if exchange.caller is None else exchange.caller.id,
+            tenant=None if served is None else served.tenant,
+            model=None if served is None else served.model,
+            digest=None if served is None else served.digest,
+            adapter=None if adapter is None else f"{adapter.tenant}/{adapter.name}",
+            prompt_tokens=None if job is None else job.prompt_tokens,
+            completion_tokens=None if usage is None else usage.completion,
+            error=exchange.error,
+            reason=exchange.reason,
+            seconds=asyncio.get_running_loop().time() - exchange.arrived,
         )
-        present = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return present | {"seconds": round(self.seconds(), 4)}
 
 
-def attach(scope: Scope, record: Record) -> None:
-    scope[_KEY] = record
+_LOGGED = tuple(field.name for field in fields(Line) if field.name not in ("adapter", "seconds"))
+"""The model says what ``adapter`` says, which is for metrics."""
 
 
-def record_of(scope: Scope) -> Record:
-    """The record of the request that ``scope`` belongs to; the guard attached it."""
-    record = scope[_KEY]
-    assert isinstance(record, Record)
-    return record
-
-
-def log_request(record: Record) -> None:
-    """The one line a request leaves in the log; probes, which anybody may send, leave none."""
-    log.log(logging.DEBUG if record.route in PROBES else logging.INFO, "request", extra=record.fields())
+def log_request(line: Line) -> None:
+    """Probes, which anybody may send, leave no line at the usual level."""
+    happened = {name: value for name in _LOGGED if (value := getattr(line, name)) is not None}
+    level = logging.DEBUG if line.route in PROBES else logging.INFO
+    log.log(level, "request", extra=happened | {"seconds": round(line.seconds, 4)})

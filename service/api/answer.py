@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from service.api import sse
-from service.api.access_log import Record, record_of
 from service.api.disconnect import ClientGone, unless_gone
-from service.api.jobs import Job
+from service.api.exchange import Exchange
+from service.api.job import Job
 from service.api.run import Run
-from service.api.shapes import Shape
+from service.api.shapes import Shape, usage_object
 from service.api.status import error_body
 from service.api.text import Delta, ShownToken
 from service.errors import DeadlineExceeded, InternalError, QuickchangeError
@@ -27,7 +27,7 @@ _FAREWELL_S = 5.0
 """How long the last bytes of a stream may wait for a client that does not read."""
 
 
-async def whole(job: Job, run: Run, shape: Shape, generate: Generate, receive: Receive, record: Record) -> Response:
+async def whole(job: Job, run: Run, shape: Shape, generate: Generate, receive: Receive) -> Response:
     """The answer in one JSON body."""
     logprobs: list[list[ShownToken]] = [[] for _ in run.choices]
 
@@ -37,17 +37,14 @@ async def whole(job: Job, run: Run, shape: Shape, generate: Generate, receive: R
                 for delta in batch:
                     logprobs[delta.index].extend(delta.logprobs)
 
-    try:
-        await unless_gone(receive, collect())
-    finally:
-        record.completion_tokens = sum(choice.tokens for choice in run.choices)
+    await unless_gone(receive, collect())
     choices = [
         Delta(choice.index, choice.text, tuple(shown), choice.finish)
         for choice, shown in zip(run.choices, logprobs, strict=True)
     ]
     body = _envelope(job, shape.whole_object) | {
         "choices": [shape.whole(choice, job.logprobs) for choice in choices],
-        "usage": run.usage(),
+        "usage": usage_object(run.usage()),
     }
     return JSONResponse(body, headers=job.served.headers)
 
@@ -59,30 +56,30 @@ class Stream(Response):
     its own; what goes wrong after it is told as an event, and the stream ends there, without ``[DONE]``.
     """
 
-    def __init__(self, job: Job, run: Run, shape: Shape, generate: Generate) -> None:
+    def __init__(self, job: Job, run: Run, shape: Shape, generate: Generate, exchange: Exchange) -> None:
+        """``exchange`` is told what goes wrong once the status is out."""
         self.background = None
         self.status_code = 200
         self._job = job
         self._run = run
         self._shape = shape
         self._generate = generate
+        self._exchange = exchange
         self._begun = False
         self._seen: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = record_of(scope)
         unfinished = FinishReason.FAILED
         try:
-            await unless_gone(receive, self._write(send, record))
+            await unless_gone(receive, self._write(send))
         except ClientGone:
             unfinished = FinishReason.CANCELLED
             raise
         finally:
-            record.completion_tokens = sum(choice.tokens for choice in self._run.choices)
             if self._begun:
                 self._run.broken_off(unfinished)
 
-    async def _write(self, send: Send, record: Record) -> None:
+    async def _write(self, send: Send) -> None:
         try:
             async with within(self._job.deadline), aclosing(self._run.deltas(self._generate)) as deltas:
                 async for batch in deltas:
@@ -92,14 +89,14 @@ class Stream(Response):
         except QuickchangeError as error:
             if not self._begun:
                 raise
-            record.error = error.code
+            self._exchange.error = error.code
             last = sse.event(error_body(error))
         except Exception:
             # The status is out already: the client must still hear that this is no end.
             if not self._begun:
                 raise
             log.exception("a stream failed unexpectedly")
-            record.error = InternalError.code
+            self._exchange.error = InternalError.code
             last = sse.event(error_body(InternalError("internal error; its cause is in the log under this id")))
         try:
             async with asyncio.timeout(_FAREWELL_S):
@@ -118,7 +115,7 @@ class Stream(Response):
     def _events(self, batch: list[Delta]) -> list[bytes]:
         extra: dict[str, object] = {"usage": None} if self._job.include_usage else {}
         if self._job.running_usage:
-            extra = {"usage": self._run.usage()}
+            extra = {"usage": usage_object(self._run.usage())}
         envelope = _envelope(self._job, self._shape.chunk_object)
         events = []
         for delta in batch:
@@ -132,7 +129,7 @@ class Stream(Response):
         if not self._job.include_usage:
             return b""
         envelope = _envelope(self._job, self._shape.chunk_object)
-        return sse.event(envelope | {"choices": [], "usage": self._run.usage()})
+        return sse.event(envelope | {"choices": [], "usage": usage_object(self._run.usage())})
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from adapters_registry.edge.origins import Origins
 from adapters_registry.edge.trust import Asked, keyless_refusal
 from service.access.catalog import Catalog
 from service.access.keyring import Caller
-from service.api.access_log import record_of
+from service.api.exchange import exchange_of
 from service.errors import InsufficientScope, KeylessRefused
 from service.settings import KeyOptions
 
@@ -26,9 +26,6 @@ OPEN = None
 
 BODY_TYPES = frozenset({b"application/json"})
 """What a body may be without a key: a page's browser asks before it sends that elsewhere."""
-
-_CALLER = "quickchange.caller"
-"""In the ASGI scope. A handler without a door finds none, and fails."""
 
 
 class Gate:
@@ -67,9 +64,7 @@ class Door:
         self._needs = needs
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
-        caller = self._gate.admit(scope, self._needs)
-        record_of(scope).key = caller.id
-        scope[_CALLER] = caller
+        exchange_of(scope).caller = self._gate.admit(scope, self._needs)
         await self._app(scope, receive, send)
 
 
@@ -82,7 +77,7 @@ class Gated(Route):
         method: str,
         path: str,
         needs: Scope | None,
-        handler: Callable[[Request], Awaitable[Response]],
+        handler: Callable[[Request], Awaitable[Response]] | ASGIApp,
         *around: Middleware,
     ) -> None:
         """``around`` is what stands between the door and the handler."""
@@ -92,9 +87,9 @@ class Gated(Route):
 
 
 def caller_of(scope: Connection) -> Caller:
-    """Who the door let in."""
-    caller = scope[_CALLER]
-    assert isinstance(caller, Caller)
+    """Whom the door let in; a handler without a door finds nobody, and fails."""
+    caller = exchange_of(scope).caller
+    assert caller is not None
     return caller
 
 

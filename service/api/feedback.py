@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from service.access.keyring import Caller
 from service.api.aside import Aside
 from service.api.auth import caller_of
-from service.api.jobs import Job
+from service.api.job import Job
 from service.api.json_object import json_object
 from service.api.query import page_size
 from service.api.schemas import Message, Prompt

@@ -12,9 +12,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters_registry.edge.headers import coding
-from service.api.access_log import Record, attach, log_request
+from service.api.access_log import Line, log_request
 from service.api.disconnect import ClientGone
 from service.api.edge import stamp_of
+from service.api.exchange import Exchange, attach
 from service.api.status import GONE, error_response
 from service.errors import (
     BodyTooLarge,
@@ -61,18 +62,18 @@ class Guard:
             return
         stamp = stamp_of(scope)
         theirs = stamp.correlation
-        record = Record(stamp.request_id, scope["method"], theirs.client_request_id, theirs.traceparent)
-        attach(scope, record)
-        token = logs.request_id.set(record.request_id)
+        exchange = Exchange(stamp.request_id, scope["method"], theirs.client_request_id, theirs.traceparent)
+        attach(scope, exchange)
+        token = logs.request_id.set(exchange.request_id)
         sent = _Sent()
 
         async def send_noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 sent.status = message["status"]
-                MutableHeaders(scope=message).update(record.headers)
+                MutableHeaders(scope=message).update(exchange.headers)
             await send(message)
 
-        body = _Body(receive, self._limits, record.arrived + self._body_read_s)
+        body = _Body(receive, self._limits, exchange.arrived + self._body_read_s)
         try:
             self._check(scope)
             await self._app(scope, body.receive, send_noting)
@@ -82,23 +83,22 @@ class Guard:
             sent.status = GONE
             raise
         except QuickchangeError as error:
-            record.error, record.reason = error.code, error.reason
+            exchange.error, exchange.reason = error.code, error.reason
             if isinstance(error, BodyTooLarge) and not _waits_to_send(scope):
                 await body.discard()
             await error_response(error)(scope, receive, send_noting)
         except Exception:
             # Whatever a defect throws becomes our error shape here; the trace stays in the log, under the id.
             log.exception("a request failed unexpectedly")
-            record.error = InternalError.code
+            exchange.error = InternalError.code
             if sent.status is not None:
                 raise
             unexpected = InternalError("internal error; its cause is in the log under this request's id")
             await error_response(unexpected)(scope, receive, send_noting)
         finally:
-            record.status = sent.status
-            record.route = getattr(scope.get("route"), "path", None)
-            log_request(record)
-            self._metrics.request_ended(record, record.seconds())
+            line = Line.of(exchange, sent.status, getattr(scope.get("route"), "path", None))
+            log_request(line)
+            self._metrics.request_ended(line)
             logs.request_id.reset(token)
 
     def _check(self, scope: Scope) -> None:

@@ -8,64 +8,27 @@ from dataclasses import dataclass
 
 from service.access.keyring import Caller
 from service.access.names import parse_model
-from service.api.access_log import Record
 from service.api.body import Parsed
 from service.api.front import Front
+from service.api.job import Job, Served
 from service.api.prompt import COMPLETION_TOKENS, Prompts
 from service.api.schemas import ChatRequest, CompletionRequest, Message, Prompt, Request
 from service.api.template import Rendering
 from service.api.text import Showing
 from service.errors import DeadlineExceeded
-from service.values import AdapterRef, GenerateRequest, SamplingParams
+from service.values import GenerateRequest, SamplingParams
 
 _LEAST_TOP_P = 1e-6
 """What 0 means: the likeliest token alone, without an engine that must know a special case."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """Which weights answer: what the response says of them."""
+class Origin:
+    """Whose request it is."""
 
-    tenant: str
-    """For whom it is asked: whose cache and fair share the request is of, whosever adapter answers."""
-    adapter: AdapterRef | None
-    model: str
-    """``acme/support@3``, or the base's name."""
-    digest: str
-    fingerprint: str
-    size_bytes: int = 0
-    """Of the adapter's files; 0 is the base."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        # Headers are latin-1; a base named by a local path may hold anything.
-        return {
-            "x-adapter": self.model.encode("ascii", "backslashreplace").decode(),
-            "x-adapter-digest": self.digest,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Everything fixed at admission."""
-
-    id: str
-    created_s: int
-    caller: str
-    """The tenant that asks, whosever adapter answers."""
-    asked: tuple[tuple[Message, ...] | Prompt, ...]
-    """What each prompt was, in the client's words."""
-    base_digest: str
-    served: Served
-    requests: tuple[GenerateRequest, ...]
-    """One a prompt; choice j of prompt i is choice i × n + j of the answer."""
-    showing: Showing
-    logprobs: bool
-    include_usage: bool
-    """Told once, at a stream's end."""
-    running_usage: bool
-    """Told with every chunk."""
-    deadline: float
+    caller: Caller
+    request_id: str
+    arrived: float
     """On the event loop's clock."""
 
 
@@ -88,24 +51,22 @@ class Jobs:
         tenant = caller.principal.tenant or ref.tenant  # a key for all tenants acts for the one that it names
         return Served(tenant, ref, str(ref), ref.digest, f"{fingerprint}_{_short(ref.digest)}", found.size_bytes)
 
-    async def chat(self, parsed: Parsed[ChatRequest], caller: Caller, record: Record) -> Job:
+    async def chat(self, parsed: Parsed[ChatRequest], served: Served, origin: Origin) -> Job:
         body = parsed.request
-        served = self._begin(body, caller, record)
         how = self._rendering(parsed)
-        prompt = await self._prompts.chat(body.messages, caller.account, how, self._kept(body, None))
+        prompt = await self._prompts.chat(body.messages, origin.caller.account, how, self._kept(body, None))
         top = (body.top_logprobs or 0) if body.logprobs else None
         sampling = self._sampling(body, prompt, default=None, param="messages", logprobs=top)
-        return self._job("chatcmpl", body, served, record, caller, (body.messages,), [(prompt, sampling)])
+        return self._job("chatcmpl", body, served, origin, (body.messages,), [(prompt, sampling)])
 
-    async def completion(self, parsed: Parsed[CompletionRequest], caller: Caller, record: Record) -> Job:
+    async def completion(self, parsed: Parsed[CompletionRequest], served: Served, origin: Origin) -> Job:
         body = parsed.request
-        served = self._begin(body, caller, record)
         keep = self._kept(body, COMPLETION_TOKENS)
-        prompts = [await self._prompts.text(prompt, caller.account, keep) for prompt in body.prompt]
+        prompts = [await self._prompts.text(prompt, origin.caller.account, keep) for prompt in body.prompt]
         pairs = [
             (prompt, self._sampling(body, prompt, COMPLETION_TOKENS, "prompt", body.logprobs)) for prompt in prompts
         ]
-        return self._job("cmpl", body, served, record, caller, body.prompt, pairs)
+        return self._job("cmpl", body, served, origin, body.prompt, pairs)
 
     def _kept(self, body: Request, default: int | None) -> int | None:
         return self._prompts.kept(
@@ -120,13 +81,6 @@ class Jobs:
         go_on = bool(body.continue_final_message)
         begin = not go_on if body.add_generation_prompt is None else body.add_generation_prompt
         return Rendering(begin, go_on, variables)
-
-    def _begin(self, body: Request, caller: Caller, record: Record) -> Served:
-        served = self.serve(body.model, caller)
-        record.model, record.digest = served.model, served.digest
-        record.tenant = served.tenant
-        record.adapter = f"{served.adapter.tenant}/{served.adapter.name}" if served.adapter is not None else None
-        return served
 
     def _sampling(
         self, body: Request, prompt: tuple[int, ...], default: int | None, param: str, logprobs: int | None
@@ -153,19 +107,17 @@ class Jobs:
         prefix: str,
         body: Request,
         served: Served,
-        record: Record,
-        caller: Caller,
+        origin: Origin,
         asked: tuple[tuple[Message, ...] | Prompt, ...],
         prompts: list[tuple[tuple[int, ...], SamplingParams]],
     ) -> Job:
-        deadline = record.arrived + self._front.settings.limits.deadline_s
+        deadline = origin.arrived + self._front.settings.limits.deadline_s
         left_s = deadline - asyncio.get_running_loop().time()
         if left_s <= 0:
             raise DeadlineExceeded("the request's time ran out before it could start")
-        record.prompt_tokens = sum(len(prompt) for prompt, _ in prompts)
         requests = tuple(
             GenerateRequest(
-                request_id=record.request_id if len(prompts) == 1 else f"{record.request_id}-{i}",
+                request_id=origin.request_id if len(prompts) == 1 else f"{origin.request_id}-{i}",
                 tenant=served.tenant,
                 adapter=served.adapter,
                 prompt=prompt,
@@ -176,9 +128,9 @@ class Jobs:
             for i, (prompt, sampling) in enumerate(prompts)
         )
         return Job(
-            id=f"{prefix}-{record.request_id}",
+            id=f"{prefix}-{origin.request_id}",
             created_s=int(time.time()),
-            caller=caller.tenant,
+            caller=origin.caller.tenant,
             asked=asked,
             base_digest=self._front.backend.served.digest,
             served=served,

@@ -4,71 +4,81 @@ from __future__ import annotations
 
 import asyncio
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access.keyring import Caller
 from service.access.quota import Budget, Need, Permit, QuotaBook, Standing
-from service.api.access_log import Record, record_of
-from service.api.auth import caller_of
 from service.api.disconnect import ClientGone
-from service.api.jobs import Job
-
-_HOLD = "quickchange.hold"
-
-
-@dataclass(frozen=True, slots=True)
-class _Hold:
-    book: QuotaBook
-    caller: Caller
-    permit: Permit
+from service.api.exchange import Exchange
+from service.api.job import Job, Usage
 
 
 class QuotaGate:
-    """Pure ASGI, so that it lasts as long as the answer does: also a stream's, also one that nobody reads."""
+    """Lets requests in on the quotas of their keys and tenants."""
 
-    def __init__(self, app: ASGIApp, book: QuotaBook) -> None:
-        self._app = app
+    def __init__(self, book: QuotaBook) -> None:
         self._book = book
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller, record = caller_of(scope), record_of(scope)
-        try:
-            permit = self._book.enter(_budgets(caller), _now())
-        finally:
-            _tell(self._book, caller, record)
-        scope[_HOLD] = _Hold(self._book, caller, permit)
+    @contextmanager
+    def enter(self, caller: Caller, exchange: Exchange) -> Iterator[Hold]:
+        """One request more, for as long as the block runs. Raises ``QuotaExceeded``."""
+        hold = Hold(self._book, caller, exchange)
         failed = False
         try:
-            await self._app(scope, receive, send)
+            yield hold
         except (ClientGone, ClientDisconnect):
             raise
         except Exception:
             failed = True
             raise
         finally:
-            permit.release(_used(record, failed), _now())
+            hold.release(failed=failed)
 
 
-def reserve(scope: Scope, job: Job) -> None:
-    """Take what the job may use of the quota. Raises ``QuotaExceeded`` or ``QuotaTooSmall``."""
-    hold = scope[_HOLD]
-    assert isinstance(hold, _Hold)
-    try:
-        hold.permit.reserve(_need(job), _now())
-    finally:
-        _tell(hold.book, hold.caller, record_of(scope))
+class Hold:
+    """What one request holds of its quotas; how they stand goes into the headers of its answer."""
+
+    def __init__(self, book: QuotaBook, caller: Caller, exchange: Exchange) -> None:
+        self._book = book
+        self._budgets = _budgets(caller)
+        self._exchange = exchange
+        self.usage: Usage | None = None
+        """Of the request's job, as far as it came; None as long as nothing runs."""
+        try:
+            self._permit: Permit = book.enter(self._budgets, _now())
+        finally:
+            self._tell()
+
+    def reserve(self, job: Job) -> None:
+        """Take what the job may use. Raises ``QuotaExceeded`` or ``QuotaTooSmall``."""
+        try:
+            self._permit.reserve(_need(job), _now())
+        finally:
+            self._tell()
+
+    def release(self, *, failed: bool) -> None:
+        """The request has ended: what it did not use comes back."""
+        self._permit.release(billed(self.usage, failed=failed), _now())
+
+    def _tell(self) -> None:
+        requests, tokens = self._book.standing(self._budgets, _now())
+        self._exchange.headers |= _headers("requests", requests) | _headers("tokens", tokens)
+
+
+def billed(usage: Usage | None, *, failed: bool) -> int:
+    """The tokens that count: prompt and answer; nothing of a request that failed before its first token."""
+    return 0 if usage is None or (failed and not usage.completion) else usage.total
 
 
 def _need(job: Job) -> Need:
-    prompt = sum(len(request.prompt) for request in job.requests)
     generated = sum(request.n * request.sampling.max_tokens for request in job.requests)
     ref = job.served.adapter
     digest = None if ref is None else ref.digest
     sequences = sum(request.n for request in job.requests)
-    return Need(prompt, prompt + generated, digest, job.served.size_bytes, sequences)
+    return Need(job.prompt_tokens, job.prompt_tokens + generated, digest, job.served.size_bytes, sequences)
 
 
 def _budgets(caller: Caller) -> tuple[Budget, ...]:
@@ -77,17 +87,6 @@ def _budgets(caller: Caller) -> tuple[Budget, ...]:
     if caller.tenant_quotas is None:
         return (own,)
     return own, Budget(f"tenant {caller.tenant}", caller.tenant_quotas, "this key's tenant")
-
-
-def _used(record: Record, failed: bool) -> int:
-    """Prompt and answer; nothing of a request that failed before its first token."""
-    completion = record.completion_tokens or 0
-    return 0 if failed and not completion else (record.prompt_tokens or 0) + completion
-
-
-def _tell(book: QuotaBook, caller: Caller, record: Record) -> None:
-    requests, tokens = book.standing(_budgets(caller), _now())
-    record.headers |= _headers("requests", requests) | _headers("tokens", tokens)
 
 
 def _headers(what: str, standing: Standing | None) -> dict[str, str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -20,30 +19,25 @@ from adapters_registry.background import in_background
 from adapters_registry.edge.cors import Cors
 from adapters_registry.support.loopback import listens_on_loopback
 from service.access.quota import QuotaBook
-from service.api import answer
-from service.api.access_log import record_of
 from service.api.aside import Aside
 from service.api.auth import OPEN, Gate, Gated, caller_of
 from service.api.body import chat_request, completion_request
 from service.api.edge import Edge
-from service.api.feedback import FeedbackRoutes, response_record
+from service.api.exchange import exchange_of
+from service.api.feedback import FeedbackRoutes
 from service.api.front import Front
+from service.api.generation import Endpoint, Generation, Means
 from service.api.guard import Guard
-from service.api.jobs import Job, Jobs
-from service.api.latency import Latency
+from service.api.jobs import Jobs
 from service.api.models import Models
 from service.api.operator_routes import OperatorRoutes
 from service.api.places import Places, Room
 from service.api.preflight import Preflights
-from service.api.quota_gate import QuotaGate, reserve
-from service.api.run import Run
-from service.api.shapes import Chat, Completion, Shape
-from service.api.sorting import Ignored
+from service.api.quota_gate import QuotaGate
+from service.api.shapes import Chat, Completion
 from service.api.status import error_response
-from service.api.text import Choice
 from service.api.vocabulary import Vocabulary
 from service.errors import MethodNotAllowed, NotReady, RouteNotFound
-from service.values import FinishReason
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +56,7 @@ def create_app(front: Front) -> Starlette:
     front.metrics.in_flight_is(lambda: generation.taken + feedback.taken + reading.taken)
     # By the clock of the event loop, which is not there yet.
     book = QuotaBook(front.settings.keys.gateways, front.ledger, time.monotonic())
-    quota_gate = Middleware(QuotaGate, book=book)
-    routes = _Routes(front, gate)
+    routes = _Routes(front, gate, book)
     operator = OperatorRoutes(front)
     front.metrics.serves(front.backend.served)
     front.metrics.connections_are(front.backend.connections)
@@ -79,8 +72,8 @@ def create_app(front: Front) -> Starlette:
 
     app = Starlette(
         routes=[
-            Gated(gate, "POST", "/v1/chat/completions", Scope.INFER, routes.chat, _placed(generation), quota_gate),
-            Gated(gate, "POST", "/v1/completions", Scope.INFER, routes.completion, _placed(generation), quota_gate),
+            Gated(gate, "POST", "/v1/chat/completions", Scope.INFER, routes.chat, _placed(generation)),
+            Gated(gate, "POST", "/v1/completions", Scope.INFER, routes.completion, _placed(generation)),
             Gated(gate, "POST", "/v1/feedback", Scope.FEEDBACK_WRITE, routes.feedback.post, _placed(feedback)),
             Gated(gate, "GET", "/v1/feedback", Scope.FEEDBACK_EXPORT, routes.feedback.get, _placed(feedback)),
             Gated(gate, "GET", "/v1/models", Scope.INFER, routes.models, _placed(reading)),
@@ -109,63 +102,16 @@ def _placed(room: Room) -> Middleware:
 
 
 class _Routes:
-    def __init__(self, front: Front, gate: Gate) -> None:
+    def __init__(self, front: Front, gate: Gate, book: QuotaBook) -> None:
         vocabulary = Vocabulary(front.tokenizer)
         self._front = front
         self._gate = gate
-        self._limits = front.settings.limits
-        self._vocabulary = vocabulary
-        self._jobs = Jobs(front)
         self._models = Models(front, int(time.time()))
-        self._chat = Chat(vocabulary)
-        self._completion = Completion(vocabulary)
-        self._bodies = Aside("bodies", 1, inline=_INLINE_BYTES)
-        self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback, front.metrics, self._bodies)
-
-    async def chat(self, request: Request) -> Response:
-        raw, caller = await request.body(), caller_of(request.scope)
-        parsed = await self._bodies.run(len(raw), lambda: chat_request(raw, self._limits), caller.account)
-        with self._reporting(parsed.ignored, request):
-            job = await self._jobs.chat(parsed, caller, record_of(request.scope))
-        return await self._answer(job, self._chat, bool(parsed.request.stream), request)
-
-    async def completion(self, request: Request) -> Response:
-        raw, caller = await request.body(), caller_of(request.scope)
-        parsed = await self._bodies.run(len(raw), lambda: completion_request(raw, self._limits), caller.account)
-        with self._reporting(parsed.ignored, request):
-            job = await self._jobs.completion(parsed, caller, record_of(request.scope))
-        return await self._answer(job, self._completion, bool(parsed.request.stream), request)
-
-    @contextmanager
-    def _reporting(self, ignored: Ignored, request: Request) -> Iterator[None]:
-        """Tell the client and count what was ignored, whatever becomes of the request."""
-        try:
-            yield
-        finally:
-            if ignored.names:
-                record_of(request.scope).headers["x-ignored-parameters"] = ignored.header()
-                self._front.metrics.parameters_ignored(hints=ignored.hints, unknown=ignored.unknown)
-
-    async def _answer(self, job: Job, shape: Shape, stream: bool, request: Request) -> Response:
-        reserve(request.scope, job)
-        record = record_of(request.scope)
-        latency = Latency(self._front.metrics, record.arrived)
-        run = Run(
-            job, self._vocabulary, latency, self._remember if self._front.backend.feedback is not None else None
-        )
-        if stream:
-            return answer.Stream(job, run, shape, self._front.backend.generate)
-        return await answer.whole(job, run, shape, self._front.backend.generate, request.receive, record)
-
-    def _remember(self, job: Job, choices: Sequence[Choice], unfinished: FinishReason) -> None:
-        assert self._front.backend.feedback is not None
-        try:
-            record = response_record(job, choices, unfinished)
-        except ValidationError:
-            # The answer is right and must go out, though nobody can leave feedback on it.
-            log.exception("no record of a response", extra={"id": job.id})
-        else:
-            self._front.backend.feedback.keep(record)
+        bodies = Aside("bodies", 1, inline=_INLINE_BYTES)
+        means = Means(front, jobs := Jobs(front), vocabulary, bodies, QuotaGate(book))
+        self.chat = Generation(Endpoint(chat_request, jobs.chat, Chat(vocabulary)), means)
+        self.completion = Generation(Endpoint(completion_request, jobs.completion, Completion(vocabulary)), means)
+        self.feedback = FeedbackRoutes(front.backend.feedback, front.settings.feedback, front.metrics, bodies)
 
     async def models(self, request: Request) -> Response:
         asked = request.query_params
@@ -204,7 +150,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
         refusal: MethodNotAllowed | RouteNotFound = MethodNotAllowed(f"{path}: this path takes another method")
     else:
         refusal = RouteNotFound(f"{path}: there is no such path")
-    record_of(request.scope).error = refusal.code
+    exchange_of(request.scope).error = refusal.code
     response = error_response(refusal)
     response.headers.update(error.headers or {})
     return response

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import cast
 
-from service.api.jobs import Job
+from service.api.job import Job, Usage
 from service.api.latency import Latency
 from service.api.text import Choice, Delta
 from service.api.vocabulary import Vocabulary
@@ -74,18 +74,14 @@ class Run:
         """The client got a part of the answer and its id, and will get no more. Nothing new once all have ended."""
         self._end(reason)
 
-    def usage(self) -> dict[str, object]:
-        """OpenAI's ``usage``: each prompt once, every choice's tokens."""
-        prompt = sum(len(request.prompt) for request in self._job.requests)
-        completion = sum(choice.tokens for choice in self.choices)
-        # The further choices of a prompt share the first one's blocks: that is no saving over earlier requests.
-        cached = sum(choice.cached_tokens for choice in self.choices[:: self._n])
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
+    def usage(self) -> Usage:
+        """Until now."""
+        return Usage(
+            prompt=self._job.prompt_tokens,
+            completion=sum(choice.tokens for choice in self.choices),
+            # The further choices of a prompt share the first one's blocks: that is no saving over earlier requests.
+            cached=sum(choice.cached_tokens for choice in self.choices[:: self._n]),
+        )
 
     def _end(self, reason: FinishReason) -> None:
         on_end, self._on_end = self._on_end, None

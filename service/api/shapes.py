@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from service.api.job import Usage
 from service.api.logprobs import chat_logprobs, completion_logprobs
 from service.api.text import Delta
 from service.api.vocabulary import Vocabulary
@@ -22,6 +23,16 @@ class Shape(Protocol):
     def chunks(self, delta: Delta, logprobs: bool, first: bool) -> list[dict[str, object]]:
         """A choice in one or more chunks; ``first``: nothing of it was sent before."""
         ...
+
+
+def usage_object(usage: Usage) -> dict[str, object]:
+    """OpenAI's ``usage``."""
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": {"cached_tokens": usage.cached},
+    }
 
 
 class Chat:

@@ -54,17 +54,28 @@ INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0
 
 
 class Ended(Protocol):
-    """A request that has ended (``service.api.access_log.Record``)."""
+    """A request that has ended (``service.api.access_log.Line``)."""
 
-    method: str
-    route: str | None
-    status: int | None
-    error: str | None
-    reason: str | None
-    tenant: str | None
-    adapter: str | None
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    @property
+    def method(self) -> str: ...
+    @property
+    def route(self) -> str | None: ...
+    @property
+    def status(self) -> int | None: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def tenant(self) -> str | None: ...
+    @property
+    def adapter(self) -> str | None: ...
+    @property
+    def prompt_tokens(self) -> int | None: ...
+    @property
+    def completion_tokens(self) -> int | None: ...
+    @property
+    def seconds(self) -> float: ...
 
 
 class GatewayMetrics:
@@ -119,13 +130,13 @@ class GatewayMetrics:
         """``read`` is asked at every scrape."""
         self.registry.register(Connected(read))
 
-    def request_ended(self, ended: Ended, seconds: float) -> None:
+    def request_ended(self, ended: Ended) -> None:
         """Once for each request, whatever became of it."""
         # What a client may choose freely, a method or a path that is none of ours, is no label.
         method = ended.method if ended.method in METHODS else OTHER
         route = ended.route or OTHER
         self._requests.labels(method, route, str(ended.status or OTHER)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._seconds.labels(route).observe(ended.seconds)
         if ended.error is not None:
             self._errors.labels(ended.error).inc()
         if ended.reason is not None:

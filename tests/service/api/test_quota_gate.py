@@ -14,7 +14,8 @@ from openai import AsyncOpenAI, PermissionDeniedError, RateLimitError
 
 from adapters_registry.access import Scope
 from adapters_registry.records import Quotas, TenantQuotas
-from service.api.quota_gate import duration
+from service.api.job import Usage
+from service.api.quota_gate import billed, duration
 from service.errors import AdapterFailed
 from service.settings import KeyOptions
 from tests.service.api.world import (
@@ -285,3 +286,19 @@ async def test_choices_in_flight_are_counted(tmp_path: Path) -> None:
     for more in ({"n": 4}, {"prompt": ["hello"] * 4}, {"n": 2, "prompt": ["hello"] * 2}):
         assert refusal(await complete(front, one, **more)) == (403, "quota_too_small", "concurrent")
     assert (await complete(front, one, prompt=["hello"] * 3)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("usage", "failed", "tokens"),
+    [
+        (None, False, 0),
+        (None, True, 0),
+        (Usage(7, 0, 0), True, 0),
+        (Usage(7, 0, 0), False, 7),
+        (Usage(7, 3, 7), True, 10),
+    ],
+)
+def test_a_request_that_failed_before_its_first_token_costs_nothing(
+    usage: Usage | None, failed: bool, tokens: int
+) -> None:
+    assert billed(usage, failed=failed) == tokens
