@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from adapters_registry.announcing import MOST, Announcement, heard, last_heard, missing, read_format_1_only, runs_of
 from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS, UNANNOUNCED
 from adapters_registry.choosing import ALIVE
+from adapters_registry.client import RegistryClient
 from adapters_registry.errors import NotRunnable
 from adapters_registry.records import Published
 from adapters_registry.registry import Origin, Registry
@@ -111,6 +113,16 @@ def test_what_no_service_can_run_is_refused_with_what_to_do(registry, engine, tm
     announce(registry, LORA)
     assert not registry.publish(*ACME, files, Origin()).created, "what is there already is not refused"
     assert registry.base(published.record.base).runs == (LORA,)
+
+
+def test_it_is_said_over_http(client: RegistryClient, url: str):
+    base = artifacts.base()
+    newer = ("lora", "of_tomorrow")
+    client.put_base(base.model_copy(update={"runs": newer}))
+    assert client.base(base.digest).runs == newer
+    told = base.model_dump() | {"runs": [1]}
+    answer = httpx.put(f"{url}/v1/bases/{base.digest}", json=told)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "runs.0")
 
 
 def test_an_announcement_of_a_service_under_another_name_counts_and_none_fills_the_audit(registry, tmp_path):
