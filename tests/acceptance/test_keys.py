@@ -11,6 +11,7 @@ from adapters_registry.access import Scope, new_key
 from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import AdapterNotFound, InsufficientScope, InvalidKey, TenantNotFound
+from adapters_registry.manifest import FORMAT
 from adapters_registry.records import Quotas
 from service.settings import BUNDLED_BASE
 from tests.acceptance.plane import HEARD_S, Plane, answer, refusal, status
@@ -32,6 +33,8 @@ def test_each_tenant_asks_its_own(plane: Plane) -> None:
 def test_the_base_is_announced_with_what_its_engine_runs(plane: Plane) -> None:
     (base,) = plane.operator.bases()
     assert plane.operator.base(base.digest).runs == (LORA, LORA_B_BIAS, LORA_BIAS)
+    pushed = plane.operator.resolve("acme", "own")
+    assert plane.operator.version(pushed.digest).manifest.format == FORMAT
 
 
 def test_anothers_adapter_is_an_unknown_one(plane: Plane) -> None:

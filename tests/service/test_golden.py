@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from adapters_registry.api.app import create_app
 from adapters_registry.client import RegistryClient
 from adapters_registry.feed import Feed
+from adapters_registry.manifest import FORMAT
 from adapters_registry.opening import open_registry
 from adapters_registry.settings import Limits
 from service.adapters.cache import SlabCache
@@ -76,6 +77,17 @@ def test_what_a_past_release_published_answers_as_peft_does(place: Place) -> Non
     assert place.answer(None) == place.golden.tokens("base")
     assert place.served("canary") == place.golden.tokens("patterns")
     assert place.served("production") == place.golden.tokens("rslora")
+
+
+def test_what_this_release_publishes_beside_it_answers_the_same(place: Place) -> None:
+    """In the newest format, as a service that reads it has announced the base."""
+    base = place.client.base(place.golden.expected["sqlite"]["base"])
+    place.client.put_base(base.model_copy(update={"runs": tuple(place.engine.backend.capabilities)}))
+    for folder in ("plain", "rslora", "patterns", "one-layer"):
+        record = place.client.push(place.golden.root / "folders" / folder, "acme", folder).published.record
+        assert place.client.version(record.digest).manifest.format == FORMAT
+        ref = AdapterRef("acme", folder, record.number, record.digest)
+        assert place.answer(place.loader.load(ref).adapter) == place.golden.tokens(folder)
 
 
 def test_promoted_and_rolled_back_it_answers_as_the_version_that_is_live(place: Place) -> None:

@@ -223,12 +223,22 @@ def test_whatever_file_operation_fails_the_adapter_is_served(
         child.stdin.close()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('"kind":"lora"', '"kind":"ia3"', "ia3"),
+        ('"tensors":{', '"tensors":{"magnitude":"m",', "lora.magnitude"),
+        ('"rank":4}', '"rank":4,"needs":["scores"]}', "scores"),
+    ],
+)
 def test_what_the_engine_does_not_compute_is_refused_before_its_weights_are_fetched(
-    loader: Loader, source: FakeSource, base: BaseManifest
+    loader: Loader, source: FakeSource, base: BaseManifest, old: str, new: str, named: str
 ) -> None:
     ref = publish(source, base)
-    other = source.manifests[ref.digest].model_copy(update={"kind": "ia3"})
+    text = source.manifests[ref.digest].canonical_json().decode()
+    assert old in text
+    other = stored_manifest(text.replace(old, new, 1))
     source.manifests[other.digest] = other
-    with pytest.raises(AdapterIncompatible, match="ia3"):
+    with pytest.raises(AdapterIncompatible, match=named):
         loader.load(replace(ref, digest=other.digest))
     assert source.calls == ["manifest"]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from adapters_registry.capabilities import LORA, needs, told
 from adapters_registry.manifest import BaseManifest, LoraModule, Manifest
 from service.errors import AdapterIncompatible
 from service.values import AdapterRef
@@ -22,8 +23,8 @@ class Form:
     layout = "test1-float32"
 
     def check_adapter(self, manifest: Manifest) -> None:
-        if manifest.kind != "lora":
-            raise AdapterIncompatible(f"{manifest.kind} is not computed here")
+        if missing := needs(manifest) - {LORA}:
+            raise AdapterIncompatible(f"{told(missing)} is not computed here")
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
