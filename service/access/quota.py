@@ -13,42 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from adapters_registry.records import Quotas
+from service.access.limits import check_bytes, check_request, check_sequences, check_tokens
+from service.access.meter import Account, Ledger, Meter, Need, NoLedger
 from service.access.minute import MINUTE_S, Minute, Taken
-from service.errors import QuotaExceeded, QuotaTooSmall
-
-
-class Ledger(Protocol):
-    """Remembers what was taken, across restarts."""
-
-    def note(self, name: str, kind: str, at: float, amount: int) -> None: ...
-    def recall(self, now: float) -> dict[tuple[str, str], list[tuple[float, int]]]:
-        """Times and amounts by name and kind, oldest first."""
-
-
-class NoLedger:
-    """Remembers nothing."""
-
-    def note(self, name: str, kind: str, at: float, amount: int) -> None: ...
-    def recall(self, now: float) -> dict[tuple[str, str], list[tuple[float, int]]]:
-        return {}
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """What a request asks for, known once its prompt is in tokens."""
-
-    prompt_tokens: int
-    most_tokens: int
-    """Prompt, and all that it may generate."""
-    adapter: str | None
-    """The digest of the version that it keeps loaded; None is the base."""
-    size_bytes: int = 0
-    """Of that version's files."""
-    sequences: int = 1
-    """Choices of all prompts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,53 +27,6 @@ class Standing:
     limit: int
     remaining: int
     reset_s: float
-
-
-class Meter:
-    """What one key, or one tenant, uses now."""
-
-    def __init__(self, name: str = "", ledger: Ledger = NoLedger()) -> None:
-        self.requests = Minute(lambda at, amount: ledger.note(name, "requests", at, amount))
-        self.tokens = Minute(lambda at, amount: ledger.note(name, "tokens", at, amount))
-        self.running = 0
-        """Sequences; of a request whose prompts are not known yet, one."""
-        self._pins: dict[str, tuple[int, int]] = {}
-        """Digest to (requests that pin it, bytes)."""
-
-    def __repr__(self) -> str:
-        return f"<Meter {self.running} running, {self.pinned_bytes} bytes pinned>"
-
-    @property
-    def pinned_bytes(self) -> int:
-        return sum(size_bytes for _, size_bytes in self._pins.values())
-
-    def more_bytes(self, need: Need) -> int:
-        """What ``need`` would pin beyond what is pinned."""
-        return 0 if need.adapter is None or need.adapter in self._pins else need.size_bytes
-
-    def pin(self, digest: str, size_bytes: int) -> None:
-        count, held_bytes = self._pins.get(digest, (0, size_bytes))
-        self._pins[digest] = (count + 1, held_bytes)
-
-    def unpin(self, digest: str) -> None:
-        count, held_bytes = self._pins.pop(digest)
-        if count > 1:
-            self._pins[digest] = (count - 1, held_bytes)
-
-    def is_idle(self, now: float) -> bool:
-        return not self.running and not self.requests.used(now) and not self.tokens.used(now)
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A meter and its limits."""
-
-    meter: Meter
-    part: Quotas
-    """What this gateway allows."""
-    whole: Quotas
-    """What all gateways allow together."""
-    who: str = "this key"
 
 
 @dataclass(slots=True)
@@ -123,7 +45,7 @@ class Permit:
     def __init__(self, accounts: Sequence[Account], now: float) -> None:
         """Raises ``QuotaExceeded`` where a request more is too many; nothing is held then."""
         for account in accounts:
-            _check_request(account, now)
+            check_request(account, now)
         self._held = [_Held(account) for account in accounts]
         self._released = False
         for account in accounts:
@@ -138,9 +60,9 @@ class Permit:
         """
         assert not self._released
         for held in self._held:
-            _check_sequences(held.account, need)
-            _check_tokens(held.account, need, now)
-            _check_bytes(held.account, need)
+            check_sequences(held.account, need)
+            check_tokens(held.account, need, now)
+            check_bytes(held.account, need)
         for held in self._held:
             _take(held, need, now)
 
@@ -244,88 +166,3 @@ def _take(held: _Held, need: Need, now: float) -> None:
     if need.adapter is not None:
         meter.pin(need.adapter, need.size_bytes)
         held.pinned = need.adapter
-
-
-def _fits(amount: int, used: int, part: int, whole: int) -> bool:
-    """Whether ``amount``, at most ``whole``, fits beside what is used.
-
-    More than the part fits while no more than the part is used: the rest of the whole is lent to it.
-    """
-    return used + amount <= part if amount <= part else used <= part and used + amount <= whole
-
-
-def _check_request(account: Account, now: float) -> None:
-    limit, meter = account.part.requests_per_min, account.meter
-    if limit is not None and (wait_s := meter.requests.wait_s(1, limit, now)):
-        raise QuotaExceeded(
-            f"{account.who} may make {limit} requests a minute and has: wait, or have its quota raised",
-            param="requests_per_min",
-            retry_after_s=wait_s,
-        )
-    concurrent = account.part.concurrent
-    if concurrent is not None and meter.running >= concurrent:
-        raise QuotaExceeded(
-            f"{account.who} may have {concurrent} choices in flight and has: wait until one ends", param="concurrent"
-        )
-
-
-def _check_sequences(account: Account, need: Need) -> None:
-    part, whole = account.part.concurrent, account.whole.concurrent
-    if part is None or whole is None:
-        return
-    others = account.meter.running - 1  # its own one is counted already
-    if need.sequences > whole:
-        raise QuotaTooSmall(
-            f"{need.sequences} choices were requested (prompts × n), and {account.who} may have {whole} in flight: "
-            "request fewer",
-            param="concurrent",
-        )
-    if not _fits(need.sequences, others, part, whole):
-        raise QuotaExceeded(
-            f"{need.sequences} choices were requested (prompts × n), and {account.who} has {others} of its {part} in "
-            "flight: wait until they end",
-            param="concurrent",
-        )
-
-
-def _check_tokens(account: Account, need: Need, now: float) -> None:
-    part, whole, meter = account.part.tokens_per_min, account.whole.tokens_per_min, account.meter
-    if part is None or whole is None:
-        return
-    asked = f"{need.most_tokens} tokens were requested ({need.prompt_tokens} of prompt, the rest to generate)"
-    if need.most_tokens > whole:
-        raise QuotaTooSmall(
-            f"{asked}, and {account.who} may use {whole} a minute: request fewer max_tokens", param="tokens_per_min"
-        )
-    if wait_s := _tokens_wait_s(meter.tokens, need.most_tokens, part, whole, now):
-        left = max(0, part - meter.tokens.used(now))
-        raise QuotaExceeded(
-            f"{asked}, and {account.who} has {left} of its {part} a minute left: wait, or request fewer max_tokens",
-            param="tokens_per_min",
-            retry_after_s=wait_s,
-        )
-
-
-def _tokens_wait_s(minute: Minute, amount: int, part: int, whole: int, now: float) -> float:
-    """As ``_fits``, of a minute: how long until it does."""
-    if amount <= part:
-        return minute.wait_s(amount, part, now)
-    return max(minute.wait_s(0, part, now), minute.wait_s(amount, whole, now))
-
-
-def _check_bytes(account: Account, need: Need) -> None:
-    part, whole, meter = account.part.resident_bytes, account.whole.resident_bytes, account.meter
-    more = meter.more_bytes(need)
-    if part is None or whole is None or not more:
-        return
-    if more > whole:
-        raise QuotaTooSmall(
-            f"the adapter has {more} bytes, and {account.who} may keep {whole} loaded: use a smaller adapter",
-            param="resident_bytes",
-        )
-    if not _fits(more, meter.pinned_bytes, part, whole):
-        raise QuotaExceeded(
-            f"the adapter has {more} bytes, and requests of {account.who} keep {meter.pinned_bytes} of its {part} "
-            "loaded: wait until one of them ends",
-            param="resident_bytes",
-        )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from adapters_registry.edge.connections import ConnectionReport
 from service.access.catalog import Catalog
-from service.access.quota import Ledger, NoLedger
+from service.access.meter import Ledger, NoLedger
 from service.feedback.port import Feedback
 from service.metrics import GatewayMetrics
 from service.report import FleetReport

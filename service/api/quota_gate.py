@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from starlette.requests import ClientDisconnect
 
 from service.access.keyring import Caller
-from service.access.quota import Budget, Need, Permit, QuotaBook, Standing
+from service.access.meter import Need
+from service.access.quota import Budget, Permit, QuotaBook, Standing
 from service.api.disconnect import ClientGone
 from service.api.exchange import Exchange
 from service.api.job import Job, Usage

@@ -5,7 +5,7 @@
     engine thread ── put ──► outbox of the gateway ── socket ──► follow() in the gateway
 
     hello     secret [64 bytes of hex], id of the gateway
-    message   length [4 bytes, big-endian], then the events in msgpack
+    message   as in ``messages``
 
 A stream between Ray's deployments cost a millisecond and more of processor time a message, and each had to pass
 through the replica's event loop, which held the interpreter's lock while the engine wanted it for the next step.
@@ -21,26 +21,20 @@ import hmac
 import logging
 import secrets
 import socket
-import threading
-import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-import msgpack
-
 from adapters_registry.background import in_background
+from service.dispatch.messages import take_messages
+from service.dispatch.outbox import Outbox
 from service.errors import ReplicaFailed
-from service.values import Event, FinishReason, TokenLogprob
+from service.values import Event
 
 logger = logging.getLogger(__name__)
 
 HELLO_S = 5.0
 """How long a newcomer may take to say who it is."""
 MOST_ID = 128
-MOST_MESSAGE = 64 << 20
-"""Bytes: more is no message of ours."""
-MESSAGE_EVENTS = 4096
-"""Most events of one message: what gathered for a gateway that stood still must stay under ``MOST_MESSAGE``."""
 READ = 1 << 16
 SECRET = 64
 
@@ -52,125 +46,6 @@ class Endpoint:
     address: str | tuple[str, int]
     """A name in the abstract namespace, or host and port."""
     secret: str
-
-
-def encode(events: Sequence[Event]) -> bytes:
-    """One message. An event that cannot be written becomes the failure of its choice: the others are not its own."""
-    try:
-        body: bytes = msgpack.packb([_fields(event) for event in events])
-    except Exception:
-        logger.exception("an event cannot be written; its request fails")
-        body = msgpack.packb([_fields(_writable(event)) for event in events])
-    return len(body).to_bytes(4, "big") + body
-
-
-def decode(body: bytes | bytearray | memoryview) -> list[Event]:
-    """The events of a message without its length. Raises ``ReplicaFailed`` if it is none of ours."""
-    try:
-        return [_event(*fields) for fields in msgpack.unpackb(body, use_list=False)]
-    except Exception as error:  # msgpack's and Python's own, by what the bytes happen to be
-        raise ReplicaFailed("The replica sent what is no message.") from error
-
-
-def _fields(event: Event) -> tuple[object, ...]:
-    """What a gateway is told: all but the failure."""
-    return event[:-1]
-
-
-def _writable(event: Event) -> Event:
-    try:
-        msgpack.packb(_fields(event))
-    except Exception:
-        return Event(event.request_id, event.choice, finish=FinishReason.FAILED)
-    return event
-
-
-def _event(
-    request_id: str,
-    choice: int,
-    tokens: tuple[int, ...],
-    logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...],
-    finish: str | None,
-    cached_tokens: int,
-    stop_token: int | None,
-) -> Event:
-    told = tuple(TokenLogprob(*one) for one in logprobs)
-    reason = FinishReason(finish) if finish else None
-    return Event(request_id, choice, tokens, told, reason, cached_tokens, stop_token)
-
-
-class Outbox:
-    """Events for one gateway, merged while it is away or slower than the engine. ``put`` from any thread."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.detached_at: float | None = time.monotonic()
-        """When the gateway went, on the monotonic clock; None while it is here."""
-        self._loop = loop
-        self._lock = threading.Lock()
-        self._events: list[Event] = []
-        self._rest = memoryview(b"")
-        """Of the message under way."""
-        self._connection: socket.socket | None = None
-
-    def put(self, events: Sequence[Event]) -> None:
-        with self._lock:
-            full = bool(self._rest or self._events)
-            self._events.extend(events)
-            if not full:
-                self._send()
-
-    def attach(self, connection: socket.socket) -> None:
-        """The gateway is here, by this connection and no older one. On the event loop."""
-        self._detach()
-        with self._lock:
-            self._connection, self.detached_at = connection, None
-            self._loop.add_reader(connection, self._on_readable, connection)
-            self._send()
-
-    def close(self) -> None:
-        """On the event loop."""
-        self._detach()
-
-    def _send(self) -> None:
-        """As much as the socket takes; the rest when it takes more. The lock is held."""
-        connection = self._connection
-        if connection is None:
-            return
-        try:
-            while self._rest or self._events:
-                if not self._rest:
-                    self._rest = memoryview(encode(self._events[:MESSAGE_EVENTS]))
-                    del self._events[:MESSAGE_EVENTS]
-                self._rest = self._rest[connection.send(self._rest) :]
-        except BlockingIOError:
-            self._loop.call_soon_threadsafe(self._await_room, connection)
-        except OSError:
-            self._rest = memoryview(b"")  # the loop sees the end of the connection as well
-
-    def _await_room(self, connection: socket.socket) -> None:
-        if self._connection is connection:
-            self._loop.add_writer(connection, self._on_room, connection)
-
-    def _on_room(self, connection: socket.socket) -> None:
-        self._loop.remove_writer(connection)
-        with self._lock:
-            self._send()
-
-    def _on_readable(self, connection: socket.socket) -> None:
-        """A gateway says nothing after its hello: this is its end."""
-        if self._connection is connection:
-            self._detach()
-
-    def _detach(self) -> None:
-        with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            self.detached_at = time.monotonic()
-            self._rest = memoryview(b"")  # the gateway gave up on what ran over the broken connection
-            self._loop.remove_reader(connection)
-            self._loop.remove_writer(connection)
-            connection.close()
 
 
 class Feeds:
@@ -284,7 +159,7 @@ async def follow(endpoint: Endpoint, gateway_id: str) -> AsyncGenerator[list[Eve
         unread = bytearray()
         while more := await reader.read(READ):
             unread += more
-            for events in _messages(unread):
+            for events in take_messages(unread):
                 yield events
     except OSError as error:
         raise ReplicaFailed("The connection for the replica's events broke.") from error
@@ -310,18 +185,3 @@ async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.St
     for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
         connection.setsockopt(socket.IPPROTO_TCP, option, value)
     return reader, writer
-
-
-def _messages(unread: bytearray) -> list[list[Event]]:
-    """Takes the whole messages from the front of ``unread``."""
-    found, at = [], 0
-    while len(unread) - at >= 4:
-        length = int.from_bytes(unread[at : at + 4], "big")
-        if length > MOST_MESSAGE:
-            raise ReplicaFailed(f"The replica announced a message of {length} bytes.")
-        if len(unread) - at < 4 + length:
-            break
-        found.append(decode(bytes(unread[at + 4 : at + 4 + length])))
-        at += 4 + length
-    del unread[:at]
-    return found

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from adapters_registry.records import Quotas, TenantQuotas
 from service.access.ledger import FileLedger
+from service.access.meter import Account, Meter, Need
 from service.access.minute import MINUTE_S, Minute
-from service.access.quota import Account, Budget, Meter, Need, Permit, QuotaBook, Standing, share
+from service.access.quota import Budget, Permit, QuotaBook, Standing, share
 from service.errors import QuotaExceeded, QuotaTooSmall
 
 Refusal = QuotaExceeded | QuotaTooSmall

@@ -14,17 +14,8 @@ import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.dispatch.feed import (
-    MESSAGE_EVENTS,
-    MOST_ID,
-    MOST_MESSAGE,
-    SECRET,
-    Endpoint,
-    Feeds,
-    decode,
-    encode,
-    follow,
-)
+from service.dispatch.feed import MOST_ID, SECRET, Endpoint, Feeds, follow
+from service.dispatch.messages import MESSAGE_EVENTS, MOST_MESSAGE, decode, encode
 from service.errors import ReplicaFailed
 from service.values import Event, FinishReason, TokenLogprob
 

@@ -1,0 +1,78 @@
+"""A feed's messages as bytes: length [4 bytes, big-endian], then events in msgpack."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import msgpack
+
+from service.errors import ReplicaFailed
+from service.values import Event, FinishReason, TokenLogprob
+
+logger = logging.getLogger(__name__)
+
+MOST_MESSAGE = 64 << 20
+"""Bytes: more is no message of ours."""
+MESSAGE_EVENTS = 4096
+"""Most events of one message: what gathered for a gateway that stood still must stay under ``MOST_MESSAGE``."""
+
+
+def encode(events: Sequence[Event]) -> bytes:
+    """One message. An event that cannot be written becomes the failure of its choice: the others are not its own."""
+    try:
+        body: bytes = msgpack.packb([_fields(event) for event in events])
+    except Exception:
+        logger.exception("an event cannot be written; its request fails")
+        body = msgpack.packb([_fields(_writable(event)) for event in events])
+    return len(body).to_bytes(4, "big") + body
+
+
+def decode(body: bytes | bytearray | memoryview) -> list[Event]:
+    """The events of a message without its length. Raises ``ReplicaFailed`` if it is none of ours."""
+    try:
+        return [_event(*fields) for fields in msgpack.unpackb(body, use_list=False)]
+    except Exception as error:  # msgpack's and Python's own, by what the bytes happen to be
+        raise ReplicaFailed("The replica sent what is no message.") from error
+
+
+def _fields(event: Event) -> tuple[object, ...]:
+    """What a gateway is told: all but the failure."""
+    return event[:-1]
+
+
+def _writable(event: Event) -> Event:
+    try:
+        msgpack.packb(_fields(event))
+    except Exception:
+        return Event(event.request_id, event.choice, finish=FinishReason.FAILED)
+    return event
+
+
+def _event(
+    request_id: str,
+    choice: int,
+    tokens: tuple[int, ...],
+    logprobs: tuple[tuple[float, tuple[tuple[int, float], ...]], ...],
+    finish: str | None,
+    cached_tokens: int,
+    stop_token: int | None,
+) -> Event:
+    told = tuple(TokenLogprob(*one) for one in logprobs)
+    reason = FinishReason(finish) if finish else None
+    return Event(request_id, choice, tokens, told, reason, cached_tokens, stop_token)
+
+
+def take_messages(unread: bytearray) -> list[list[Event]]:
+    """Takes the whole messages from the front of ``unread``. Raises ``ReplicaFailed`` where they are none of ours."""
+    found, at = [], 0
+    while len(unread) - at >= 4:
+        length = int.from_bytes(unread[at : at + 4], "big")
+        if length > MOST_MESSAGE:
+            raise ReplicaFailed(f"The replica announced a message of {length} bytes.")
+        if len(unread) - at < 4 + length:
+            break
+        found.append(decode(bytes(unread[at + 4 : at + 4 + length])))
+        at += 4 + length
+    del unread[:at]
+    return found
