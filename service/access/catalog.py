@@ -2,7 +2,7 @@
 
 ```
 disk (last known good) ──► memory ◄── follow(): snapshot once, then long-polled changes
-                             │  └───► disk, each change appended (catalog_file.py)
+                             │  └───► disk, each change appended (catalog_saver.py)
                              ▼
                  find, list, keys.admit      (a registry that is down stops none of them)
 ```
@@ -19,17 +19,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
-
-from pydantic import ValidationError
 
 from adapters_registry.access import DEFAULT_TENANT, Principal
 from adapters_registry.background import in_background
@@ -37,8 +33,9 @@ from adapters_registry.errors import KeysLost, RegistryError
 from adapters_registry.mark import KeyMark
 from adapters_registry.names import PRODUCTION
 from adapters_registry.records import AdapterRecord, Changes, Snapshot, TenantQuotas
-from service.access.catalog_file import CatalogFile, Known, Later
-from service.access.directory import Directory, Listed, Name, not_back
+from service.access.catalog_file import Known, Later
+from service.access.catalog_saver import CatalogSaver
+from service.access.directory import Directory, Listed, Name
 from service.access.keyring import Keyring
 from service.access.names import Alias, ModelName
 from service.errors import AdapterIncompatible, ModelNotFound
@@ -50,8 +47,6 @@ log = logging.getLogger(__name__)
 POLL_S = 25.0
 BACKOFF_S = (0.1, 5.0)
 """First and longest pause between tries while the registry does not answer."""
-TOUCH_S = 20.0
-"""How often at most the file is told that the registry was heard of."""
 
 
 class CatalogSource(Protocol):
@@ -72,24 +67,16 @@ class Catalog:
     def __init__(self, source: CatalogSource, path: Path, base_digest: str, mark: KeyMark | None = None) -> None:
         """Reads ``path`` if it is there; touches no network. ``mark`` as for ``Keyring``."""
         self._source = source
-        self._file = CatalogFile(path)
-        self._later: list[Later] = []
-        """Changes that are not on the disk yet."""
-        self._whole = True
-        """Whether all of it must be written, as changes alone would not do."""
+        self._saver = CatalogSaver(path, self._known)
         self._base = base_digest
         self._seq: int | None = None
         self._head: str | None = None
         """The audit's digest at ``_seq``, by which the registry knows its own history."""
         self._entries = Directory()
-        self._dirty = asyncio.Event()
         self._heard = asyncio.Event()
         self._reachable = False
         self._lost = False
         self._heard_at: float | None = None
-        self._on_disk: int | None = None
-        self._touched_at = float("-inf")
-        self._age_at_start_s = 0.0
         self._started_at = time.monotonic()
         self._restores = 0
         self._restored_at: float | None = None
@@ -122,7 +109,7 @@ class Catalog:
         """Seconds since the registry was last heard of, by this process or by the one that left the file."""
         if self._heard_at is not None:
             return time.monotonic() - self._heard_at
-        return self._age_at_start_s + time.monotonic() - self._started_at
+        return self._saver.age_at_start_s + time.monotonic() - self._started_at
 
     async def heard(self) -> None:
         """Returns once something is known: from disk, or from the registry's first answer."""
@@ -174,14 +161,13 @@ class Catalog:
 
     async def follow(self) -> None:
         """Keep up with the registry until cancelled; a registry that is down is tried again, for ever."""
-        writer = in_background(self._write_changes, "catalog's file")
+        writer = in_background(self._saver.run, "catalog's file")
         try:
             await self._follow()
         finally:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
-            if self._dirty.is_set():
-                self._to_write()()
+            self._saver.flush()
 
     async def _follow(self) -> None:
         pause_s, down = BACKOFF_S[0], False
@@ -203,7 +189,7 @@ class Catalog:
                     log.info("registry answers again", extra={"seq": self._seq})
                 pause_s, down = BACKOFF_S[0], False
                 self._reachable, self._lost, self._heard_at = True, False, time.monotonic()
-                self._touch(self._heard_at)
+                self._saver.answered(self._heard_at)
                 continue
             down, self._reachable = True, False
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, hides nothing
@@ -220,7 +206,7 @@ class Catalog:
         elif changes.seq > self._seq:
             if changes.keys == () and self.keys.is_marked:
                 raise _lost()
-            merged = self._merge(changes.adapters)
+            merged = self._entries.merge(changes.adapters)
             if changes.tenants is not None:
                 self._quotas_are(changes.tenants)
             if changes.keys is not None:
@@ -233,7 +219,11 @@ class Catalog:
 
     def _replace(self, snapshot: Snapshot, *, restored: bool = False) -> None:
         """Takes all of ``snapshot``; ``restored`` as for ``Keyring.replace``."""
-        self._entries, self._whole = Directory(snapshot.adapters), True
+        self._take(snapshot, restored=restored)
+        self._saver.replace(snapshot.seq)
+
+    def _take(self, snapshot: Snapshot, *, restored: bool = False) -> None:
+        self._entries = Directory(snapshot.adapters)
         self.keys.replace(snapshot.keys, datetime.now(UTC), restored=restored)
         self._quotas_are(snapshot.tenants)
         self._advance(snapshot.seq, snapshot.head)
@@ -252,27 +242,10 @@ class Catalog:
     def _quotas_are(self, tenants: Iterable[TenantQuotas]) -> None:
         self.keys.tenants = {tenant.name: tenant for tenant in tenants}
 
-    def _merge(self, records: Iterable[AdapterRecord]) -> tuple[AdapterRecord, ...]:
-        """The records as they are known now."""
-        merged = []
-        for record in records:
-            key = (record.tenant, record.name)
-            old = self._entries.get(key)
-            if not record.versions:
-                self._entries.drop(key)
-                merged.append(record)
-                continue
-            kept = record if old is None else not_back(old.record, record)
-            if kept is not record:
-                log.warning("refused an alias older than the one served", extra={"adapter": "/".join(key)})
-            self._entries.put(kept)
-            merged.append(kept)
-        return tuple(merged)
-
     def _note(self, changes: Changes, merged: tuple[AdapterRecord, ...]) -> None:
         """For the disk."""
         keys, ended = (None, None) if changes.keys is None else (self.keys.grants, dict(self.keys.ended))
-        self._later.append(
+        self._saver.add(
             Later(
                 seq=changes.seq,
                 head=changes.head,
@@ -285,47 +258,15 @@ class Catalog:
 
     def _advance(self, seq: int, head: str | None) -> None:
         self._seq, self._head = seq, head
-        self._dirty.set()
         self._heard.set()
 
     def _load(self) -> None:
-        try:
-            known = self._file.read()
-            self._age_at_start_s = max(0.0, time.time() - self._file.path.stat().st_mtime)
-        except FileNotFoundError:
-            return
-        except (OSError, ValidationError) as error:
-            # It is a cache: the registry has the truth, and the next change writes a whole file again.
-            log.warning("last-known-good catalog is unreadable, starting empty", extra={"error": str(error)})
-            return
-        self.keys.ended.update(known.ended)
-        self._replace(known)
-        self._dirty.clear()
-        self._whole = not self._file.takes_changes
-        self._on_disk = known.seq
+        known = self._saver.read()
+        if known is not None:
+            self.keys.ended.update(known.ended)
+            self._take(known)
 
-    async def _write_changes(self) -> None:
-        # Apart from following, so that an alias move waits for no fsync and a burst of moves is one write.
-        while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            writing = asyncio.ensure_future(asyncio.to_thread(self._to_write()))
-            try:
-                await asyncio.shield(writing)
-            except asyncio.CancelledError:
-                await writing  # or it would put its older file over the one that follow's own end writes
-                raise
-
-    def _to_write(self) -> Callable[[], None]:
-        """What brings the file up to now; runs on a thread."""
-        later, self._later = self._later, []
-        seq = self._seq
-        if not self._whole and self._file.takes_changes:
-            return partial(self._write, seq, partial(self._file.append, later)) if later else lambda: None
-        self._whole = False
-        return partial(self._write, seq, partial(self._file.write, self._snapshot()))
-
-    def _snapshot(self) -> Known:
+    def _known(self) -> Known:
         assert self._seq is not None
         adapters = tuple(entry.record for entry in self._entries.values())
         return Known(
@@ -336,32 +277,6 @@ class Catalog:
             tenants=tuple(self.keys.tenants.values()),
             ended=dict(self.keys.ended),
         )
-
-    def _touch(self, now: float) -> None:
-        """Note beside what is on the disk that the registry was heard of just now."""
-        if now - self._touched_at < TOUCH_S:
-            return
-        self._touched_at = now
-        if self._on_disk != self._seq:
-            # A file from before a key was revoked must not look young: it is written again, or keeps its age.
-            self._dirty.set()
-            return
-        try:
-            os.utime(self._file.path)
-        except FileNotFoundError:
-            self._whole = True  # a cache may be deleted at any time
-            self._dirty.set()
-        except OSError as error:
-            log.warning("cannot note that the registry answers", extra={"error": str(error)})
-
-    def _write(self, seq: int | None, write: Callable[[], None]) -> None:
-        try:
-            write()
-            self._on_disk = seq
-        except OSError as error:
-            # What the file says stays right, and memory is right; the next change tries again.
-            self._whole = True
-            log.warning("cannot write the last-known-good catalog", extra={"error": str(error)})
 
 
 def _credible(snapshot: Snapshot, known: Keyring) -> Snapshot:

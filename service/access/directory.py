@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator, KeysView, ValuesView
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from adapters_registry.access import Principal
 from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, VersionRecord
 from service.access.names import Alias, Exact, Version
 from service.values import AdapterRef
+
+log = logging.getLogger(__name__)
 
 Name = tuple[str, str]
 """Tenant and adapter."""
@@ -111,6 +114,22 @@ class Directory:
         self._entries.pop(name, None)
         _keep(self._order, name, wanted=False)
         _keep(self._shared, name, wanted=False)
+
+    def merge(self, records: Iterable[AdapterRecord]) -> tuple[AdapterRecord, ...]:
+        """Take changed records, of which one without versions is gone; returns them as they are known now."""
+        return tuple(map(self._merged, records))
+
+    def _merged(self, record: AdapterRecord) -> AdapterRecord:
+        name = (record.tenant, record.name)
+        if not record.versions:
+            self.drop(name)
+            return record
+        old = self.get(name)
+        kept = record if old is None else not_back(old.record, record)
+        if kept is not record:
+            log.warning("refused an alias older than the one served", extra={"adapter": "/".join(name)})
+        self.put(kept)
+        return kept
 
     def open_to(self, principal: Principal, after: Name | None = None) -> Iterator[Entry]:
         """Those that the principal may use, by name, from ``after`` on; not while the directory changes."""

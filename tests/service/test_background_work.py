@@ -18,7 +18,7 @@ ENDS_SEEN = {
     "service/adapters/store.py": "a load answers all who wait for it, whatever happens",
     "service/api/disconnect.py": "the request waits for it",
     "service/api/run.py": "the request waits for each prompt's",
-    "service/access/catalog.py": "the file's writer waits for the write",
+    "service/access/catalog_saver.py": "the file's writer waits for the write",
     "service/dispatch/tasks.py": "its caller waits for a call; a replica's stream goes on after any failure",
     "service/chat/session.py": "the conversation waits for it",
     "service/process/cluster.py": "waited for as long as a stop may take",

@@ -19,6 +19,7 @@ from adapters_registry.errors import KeysLost, RegistryError, RegistryUnavailabl
 from adapters_registry.mark import KeyMark
 from adapters_registry.records import AdapterRecord, Changes, KeyGrant, Quotas, Snapshot, TenantQuotas
 from service.access import catalog as catalog_module
+from service.access import catalog_saver
 from service.access.catalog import Catalog
 from service.access.catalog_file import CatalogFile
 from service.access.names import parse_model
@@ -552,7 +553,7 @@ async def test_a_registry_that_answers_makes_the_file_young_again(
     registry: FakeRegistry, path: Path, monkeypatch: pytest.MonkeyPatch, touches: float
 ) -> None:
     """At the first answer, and then at most every TOUCH_S."""
-    monkeypatch.setattr(catalog_module, "TOUCH_S", touches)
+    monkeypatch.setattr(catalog_saver, "TOUCH_S", touches)
     await registry.put_keys(key().grant)
     async with following(Catalog(registry, path, BASE)) as catalog:
         await catalog.heard()
@@ -626,13 +627,13 @@ async def test_quotas_of_tenants_come_and_go_and_outlive_a_restart(registry: Fak
 async def test_a_change_is_appended_and_known_after_a_restart(registry: FakeRegistry, path: Path) -> None:
     await registry.put(adapter("acme", "support", version(1)))
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await until(lambda: catalog._on_disk == 1)
+        await until(lambda: catalog._saver._on_disk == 1)
         whole = path.stat()
         await registry.put(adapter("acme", "other", version(2)))
-        await until(lambda: catalog._on_disk == registry.seq)
+        await until(lambda: catalog._saver._on_disk == registry.seq)
         assert path.stat().st_ino == whole.st_ino, "the whole was not written"
         await registry.put_keys(key().grant)
-        await until(lambda: catalog._on_disk == registry.seq)
+        await until(lambda: catalog._saver._on_disk == registry.seq)
     again = Catalog(registry, path, BASE)
     assert (again.seq, served(again, "acme/other")) == (registry.seq, "acme/other@2")
     assert len(again.keys.grants) == 1
@@ -641,10 +642,10 @@ async def test_a_change_is_appended_and_known_after_a_restart(registry: FakeRegi
 async def test_a_file_that_vanished_is_written_whole_at_the_next_change(registry: FakeRegistry, path: Path) -> None:
     await registry.put(adapter("acme", "support", version(1)))
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await until(lambda: catalog._on_disk == 1)
+        await until(lambda: catalog._saver._on_disk == 1)
         path.unlink()
         await registry.put(adapter("acme", "other", version(2)))
-        await until(lambda: catalog._whole)
+        await until(lambda: catalog._saver._whole)
         await registry.put(adapter("acme", "third", version(3)))
         await until(path.exists)
     assert {"support", "other", "third"} <= {record.name for record in CatalogFile(path).read().adapters}
