@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from ctypes import POINTER, Structure, byref, c_float, c_int32, c_int64, c_void_p, sizeof
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from service.engine.kernels.errors import NativeUnavailable
+from service.errors import BaseUnavailable
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
 """``Type`` in gemm_pack.h."""
@@ -100,7 +102,7 @@ class Library:
             ("qc_adapter_pack_a", None, [c_void_p, c_int64, c_int64, c_int32, c_void_p]),
             ("qc_adapter_pack_b", None, [c_void_p, c_int64, c_int64, c_int32, c_void_p]),
             ("qc_block_bytes", c_int64, [POINTER(Model)]),
-            ("qc_engine_new", c_void_p, [POINTER(Model), c_int32]),
+            ("qc_engine_new", c_void_p, [POINTER(Model), c_int32, POINTER(c_int32)]),
             ("qc_engine_free", None, [c_void_p]),
             ("qc_step", c_int32, [c_void_p, POINTER(Step)]),
         ):
@@ -140,10 +142,17 @@ class Library:
         return int(self._c.qc_block_bytes(byref(model)))
 
     def engine(self, model: Model, threads: int) -> int:
-        """A handle for ``step`` and ``free``; what ``model`` points at must outlive it."""
-        handle = self._c.qc_engine_new(byref(model), threads)
+        """A handle for ``step`` and ``free``; what ``model`` points at must outlive it.
+
+        Raises ``BaseUnavailable`` where the system has no memory or no more threads for it.
+        """
+        error = c_int32()
+        handle = self._c.qc_engine_new(byref(model), threads, byref(error))
         if not handle:
-            raise MemoryError("the native engine found no memory or no thread")
+            raise BaseUnavailable(
+                f"the native engine cannot start its {threads} threads: {os.strerror(error.value)}; allow more "
+                "processes and memory (ulimit -u, the container's limit of pids), or set fewer --engine.threads"
+            )
         return int(handle)
 
     def free(self, handle: int) -> None:

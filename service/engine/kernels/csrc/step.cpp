@@ -1,8 +1,9 @@
 // The C entry points of the native backend: one library a processor level, see build.py and native.py.
 #include "step.h"
 
-#include <memory>
+#include <cerrno>
 #include <new>
+#include <system_error>
 
 namespace {
 
@@ -85,23 +86,27 @@ int64_t qc_block_bytes(const qc::Model* model) {
 
 // -- running --------------------------------------------------------------------------------------------------
 
-// The model is copied, what it points at is not. Null when there is no memory or no thread.
-void* qc_engine_new(const qc::Model* model, int32_t threads) {
+// The model is copied, what it points at is not. Null when there is no memory or no thread; `error` is then the errno.
+void* qc_engine_new(const qc::Model* model, int32_t threads, int32_t* error) {
   try {
     return new Engine(*model, threads);
+  } catch (const std::system_error& none) {
+    *error = none.code().value();
   } catch (...) {
-    return nullptr;
+    *error = ENOMEM;
   }
+  return nullptr;
 }
 
 void qc_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
-// 0, or 1 when there is no memory for the step; nothing was computed then.
+// 0, or 1 when there is no memory for the step; nothing was computed then. No exception may leave: Python's frames
+// cannot be unwound, and the process would end.
 int32_t qc_step(void* engine, const qc::Step* step) {
   try {
     static_cast<Engine*>(engine)->run(*step);
     return 0;
-  } catch (const std::bad_alloc&) {
+  } catch (...) {  // bad_alloc, or a vector that is asked for more than can be addressed
     return 1;
   }
 }

@@ -56,15 +56,17 @@ class Epoch {
 
 class Team {
  public:
+  // Raises std::system_error where the system gives no more threads; those that had started have ended by then.
   explicit Team(int ranks) : ranks_(ranks) {
-    for (int rank = 1; rank < ranks; ++rank) others_.emplace_back([this, rank] { serve(rank); });
+    try {
+      for (int rank = 1; rank < ranks; ++rank) others_.emplace_back([this, rank] { serve(rank); });
+    } catch (...) {
+      end();  // a thread that is destroyed before it is joined ends the process
+      throw;
+    }
   }
 
-  ~Team() {
-    stopping_ = true;
-    start_.advance();
-    for (std::thread& other : others_) other.join();
-  }
+  ~Team() { end(); }
 
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
@@ -95,6 +97,12 @@ class Team {
   }
 
  private:
+  void end() {
+    stopping_ = true;
+    start_.advance();
+    for (std::thread& other : others_) other.join();
+  }
+
   // Waking a sleeping core cost up to half a millisecond on a virtual machine: ranks that slept after a tenth of one
   // served a lone reader at half the speed, beside idle processes that wake up a few thousand times a second.
   static constexpr int kSpinsInStep = 40000;
