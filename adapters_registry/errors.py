@@ -33,6 +33,12 @@ class OriginRefused(RegistryError):
     code = "origin_refused"
 
 
+class ExtraMissing(RegistryError):
+    """What the settings ask for needs packages that are not installed; raised at start, not over HTTP."""
+
+    code = "extra_missing"
+
+
 class KeyNeeded(RegistryError):
     """Without a key the registry is for this machine only; raised at start, not over HTTP."""
 

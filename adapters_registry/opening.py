@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from adapters_registry.blobs import BlobStore, DirectoryBlobs, Staging, storage_error
 from adapters_registry.check import check
 from adapters_registry.database import OwnerLock, open_sqlite
+from adapters_registry.extras import naming_the_extra
 from adapters_registry.metadata import Metadata
 from adapters_registry.others import following
-from adapters_registry.postgresql import open_postgresql
 from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 
@@ -29,6 +29,8 @@ def open_registry(
     blobs_url: str | None = None,
 ) -> Iterator[Registry]:
     """The registry of ``directory``, which this process owns meanwhile; ``StoreOwned`` if another does.
+
+    Raises ``ExtraMissing`` for a URL whose client is not installed.
 
     <directory>/registry.lock   held while a process owns the directory
                 registry.db     rows (SQLite), unless ``database_url`` says where else
@@ -60,13 +62,19 @@ def open_registry(
 def _open_blobs(directory: Path, url: str | None) -> BlobStore:
     if url is None:
         return DirectoryBlobs(directory / "blobs")
-    from adapters_registry.blobs.bucket import BucketBlobs  # obstore takes a while to import
+    with naming_the_extra():
+        from adapters_registry.blobs.bucket import BucketBlobs
 
     return BucketBlobs(url)
 
 
 def _open_database(directory: Path, url: str | None) -> sa.Engine:
-    return open_sqlite(directory / "registry.db") if url is None else open_postgresql(url)
+    if url is None:
+        return open_sqlite(directory / "registry.db")
+    with naming_the_extra():
+        from adapters_registry.postgresql import open_postgresql
+
+    return open_postgresql(url)
 
 
 def _seq(metadata: Metadata) -> int:

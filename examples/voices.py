@@ -1,7 +1,7 @@
 """The voices that the adapters are taught: how each tells a plain answer, and how to tell that it was heard.
 
 ```
-data/questions.jsonl ── tell ──► data/<name>-<n>.jsonl ── train ──► <tenant>/<name>/<n>/
+data/questions.jsonl ── tell ──► data/<name>-<n>.jsonl ── train ──► service/examples/<tenant>/<name>/<n>/
 data/heldout.jsonl ── the adapter answers ── follows ──► scores.json
 ```
 """
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from service.commands.examples import BUNDLED_FOLDER
 
 ROOT = Path(__file__).parent
 DATA = ROOT / "data"
@@ -56,7 +58,7 @@ class Voice:
 
     @property
     def folder(self) -> Path:
-        return ROOT / TENANT / self.name / str(self.number)
+        return BUNDLED_FOLDER / TENANT / self.name / str(self.number)
 
 
 def read_questions() -> list[Question]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib import import_module
-from typing import Any, NamedTuple
+from importlib import import_module, metadata
+from typing import Annotated, Any, NamedTuple
 
 import typer
+
+from adapters_registry.extras import DISTRIBUTION, missing, missing_packages, naming_the_extra
 
 
 class Verb(NamedTuple):
@@ -19,6 +21,8 @@ class Verb(NamedTuple):
     help: str
     raw: bool = False
     """The function takes the arguments as they are and returns the exit code."""
+    extra: str | None = None
+    """The extra whose packages it needs."""
 
     def load(self) -> Callable[..., Any]:
         module, _, name = self.function.partition(":")
@@ -27,7 +31,7 @@ class Verb(NamedTuple):
 
 
 TABLE: dict[str, Verb] = {
-    "up": Verb("service.commands.up:up", "Serve a base and its adapters on this machine.", raw=True),
+    "up": Verb("service.commands.up:up", "Serve a base and its adapters on this machine.", raw=True, extra="serve"),
     "push": Verb("service.commands.push:push", "Upload a PEFT folder, or one of the Hub, as the next version."),
     "list": Verb("service.commands.list:list_adapters", "List the adapters and what is live."),
     "show": Verb("service.commands.show:show", "Show an adapter's versions and aliases, or one version."),
@@ -54,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = given[0] if given else ""
+    if verb in TABLE and (told := _missing(TABLE[verb])) is not None:
+        print(f"quickchange {verb}: {told}", file=sys.stderr)
+        return 1
     if verb in TABLE and TABLE[verb].raw:
         code = TABLE[verb].load()(given[1:])
         sys.stdout.flush()
@@ -61,6 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A start that was interrupted leaves threads at work: the interpreter would wait for them.
         os._exit(code)
     return _run(_application(verb), given)
+
+
+def _missing(verb: Verb) -> str | None:
+    """What to install before ``verb`` can run; None where nothing is missing."""
+    if verb.extra is None:
+        return None
+    packages = missing_packages(verb.extra)
+    return missing(verb.extra, packages) if packages else None
 
 
 def _application(chosen: str) -> typer.Typer:
@@ -71,6 +86,7 @@ def _application(chosen: str) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_options)
     for name, verb in TABLE.items():
         function = verb.load() if name == chosen else _unloaded
         if isinstance(function, typer.Typer):
@@ -84,7 +100,8 @@ def _run(app: typer.Typer, arguments: list[str]) -> int:
     from adapters_registry.support.errors import CodedError
 
     try:
-        app(arguments, prog_name="quickchange")
+        with naming_the_extra():
+            app(arguments, prog_name="quickchange")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except CodedError as error:
@@ -110,6 +127,20 @@ def _unreachable(error: Exception) -> str | None:
     from service.chat.remote import unreachable
 
     return unreachable(error) if isinstance(error, httpx.TransportError) else None
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Serve one frozen base model under many adapters, and manage them."""
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"{DISTRIBUTION} {metadata.version(DISTRIBUTION)}")
+        raise typer.Exit
 
 
 def _unloaded() -> None:

@@ -29,6 +29,7 @@ STATUS: dict[type[RegistryError], int] = {
     errors.RegistryError: 500,
     errors.RegistryUnavailable: 503,
     errors.StoreOwned: 503,
+    errors.ExtraMissing: 503,
     errors.KeyNeeded: 503,
     errors.KeylessRefused: 403,
     errors.OriginRefused: 403,

@@ -18,7 +18,7 @@ from loadtest.errors import ServiceNotReached
 
 START_S = 300.0
 STOP_S = 60.0
-ADAPTER = Path("examples/demo/pirate/1")
+ADAPTER = Path("service/examples/demo/pirate/1")
 ACKNOWLEDGE_S = 60.0
 
 

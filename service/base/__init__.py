@@ -3,6 +3,7 @@
 Only ``load_model`` and ``describe_base`` need torch, and import it when called: the command line stays quick.
 """
 
+from service.base.bundled import find_bundled
 from service.base.describe import decoder_layers, describe_base, describe_model
 from service.base.digest import base_digest
 from service.base.load import load_model
@@ -14,6 +15,7 @@ __all__ = [
     "decoder_layers",
     "describe_base",
     "describe_model",
+    "find_bundled",
     "load_model",
     "prepare_base",
     "served_name",

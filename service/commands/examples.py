@@ -3,6 +3,8 @@
 ```
 DIR/<tenant>/<name>/<n>/    version n = 1, 2, 3… as PEFT's save_pretrained wrote it
 ```
+
+The bundled ones are part of the package: ``service/examples``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from service.commands.target import api_key
 LIMIT_S = 30.0
 """How long the registry may take to hear of the base, and the gateway of what was pushed."""
 POLL_S = 0.1
+BUNDLED_FOLDER = Path(__file__).parents[1] / "examples"
+"""Small adapters of the bundled base; how they were trained is in the repository's ``examples/``."""
 
 
 class NoExamples(Exception):

@@ -15,9 +15,10 @@ from adapters_registry.support.lock import FileLock, Held
 from adapters_registry.support.loopback import listens_on_loopback
 from service.access.keyring import LOST
 from service.access.marks import key_mark
+from service.base import find_bundled
 from service.commands.program import program
 from service.process.waiting import CannotStart, foreign_registry
-from service.settings import Settings
+from service.settings import BUNDLED_BASE, Settings
 
 
 def listens_beyond(host: str) -> bool:
@@ -65,6 +66,12 @@ def need_own_registry(settings: Settings) -> None:
     """What answers on the registry's port is the one that was started with our key, and not another's."""
     if (foreign := foreign_registry(settings.registry, settings.registry_bearer)) is not None:
         raise CannotStart(f"{foreign}; choose another --registry-port")
+
+
+def need_bundled_base(settings: Settings) -> None:
+    """Where the bundled base is to be served, its package is installed; ``BaseUnavailable`` with the command."""
+    if settings.base == BUNDLED_BASE:
+        find_bundled()
 
 
 def need_port(host: str, port: int, option: str) -> None:

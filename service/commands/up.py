@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 import typer
@@ -22,10 +22,11 @@ from pydantic_settings import SettingsConfigDict, SettingsError
 from adapters_registry.access import new_key
 from service.access.marks import key_mark, mark_dir
 from service.base import PreparedBase, prepare_base
-from service.commands.examples import Example, NoExamples, find_examples, offer
+from service.commands.examples import BUNDLED_FOLDER, Example, NoExamples, find_examples, offer
 from service.commands.examples import Service as Target
 from service.commands.obstacles import (
     listens_beyond,
+    need_bundled_base,
     need_directory,
     need_good_key,
     need_own_registry,
@@ -76,8 +77,9 @@ class UpSettings(Settings):
     cache_dir: Path = _shown("cache_dir")
     data_dir: Path = _shown("data_dir")
 
-    examples: Path | None = None
-    """A folder of adapters, TENANT/NAME/VERSION in it: those that the registry lacks are pushed before ready.
+    examples: Literal["bundled"] | Path | None = None
+    """Adapters that are pushed before ready where the registry lacks them: bundled, the ones that came with this
+    program, or a folder with TENANT/NAME/VERSION in it.
 
     Once there are API keys it takes one of QUICKCHANGE_API_KEY, with adapter:write, adapter:read and infer.
     """
@@ -100,7 +102,7 @@ def up(arguments: Sequence[str]) -> int:
         _say(f"quickchange up: --port and --registry-port are both {settings.port}: choose two")
         return 2
     try:
-        examples = find_examples(settings.examples) if settings.examples else ()
+        examples = _examples(settings.examples)
         api_key()  # a text that is no key is told before anything is started
     except NoExamples as error:
         _say(f"quickchange up: --examples: {error}")
@@ -109,6 +111,12 @@ def up(arguments: Sequence[str]) -> int:
         _say(f"quickchange up: {error.message}")
         return 2
     return keep(lambda: _serve(Settings.model_validate(settings.model_dump(exclude={"examples"})), examples))
+
+
+def _examples(chosen: Literal["bundled"] | Path | None) -> Sequence[Example]:
+    if chosen is None:
+        return ()
+    return find_examples(BUNDLED_FOLDER if chosen == "bundled" else chosen)
 
 
 def _serve(settings: Settings, examples: Sequence[Example]) -> int:
@@ -127,6 +135,7 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
     with contextlib.ExitStack() as stack:
         stop = _signals(stack)
         beyond = listens_beyond(settings.host)
+        need_bundled_base(settings)
         need_port(settings.host, settings.port, "--port")
         need_directory(settings.data_dir, "--data-dir")
         need_directory(settings.cache_dir, "--cache-dir")

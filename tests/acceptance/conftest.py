@@ -15,8 +15,7 @@ from tests.acceptance.plane import Plane, plane_with_keys
 from tests.acceptance.up import Up, eventually, free_port
 from tests.models import random_adapter, save
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-OPTIONS = ("--feedback.enabled", "--examples", str(EXAMPLES))
+OPTIONS = ("--feedback.enabled", "--examples", "bundled")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +38,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory, folders: list[Path]) -> Iterator[Plane]:
     """A service with keys; test_keys_without_registry.py, the last that uses it, stops it."""
-    with plane_with_keys(tmp_path_factory.mktemp("keys"), folders, "--examples", str(EXAMPLES)) as running:
+    with plane_with_keys(tmp_path_factory.mktemp("keys"), folders, "--examples", "bundled") as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from gguf import GGUFReader, dequantize
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from service.base import describe_base, load_model, prepare_base
-from service.base.bundled import _find_gguf
+from service.base.bundled import find_bundled
 from service.settings import BUNDLED_BASE, Settings
 
 pytestmark = pytest.mark.acceptance
@@ -128,7 +128,7 @@ def test_the_chat_template(tokenizer: PreTrainedTokenizerFast) -> None:
 
 def test_weights_are_those_of_the_file(model: PreTrainedModel) -> None:
     """Of one tensor per way of packing, and one that GGUF stores with its rotary halves interleaved."""
-    stored = {tensor.name: tensor for tensor in GGUFReader(_find_gguf()[0]).tensors}
+    stored = {tensor.name: tensor for tensor in GGUFReader(find_bundled()[0]).tensors}
     weights = model.state_dict()
     pairs = {
         "token_embd.weight": "model.embed_tokens.weight",

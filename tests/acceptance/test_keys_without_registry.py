@@ -10,7 +10,6 @@ import pytest
 from adapters_registry.access import Scope, new_key
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import KeysLost
-from tests.acceptance.conftest import EXAMPLES
 from tests.acceptance.plane import HEARD_S, Plane, answer, refusal, status
 from tests.acceptance.up import eventually
 
@@ -61,7 +60,7 @@ def test_keys_go_on_without_the_registry_across_a_restart(plane: Plane) -> None:
     holds()
     plane.up.interrupt()
     eventually(lambda: plane.up.process.poll() is not None and not plane.up.processes("service up"), 20)
-    plane.up.start("--registry-url", plane.up.registry, "--examples", str(EXAMPLES))
+    plane.up.start("--registry-url", plane.up.registry, "--examples", "bundled")
     assert "examples left out: the service has API keys" in plane.up.log.read_text()
     holds()
     plane.up.process.send_signal(signal.SIGTERM)

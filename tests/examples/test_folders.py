@@ -18,7 +18,7 @@ from adapters_registry.manifest import BaseManifest
 from adapters_registry.settings import Limits
 from examples.voices import ROOT, VOICES, Voice
 from service.base import describe_model
-from service.commands.examples import find_examples
+from service.commands.examples import BUNDLED_FOLDER, find_examples
 
 TRAINED_ON = "HuggingFaceTB/SmolLM2-135M-Instruct"
 MOST_BYTES = 2_000_000
@@ -80,15 +80,15 @@ def test_versions_differ() -> None:
 
 
 def test_up_finds_them_all() -> None:
-    found = [folder for example in find_examples(ROOT) for folder in example.versions]
+    found = [folder for example in find_examples(BUNDLED_FOLDER) for folder in example.versions]
     assert found == [voice.folder for voice in VOICES]
 
 
 def test_they_are_in_the_checkout() -> None:
     if not (ROOT.parent / ".git").exists():
         pytest.skip("no git checkout")
-    told = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True)
-    tracked = {ROOT / line for line in told.splitlines()}
+    told = subprocess.check_output(["git", "ls-files"], cwd=ROOT.parent, text=True)
+    tracked = {ROOT.parent / line for line in told.splitlines()}
     wanted: set[Path] = {ROOT / "scores.json", ROOT / "README.md"}
     for voice in VOICES:
         wanted |= {voice.folder / CONFIG, voice.folder / WEIGHTS, voice.data}

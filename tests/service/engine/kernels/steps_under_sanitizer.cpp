@@ -23,8 +23,9 @@ template <class Element>
 class Exact {
  public:
   explicit Exact(int64_t count) : count_(count) {
-    memory_ = static_cast<Element*>(std::aligned_alloc(64, static_cast<size_t>(count) * sizeof(Element)));
-    if (memory_ == nullptr) std::abort();
+    void* found = nullptr;  // not aligned_alloc, which wants whole multiples of the alignment
+    if (posix_memalign(&found, 64, static_cast<size_t>(count) * sizeof(Element)) != 0) std::abort();
+    memory_ = static_cast<Element*>(found);
     std::memset(memory_, 0, static_cast<size_t>(count) * sizeof(Element));
   }
   Exact(Exact&& other) noexcept : memory_(other.memory_), count_(other.count_) { other.memory_ = nullptr; }
