@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 from pydantic import Field, ValidationError
+from pydantic_settings import SettingsError
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
@@ -79,6 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         print(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        return 2
+    except SettingsError as error:
+        print(error, file=sys.stderr)
         return 2
     except RegistryError as error:
         print(error.message, file=sys.stderr)

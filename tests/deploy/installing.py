@@ -60,7 +60,7 @@ def build_wheel(scratch: Path) -> Path:
 
 
 def venv_of(root: Path, wheel: Path, extras: Sequence[str] = ()) -> Installed:
-    """A virtual environment with the wheel and, by links to this environment's, all that it and ``extras`` require."""
+    """A virtual environment with the wheel and links to all that it and ``extras`` require."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(root)], check=True)
     made = Installed(root)
     pip("--python", str(root / "bin" / "python"), "install", "--no-deps", "--no-index", str(wheel))

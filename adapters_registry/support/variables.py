@@ -1,0 +1,43 @@
+"""Environment variables that look like settings and are none: misspelt, and refused."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Iterable, Mapping
+
+from pydantic_settings import SettingsError
+
+
+class UnknownVariable(SettingsError):
+    """A variable has the settings' prefix and names no setting; the message says which, and what may be meant."""
+
+
+def refuse_unknown(prefix: str, fields: Collection[str], elsewhere: Iterable[str]) -> None:
+    """Raise ``UnknownVariable`` for the first variable of this process that ``unknown`` finds."""
+    for name, nearest in unknown(os.environ, prefix, fields, elsewhere).items():
+        meant = "" if nearest is None else f"; did you mean {nearest}?"
+        raise UnknownVariable(f"{name} is no setting{meant}")
+
+
+def unknown(
+    variables: Iterable[str], prefix: str, fields: Collection[str], elsewhere: Iterable[str]
+) -> Mapping[str, str | None]:
+    """The ``variables`` with ``prefix`` that name none of ``fields``, each with the known name nearest to it.
+
+    ``FIELD__PART`` is the settings' own business once FIELD is known. ``elsewhere`` has the names, after the prefix,
+    that other programs read; one that ends in ``_`` stands for all that begin so. Case does not matter.
+    """
+    known = [f"{prefix}{field}".upper() for field in fields]
+    others = tuple(elsewhere)
+    families = tuple(name for name in others if name.endswith("_"))
+    found = {}
+    for variable in sorted(variables):
+        name = variable.upper()
+        field = name.removeprefix(prefix).partition("__")[0].lower()
+        if not name.startswith(prefix) or field in (*fields, *others) or field.startswith(families):
+            continue
+        whole, part, rest = name.partition("__")
+        near = difflib.get_close_matches(whole, known, n=1, cutoff=0.8)
+        found[variable] = f"{near[0]}{part}{rest}" if near else None
+    return found
