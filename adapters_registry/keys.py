@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pydantic import JsonValue
@@ -39,6 +38,7 @@ from adapters_registry.errors import (
 )
 from adapters_registry.mark import KeyMark
 from adapters_registry.metadata import Metadata
+from adapters_registry.operators import Wish, check_first, may_end
 from adapters_registry.recognition import NO_GRANT, REFUSED, is_over, recognise
 from adapters_registry.records import KeyGrant, KeyRecord, NewKey, Quotas
 from adapters_registry.rows import Change, Rows
@@ -121,12 +121,12 @@ class Keys:
             )
         if expires_at is not None and expires_at <= self._clock():
             raise InvalidValue("expires_at is over already.", param="expires_at")
-        wish = _Wish(tenant, name, scopes, quotas, expires_at)
+        wish = Wish(tenant, name, scopes, quotas, expires_at)
         was_set = self._mark.is_set
         try:
             with self._changing() as rows:
                 if not rows.keys.exist():
-                    _check_first(wish)
+                    check_first(wish)
                 new = self._add(rows, wish, by)
                 self._mark.set()  # before the key: a crash between the two leaves a closed registry, not an open one
                 return new
@@ -160,9 +160,9 @@ class Keys:
             if rows.keys.was_rotated(id):
                 raise InvalidValue(f"Key {id} was rotated already: rotate the one that took its place.", param="id")
             expires_at = None if old.expires_at is None else now + (old.expires_at - old.created_at)
-            wish = _Wish(old.tenant, old.name, old.scopes, old.quotas, expires_at)
+            wish = Wish(old.tenant, old.name, old.scopes, old.quotas, expires_at)
             new = self._add(rows, wish, by)
-            if _may_end(rows, by, old, now):
+            if may_end(rows, by, old, now):
                 end = now + timedelta(seconds=overlap_s)
                 rows.keys.expire(id, end if old.expires_at is None else min(end, old.expires_at))
             rows.record(Change(ROTATED, id, detail={"to": new.record.id}), actor=by.id)
@@ -178,7 +178,7 @@ class Keys:
             grant = _known(rows, id)
             if grant.revoked_at is not None:
                 return
-            if not _may_end(rows, by, grant, now):
+            if not may_end(rows, by, grant, now):
                 raise LastAdminKey(
                     f"Key {id} can make keys. So that somebody always can, revoke it with another such key that has "
                     "no end; if there is none, create one first (scope admin, no tenant, no end).",
@@ -192,7 +192,7 @@ class Keys:
         with self._metadata.reading() as rows:
             return rows.keys.exist()
 
-    def _add(self, rows: Rows, wish: _Wish, by: Principal) -> NewKey:
+    def _add(self, rows: Rows, wish: Wish, by: Principal) -> NewKey:
         tenant_id = None if wish.tenant is None else rows.tenant_id(wish.tenant, create=True)
         bound = MOST_KEYS if wish.tenant is not None else MOST_KEYS + ROOM_FOR_OPERATORS
         if rows.keys.count() >= bound or (tenant_id and rows.keys.count(tenant_id) >= MOST_OF_TENANT):
@@ -232,17 +232,6 @@ class Keys:
         self._committed()
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
-    """What a new key is to be."""
-
-    tenant: str | None
-    name: str
-    scopes: Collection[Scope]
-    quotas: Quotas
-    expires_at: datetime | None
-
-
 def _known(rows: Rows, id: str) -> KeyGrant:
     grant = rows.keys.get(id)
     if grant is None:
@@ -269,35 +258,3 @@ def _service_grant(key: KeyText) -> KeyGrant:
 def _said(grant: KeyGrant) -> dict[str, JsonValue]:
     """What the audit says of a new key."""
     return {"tenant": grant.tenant, "name": grant.name, "scopes": list(map(str, grant.scopes))}
-
-
-def _check_first(wish: _Wish) -> None:
-    if wish.tenant is not None or Scope.ADMIN not in wish.scopes:
-        raise InvalidValue(
-            "The first key must have the scope admin and no tenant: "
-            "from then on every request needs a key, and no other could make one.",
-            param="scopes",
-        )
-    if wish.expires_at is not None:
-        raise InvalidValue(
-            "The first key must not expire: once it has, nobody could make another.", param="expires_at"
-        )
-
-
-def _may_end(rows: Rows, by: Principal, ended: KeyGrant, now: datetime) -> bool:
-    """Whether somebody can certainly make keys once ``ended`` is gone."""
-    if not _is_operator(ended, now):
-        return True
-    if ended.expires_at is not None:
-        return any(_lasts(other, now) for other in rows.keys.unrevoked())
-    own = rows.keys.get(by.id)
-    return own is not None and own.id != ended.id and _lasts(own, now)
-
-
-def _is_operator(grant: KeyGrant, now: datetime) -> bool:
-    return grant.tenant is None and Scope.ADMIN in grant.scopes and not is_over(grant, now)
-
-
-def _lasts(grant: KeyGrant, now: datetime) -> bool:
-    """Whether it is a lasting operator."""
-    return grant.expires_at is None and _is_operator(grant, now)

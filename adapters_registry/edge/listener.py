@@ -15,9 +15,10 @@ from typing import Any
 import httptools
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from adapters_registry.edge.bounds import Bounds
+from adapters_registry.edge.close_delimited import CloseDelimited
 from adapters_registry.edge.connections import ConnectionReport, Connections, Reason, State, crowd
 
 _log = logging.getLogger(__name__)
@@ -94,21 +95,6 @@ class Listener:
             new = {reason.value: count - self._told.get(reason, 0) for reason, count in refused.items()}
             _log.warning("connections were refused", extra={"refused": {k: v for k, v in new.items() if v}})
             self._told, self._told_at = refused, now
-
-
-class _CloseDelimited(RequestResponseCycle):
-    """The answer to an HTTP/1.0 request, which knows no chunks: without a length it ends with the connection."""
-
-    _measured = False
-
-    async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self._measured = any(name.lower() == b"content-length" for name, _ in message.get("headers", []))
-            if not self._measured:
-                self.chunked_encoding = False
-        elif not self._measured:
-            self.expected_content_length = len(message.get("body", b""))
-        await super().send(message)
 
 
 class Connection(HttpToolsProtocol):
@@ -209,7 +195,7 @@ class Connection(HttpToolsProtocol):
         self._connections.moved(self, State.BUSY, self.loop.time())
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
-            self.cycle.__class__ = _CloseDelimited  # uvicorn makes the cycle itself; it has not run yet
+            self.cycle.__class__ = CloseDelimited  # uvicorn makes the cycle itself; it has not run yet
 
     def on_body(self, body: bytes) -> None:
         self._quiet_bytes = 0

@@ -1,0 +1,22 @@
+"""An answer without a known length to a client that knows no chunks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+class CloseDelimited(RequestResponseCycle):
+    """The answer to an HTTP/1.0 request, which knows no chunks: without a length it ends with the connection."""
+
+    _measured = False
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._measured = any(name.lower() == b"content-length" for name, _ in message.get("headers", []))
+            if not self._measured:
+                self.chunked_encoding = False
+        elif not self._measured:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
