@@ -1,4 +1,7 @@
-"""The registry's error tree: one class a stable code; the HTTP status of each is in ``api/status.py``."""
+"""The registry's error tree: one class a stable code; the HTTP status of each is in ``api/status.py``.
+
+A list of classes, and so longer than other files.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Readers ignore what a newer registry adds to them, fields and scopes; request bodies are read strictly
 (``api/bodies.py``).
+
+A list of values, and so longer than other files.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ Tenants that hold the same bytes share an entry, so what callers are told names 
 
 All state belongs to one event loop; only ``Loader.load`` runs in threads. Between two awaits nothing else
 happens, so each decision sees and changes one consistent state.
+
+Longer than other files: every method is a transition of the one state machine above.
 """
 
 from __future__ import annotations

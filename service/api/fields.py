@@ -2,6 +2,8 @@
 
 ``docs/fields.md`` is made of it (``python -m service.api.fields_page``); what a field means once it is honoured is in
 ``schemas.py``.
+
+A table, and so longer than other files.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +11,13 @@ from typing import Literal, TypeVar
 
 import httpx
 import typer
-from pydantic import BaseModel
 
 from adapters_registry.client import RegistryClient
 from adapters_registry.errors import RegistryError, RegistryUnavailable
 from service.chat.remote import Model, Service, unreachable
-from service.commands.output import moment, print_json, print_table, say, size
+from service.commands.output import moment, print_json
+from service.commands.status_tables import print_status
+from service.commands.status_values import UNREACHABLE, Followed, Problem, Ready, Registry, Residency, Status
 from service.commands.target import (
     JsonOption,
     KeyFileOption,
@@ -30,93 +30,6 @@ from service.commands.target import (
 from service.errors import QuickchangeError
 
 T = TypeVar("T")
-UNREACHABLE = "unreachable"
-"""The code of a problem with what does not answer at all."""
-NONE = "-"
-"""Shown for what did not answer."""
-
-
-class Held(BaseModel):
-    """An adapter on a replica."""
-
-    adapter: str
-    digest: str
-    state: str
-    """ready, fetching, failed, quarantined, or what a newer service knows."""
-    bytes: int
-    leases: int | None
-    """Requests that use it now; None, as all that others add to, for a tenant's key."""
-    idle_s: float | None
-    error: str | None = None
-    retry_after_s: float | None = None
-
-
-class Replica(BaseModel):
-    """One entry of ``/v1/adapters/residency``."""
-
-    replica: str
-    running: int | None
-    waiting: int | None
-    kv_blocks_used: int | None
-    kv_blocks_total: int | None
-    adapters: list[Held]
-
-
-class Followed(BaseModel):
-    """The registry, as the gateway knows it."""
-
-    keys_lost: bool = False
-    restored_at: float | None = None
-    """Unix time at which it came back with another history."""
-    contested_keys: list[str] = []
-
-
-class Residency(BaseModel):
-    """``/v1/adapters/residency``."""
-
-    data: list[Replica]
-    registry: Followed | None = None
-    """None for a tenant's key, and of an earlier release."""
-    request_log: str | None = None
-    """None too where requests are logged to a stream."""
-
-
-class Ready(BaseModel):
-    """``/ready``."""
-
-    status: str
-
-
-class Registry(BaseModel):
-    """What the registry holds."""
-
-    adapters: int
-    versions: int
-    base: str | None
-    """The one that pushes are checked against, by name."""
-
-
-class Problem(BaseModel):
-    """Why a part is not known."""
-
-    part: Literal["service", "replicas", "models", "registry", "gateway"]
-    code: str
-    message: str
-
-
-class Status(BaseModel):
-    """Everything that was found out; None is what did not answer."""
-
-    url: str
-    ready: bool
-    base: str | None
-    models: int | None
-    replicas: list[Replica] | None
-    registry_url: str
-    registry: Registry | None
-    request_log: str | None
-    """Where on its machine the service logs requests."""
-    problems: list[Problem]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +58,7 @@ def status(
     if json:
         print_json(found)
     else:
-        _tell(found)
+        print_status(found)
     raise typer.Exit(0 if found.ready else 1)
 
 
@@ -224,93 +137,4 @@ def _registry(client: RegistryClient) -> Registry | Problem:
         return Problem(part="registry", code=code, message=error.message)
     return Registry(
         adapters=len(adapters), versions=sum(len(a.versions) for a in adapters), base=", ".join(served) or None
-    )
-
-
-def _tell(found: Status) -> None:
-    registry = found.registry
-    print_table(
-        ("PART", "WHERE", "STATE", "HOLDS"),
-        [
-            ("service", found.url, "ready" if found.ready else "not ready", _holds(found)),
-            (
-                "registry",
-                found.registry_url,
-                _reachable(found),
-                f"{registry.adapters} adapters, {registry.versions} versions, base {registry.base or NONE}"
-                if registry
-                else NONE,
-            ),
-        ],
-    )
-    say("")
-    print_table(
-        ("REPLICA", "RUNNING", "WAITING", "KV BLOCKS", "ADAPTERS", "BYTES"),
-        map(_row, found.replicas) if found.replicas is not None else [(NONE,) * 6],
-    )
-    held = [(replica.replica, adapter) for replica in found.replicas or [] for adapter in replica.adapters]
-    if held:
-        say("")
-        print_table(
-            ("ADAPTER", "REPLICA", "STATE", "IN USE BY", "IDLE", "SIZE", "ERROR"),
-            [_held(replica, adapter) for replica, adapter in held],
-        )
-    if found.request_log is not None:
-        say("")
-        say(f"requests are logged in {found.request_log}")
-    # What ails the whole service ails its parts: told once.
-    for message, parts in _by_message(found.problems).items():
-        say(f"{', '.join(parts)}: {message}")
-
-
-def _reachable(found: Status) -> str:
-    if any((problem.part, problem.code) == ("registry", UNREACHABLE) for problem in found.problems):
-        return "not reachable"
-    return "reachable" if found.registry else "refuses"
-
-
-def _by_message(problems: list[Problem]) -> dict[str, list[str]]:
-    parts: dict[str, list[str]] = {}
-    for problem in problems:
-        parts.setdefault(problem.message, []).append(problem.part)
-    return parts
-
-
-def _holds(found: Status) -> str:
-    return NONE if found.models is None else f"base {found.base or NONE}, {found.models} models"
-
-
-def _row(replica: Replica) -> tuple[str, ...]:
-    states = Counter(adapter.state for adapter in replica.adapters)
-    return (
-        replica.replica,
-        _count(replica.running),
-        _count(replica.waiting),
-        _blocks(replica),
-        ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or NONE,
-        size(sum(adapter.bytes for adapter in replica.adapters)),
-    )
-
-
-def _blocks(replica: Replica) -> str:
-    used, total = replica.kv_blocks_used, replica.kv_blocks_total
-    if used is None or total is None:
-        return NONE
-    return f"{used} of {total} ({used / total if total else 0.0:.0%})"
-
-
-def _count(number: int | None) -> str:
-    return NONE if number is None else str(number)
-
-
-def _held(replica: str, adapter: Held) -> tuple[str, ...]:
-    retry = "" if adapter.retry_after_s is None else f", again in {adapter.retry_after_s:.0f} s"
-    return (
-        adapter.adapter,
-        replica,
-        adapter.state,
-        _count(adapter.leases),
-        NONE if adapter.leases or adapter.idle_s is None else f"{adapter.idle_s:.0f} s",
-        size(adapter.bytes),
-        f"{adapter.error}{retry}" if adapter.error else NONE,
     )

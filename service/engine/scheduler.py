@@ -1,4 +1,7 @@
-"""Who runs next. Pure: no tensor, clock, thread or I/O."""
+"""Who runs next. Pure: no tensor, clock, thread or I/O.
+
+Longer than other files: every method reads and changes the same queues, and their invariants are of all of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every metric: its name, help, labels, and who uses it. ``docs/metrics.md`` is made from this list."""
+"""Every metric: its name, help, labels, and who uses it. ``docs/metrics.md`` is made from this list.
+
+A table, and so longer than other files.
+"""
 
 from __future__ import annotations
 
