@@ -21,18 +21,18 @@ ELSEWHERE = ("url", "key", "key_name")
 
 
 class Limits(BaseModel):
-    """Bounds on what a caller may send or hold."""
+    """Limits on what a caller may send or hold."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     upload_bytes: int = Field(4096 * MIB, gt=0)
     """Largest single file."""
     config_bytes: int = Field(1 * MIB, gt=0)
     """Largest ``adapter_config.json``."""
     header_bytes: int = Field(16 << 10, gt=0)
-    """Request line and headers of one request, and trailers."""
+    """Request line, headers and trailers of one request."""
     body_s: float = Field(30.0, gt=0)
-    """Until a body of JSON must be in."""
+    """Time for a JSON body to arrive."""
     commit_bytes: int = Field(256 << 10, gt=0)
     base_bytes: int = Field(16 * MIB, gt=0)
     """Largest base manifest."""
@@ -40,43 +40,43 @@ class Limits(BaseModel):
     rank: int = Field(256, gt=0)
     """Largest LoRA rank."""
     uploads: int = Field(16, gt=0)
-    """Uploads in flight; others wait."""
+    """Uploads at the same time; others wait."""
     validations: int = Field(2, gt=0)
-    """Commits checked at once; others wait."""
+    """Commits checked at the same time; others wait."""
     long_reads: int = Field(4, gt=0)
-    """Snapshots, pages, audits and collections at once; others wait, and what is short does not wait for them."""
+    """Snapshots, pages, audits and collections at the same time; others wait. Short reads do not wait for them."""
     tenant_share: float = Field(0.5, gt=0, le=1)
-    """What one tenant alone may hold of uploads, checks, long reads, long-polls and staged bytes; beside others less.
-    1 lets the first to come have all."""
+    """The share of uploads, checks, long reads, long-polls and staged bytes that a tenant may have while it is alone;
+    with other tenants it is less. 1 turns shares off."""
     patience_s: float = Field(20.0, ge=0)
-    """How long a request waits for one of those places before it is told to come back."""
+    """How long a request waits for one of these places before it gets a 429."""
     check_bytes: int = Field(1024 * MIB, gt=0)
     """Address space of the process that checks one artifact."""
     check_s: float = Field(300.0, gt=0)
-    """Longest check by the clock; of processor time it may take half."""
+    """Maximum wall time of a check; its maximum processor time is half of it."""
     match_s: float = Field(5.0, gt=0)
-    """Longest that the patterns of one config may take to match."""
+    """Maximum time to match the patterns of one configuration."""
     norm_modules: int = Field(256, gt=0)
-    """Most modules of a version whose norms are kept one by one."""
+    """Maximum modules of a version whose norms are stored one by one."""
     watchers: int = Field(256, gt=0)
-    """Long-polls in flight before a further one is told to come back."""
+    """Long-polls at the same time; beyond it, 429."""
     idle_s: float = Field(60.0, gt=0)
-    """Longest pause within an upload."""
+    """Maximum pause within an upload."""
     slowest_bytes_per_s: int = Field(4096, ge=0)
-    """An upload that has kept us waiting for ``idle_s`` longer than its bytes take at this rate is parked."""
+    """An upload is suspended after it waited ``idle_s`` longer than its bytes take at this rate."""
     partial_s: float = Field(86_400.0, gt=0)
-    """How long an upload that broke off waits to be continued."""
+    """How long an interrupted upload can be continued."""
     staging_bytes: int = Field(16_384 * MIB, gt=0)
-    """Uploads under way or broken off, all together."""
+    """Total bytes of unfinished uploads."""
     lease_s: float = Field(86_400.0, gt=0)
-    """How long uploaded bytes that no version has yet are kept for the tenant that uploaded them."""
+    """How long uploaded files without a version are kept for their tenant."""
     grace_s: float = Field(3600.0, ge=0)
-    """How long bytes that nobody holds any more stay before a collection deletes them."""
+    """How long unused files are kept before a collection deletes them."""
     tenant_bytes: int | None = Field(None, ge=0)
-    """What a tenant may hold, unless it has a bound of its own; None is without bound."""
+    """A tenant's maximum bytes, if no bound is set for it; None: no bound."""
     tenant_versions: int | None = Field(None, ge=0)
     page: int = Field(500, gt=0)
-    """Most adapters of one page of a list."""
+    """Maximum adapters per page of a list."""
 
     @model_validator(mode="after")
     def _one_file_fits(self) -> Self:
@@ -88,33 +88,35 @@ class Limits(BaseModel):
 
 
 class RegistrySettings(BaseSettings):
-    """The whole tree. Unknown keys are refused."""
+    """Serve the adapter registry. Every option is also a variable: --port is QUICKCHANGE_REGISTRY_PORT."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange") / "registry")
-    """The database and the blobs, as far as they are not elsewhere, and uploads under way: one process owns it."""
+    """The database and the blobs, unless they are set to another place, and unfinished uploads. For one process."""
     mark_dir: Path | None = None
-    """A second place, on another disk, for the mark that keys were made: it keeps the registry closed when
-    ``data_dir`` is lost. None: ``data_dir`` alone has it."""
+    """Another place, on another disk, for the mark that keys were created. It keeps the registry closed if
+    ``data_dir`` is lost. None: the mark is in ``data_dir`` only."""
     database_url: SecretStr | None = None
-    """``postgresql://user:password@host:5432/name``, which several processes may share; None is SQLite in
-    ``data_dir``. Give it by QUICKCHANGE_REGISTRY_DATABASE_URL: arguments are seen by every user of the machine.
+    """``postgresql://user:password@host:5432/name``, which several processes may share; None: SQLite in ``data_dir``.
+    Set it by QUICKCHANGE_REGISTRY_DATABASE_URL: every user of the machine can read arguments.
     """
     blobs_url: str | None = Field(None, pattern=r"^s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9][A-Za-z0-9._/-]*)?$")
-    """``s3://bucket/prefix``: blobs lie there, reached as the AWS_* variables say (keys, region, AWS_ENDPOINT_URL);
-    None is ``data_dir``."""
+    """``s3://bucket/prefix`` for the blobs, with the AWS_* variables (keys, region, AWS_ENDPOINT_URL); None:
+    ``data_dir``."""
     service_key: SecretStr | None = None
-    """The text of a key for a serving plane beside it, which needs no other; give it by
-    QUICKCHANGE_REGISTRY_SERVICE_KEY. It follows all tenants' adapters and announces bases, no more."""
+    """The text of a key for one service, which then needs no other key. It permits following all tenants' adapters
+    and announcing bases, nothing else. Set it by QUICKCHANGE_REGISTRY_SERVICE_KEY."""
     collect_every_s: float | None = Field(3600.0, gt=0)
-    """How often bytes that nothing names any more are deleted; None leaves it to ``POST /v1/gc``."""
+    """How often unused files are deleted; None: only by ``POST /v1/gc``."""
     host: str = "127.0.0.1"
-    """Other machines are listened to only once there is an admin key."""
+    """Another address than loopback needs an admin key."""
     port: int = Field(8100, gt=0, lt=65536)
     cors_origins: tuple[Origin, ...] = ()
-    """Web pages of these origins may ask (CORS), e.g. ``https://console.example``; ``*`` lets all pages ask, with a
-    key. Without keys only the pages of origins named here may."""
+    """Origins of web pages that may send requests (CORS), e.g. ``https://console.example``. ``*``: all pages, with a
+    key. Without keys, only the origins named here."""
     limits: Limits = Limits()
     connections: ConnectionLimits = ConnectionLimits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"

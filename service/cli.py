@@ -31,26 +31,30 @@ class Verb(NamedTuple):
 
 
 TABLE: dict[str, Verb] = {
-    "up": Verb("service.commands.up:up", "Serve a base and its adapters on this machine.", raw=True, extra="serve"),
-    "push": Verb("service.commands.push:push", "Upload a PEFT folder, or one of the Hub, as the next version."),
-    "list": Verb("service.commands.list:list_adapters", "List the adapters and what is live."),
+    "up": Verb(
+        "service.commands.up:up", "Serve a base model and its adapters on this machine.", raw=True, extra="serve"
+    ),
+    "push": Verb("service.commands.push:push", "Upload a PEFT folder, or one from the Hub, as the next version."),
+    "list": Verb("service.commands.list:list_adapters", "List the adapters and their live versions."),
     "show": Verb("service.commands.show:show", "Show an adapter's versions and aliases, or one version."),
     "promote": Verb("service.commands.promote:promote", "Point an alias at a version."),
-    "protect": Verb("service.commands.protect:protect", "Let an alias move with the scope alias:write only."),
-    "unprotect": Verb("service.commands.protect:unprotect", "Let a protected alias move freely again."),
-    "evaluate": Verb("service.commands.evaluate:evaluate", "Record how an evaluation of a version ended."),
+    "protect": Verb(
+        "service.commands.protect:protect", "Allow only keys with the scope alias:write to move an alias."
+    ),
+    "unprotect": Verb("service.commands.protect:unprotect", "Allow keys with adapter:write to move an alias again."),
+    "evaluate": Verb("service.commands.evaluate:evaluate", "Record the result of an evaluation of a version."),
     "rollback": Verb("service.commands.rollback:rollback", "Point an alias back at the version before."),
-    "feedback": Verb("service.commands.feedback:app", "Export what people said of the answers."),
+    "feedback": Verb("service.commands.feedback:app", "Export feedback on answers as training rows."),
     "delete": Verb("service.commands.delete:delete", "Delete a version, or an adapter with all its versions."),
     "share": Verb("service.commands.share:share", "Let another tenant use an adapter."),
-    "unshare": Verb("service.commands.share:unshare", "Take a share back."),
-    "keys": Verb("service.commands.keys:app", "Make, list, rotate and revoke API keys."),
-    "tenants": Verb("service.commands.tenants:app", "List the tenants and what they use, and set their bounds."),
-    "audit": Verb("service.commands.audit:audit", "List who changed what, or verify that the record is whole."),
-    "gc": Verb("service.commands.gc:gc", "Free what retention and deletion left behind."),
-    "pull": Verb("service.commands.pull:pull", "Give back a version's PEFT folder."),
-    "chat": Verb("service.commands.chat:chat", "Talk to the base and its adapters, and judge their answers."),
-    "status": Verb("service.commands.status:status", "Show whether the service is well, and what it holds."),
+    "unshare": Verb("service.commands.share:unshare", "Stop sharing an adapter with a tenant."),
+    "keys": Verb("service.commands.keys:app", "Create, list, rotate and revoke API keys."),
+    "tenants": Verb("service.commands.tenants:app", "List the tenants and their usage, and set their bounds."),
+    "audit": Verb("service.commands.audit:audit", "List the changes, or verify the audit log."),
+    "gc": Verb("service.commands.gc:gc", "Retire versions by retention rules, and delete unused files."),
+    "pull": Verb("service.commands.pull:pull", "Download a version's PEFT folder."),
+    "chat": Verb("service.commands.chat:chat", "Chat with the base and its adapters, and judge their answers."),
+    "status": Verb("service.commands.status:status", "Show whether the service is ready, and what it holds."),
 }
 
 
@@ -81,7 +85,7 @@ def _missing(verb: Verb) -> str | None:
 def _application(chosen: str) -> typer.Typer:
     """The command line with only the ``chosen`` command imported; the others are there for their help."""
     app = typer.Typer(
-        help="Serve one frozen base model under many adapters, and manage them.",
+        help="Serve one frozen base model with many adapters, and manage them.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -134,7 +138,7 @@ def _options(
         bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Serve one frozen base model under many adapters, and manage them."""
+    """Serve one frozen base model with many adapters, and manage them."""
 
 
 def _tell_version(wanted: bool) -> None:

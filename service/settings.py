@@ -29,111 +29,112 @@ class _Group(BaseModel):
 
 
 class Limits(_Group):
-    """Bounds on what one HTTP request may ask for."""
+    """Limits on HTTP requests."""
 
     body_bytes: int = Field(2 * MIB, gt=0)
     header_bytes: int = Field(16 << 10, gt=0)
     deadline_s: float = Field(300.0, gt=0)
     route_s: float = Field(30.0, gt=0)
-    """How long a request waits for a replica to take it, while none is alive, before it is a 503."""
+    """How long a request waits for a replica while none is alive; then it is a 503."""
     choices: int = Field(16, gt=0)
-    """Most choices of one request: prompts × n."""
+    """Maximum choices of one request: prompts × n."""
     stop_strings: int = Field(16, gt=0)
     stop_chars: int = Field(256, gt=0)
     messages: int = Field(1024, gt=0)
     logit_bias_entries: int = Field(1024, gt=0)
     unknown_fields: Literal["ignore", "refuse"] = "ignore"
-    """ignore: a field that no API we know has is ignored and reported (``x-ignored-parameters``); refuse: 400."""
+    """ignore: unknown request fields are ignored and reported (``x-ignored-parameters``); refuse: they are a 400."""
     in_flight: int = Field(1024, gt=0)
-    """Requests for generation that one gateway holds before it answers 429; as many each for feedback and for
-    reading, and as many bodies on their way to each."""
+    """Maximum generation requests in flight per gateway; beyond it, 429. The same limit applies to feedback, to
+    reading, and to the arriving bodies of each."""
     tenant_share: float = Field(0.5, gt=0, le=1)
-    """What one tenant alone may hold of those; beside others less. 1 lets the first to come have all."""
+    """The share of these places that a tenant may have while it is alone; with other tenants it is less. 1 turns
+    shares off."""
 
 
 class EngineOptions(_Group):
-    """The engine's sizes."""
+    """Sizes of the engine."""
 
     kv_cache_bytes: int = Field(512 * MIB, gt=0)
     block_tokens: int = Field(16, gt=0)
     batch_tokens: int = Field(512, gt=0)
-    """Most rows of one step: decode rows first, prefill chunks in the rest."""
+    """Maximum rows of one step: decoding rows first, then prompt chunks."""
     chunk_tokens: int | None = Field(None, gt=0)
-    """Most prompt rows of a step in which sequences decode; None measures at start what this machine computes while
-    it reads the weights, and takes eight times as many. A tenant's own are a quarter while another one decodes."""
+    """Maximum prompt rows of a step in which sequences decode. None: eight times the rows that this machine computes
+    while it reads the weights, measured at the start. A tenant has a quarter of them while another one decodes."""
     running: int = Field(80, gt=0)
-    """Most sequences that run at once; a tenant alone may have 64 of 80."""
+    """Maximum running sequences; a tenant alone may have 64 of 80."""
     waiting: int = Field(1024, gt=0)
-    """Most sequences that wait before new ones are refused as overloaded; a tenant alone may have half of them."""
+    """Maximum waiting sequences; beyond it, 429. A tenant alone may have half of them."""
     prefix_cache: bool = True
     backend: Literal["auto", "torch", "native"] = "auto"
-    """native: C++ kernels, compiled at first use, refused where they cannot run; auto: those where they can."""
+    """native: C++ kernels, compiled at first use; an error if they cannot run. auto: native or torch."""
     threads: int | None = Field(None, gt=0)
-    """Compute threads of a replica; None takes what the machine has."""
+    """Compute threads of a replica; None: one per core."""
 
 
 class AdapterOptions(_Group):
-    """Bounds of a replica's adapter store."""
+    """Limits of a replica's adapter store."""
 
     host_bytes: int = Field(1024 * MIB, gt=0)
     disk_bytes: int = Field(8192 * MIB, gt=0)
     load_threads: int = Field(4, gt=0)
     retry_after_s: float = Field(2.0, gt=0)
-    """How long a failed load is remembered before it is tried again."""
+    """Time before a failed load is tried again."""
     quarantine_s: float = Field(300.0, gt=0)
-    """How long a replica does not run an adapter that failed its trial, or by whose weights three requests of its
-    owner failed within as long."""
+    """How long a replica does not run an adapter that failed its trial, or whose weights made three requests of its
+    owner fail within this time."""
 
 
 class MetricsOptions(_Group):
-    """How many label values one gateway's series may have; what comes later is counted as ``other``."""
+    """Maximum label values of a gateway's series; later values are counted as ``other``."""
 
     tenants: int = Field(100, gt=0)
     adapters: int = Field(200, gt=0)
 
 
 class KeyOptions(_Group):
-    """API keys: the registry has them, the gateway checks them and counts what each uses."""
+    """API keys: stored by the registry, checked and counted by the gateway."""
 
     max_staleness_s: float | None = Field(86400.0, ge=60)
-    """With the registry out of reach for longer no key is let in: one might be revoked. None sets no end."""
+    """If the registry is unreachable for longer, no key is accepted, because it might be revoked. None: no limit."""
     gateways: int = Field(1, gt=0)
-    """Gateways that share the load: each allows an equal part of a quota, rounded down, but at least one, and lends
-    what is more than the part and fits the whole."""
+    """Number of gateways. Each allows an equal part of a quota, rounded down but at least one. It admits a larger
+    request that fits the whole quota, and counts the excess against later requests."""
 
 
 class FeedbackOptions(_Group):
     """The feedback log, and the response records that feedback is joined with."""
 
     enabled: bool = False
-    """Keep what was asked and answered under ``data_dir/feedback`` and take feedback on it."""
+    """Store prompts and answers under ``data_dir/feedback`` and accept feedback on them."""
     segment_bytes: int = Field(64 * MIB, ge=4096)
-    """A segment file that has grown beyond it is followed by a new one."""
+    """A new segment file is begun above this size."""
     response_bytes: int = Field(1024 * MIB, gt=0)
-    """Response records kept on disk; feedback for older ones is refused as not found."""
+    """Maximum size of the response records on disk; feedback on older ones is refused as not found."""
     responses: int = Field(200_000, gt=0)
-    """Response records that can be found; about 300 bytes of memory each."""
+    """Maximum response records that feedback can name; about 300 bytes of memory each."""
     keys: int = Field(200_000, gt=0)
-    """Events remembered by idempotency key; about 300 bytes of memory each."""
+    """Maximum events remembered by idempotency key; about 300 bytes of memory each."""
     batch: int = Field(1000, gt=0)
-    """Most events of one request."""
+    """Maximum events of one request."""
     gather_s: float = Field(0.05, ge=0, le=0.1)
-    """How long a response record waits for others to share its fsync."""
+    """How long a response record waits for other records, to share one fsync."""
     wait_s: float = Field(1.0, ge=0)
-    """How long feedback waits for the record of its response to arrive."""
+    """How long feedback waits for the record of its response."""
     queue_bytes: int = Field(64 * MIB, gt=0)
-    """Most bytes that wait for the disk before more are refused as overloaded."""
+    """Maximum bytes that wait for the disk; beyond it, 429."""
 
 
 class LogOptions(_Group):
-    """Where the service's processes log, one line of JSON per request."""
+    """Log files of the service's processes, one line of JSON per request."""
 
     dir: Path | None = None
-    """None is DATA_DIR/logs in `quickchange up`, and the standard error of each process elsewhere."""
+    """None: DATA_DIR/logs for `quickchange up`, otherwise the standard error of each process."""
     file_bytes: int = Field(16 * MIB, ge=4096)
-    """A file that has grown beyond it is renamed, and a new one begun."""
+    """Above this size a file is renamed and a new one is begun."""
     files: int = Field(4, ge=2)
-    """Most files of one process, the present one among them."""
+    """Maximum files per process, including the current one."""
 
 
 class Settings(BaseSettings):
@@ -150,28 +151,28 @@ class Settings(BaseSettings):
     base: str = BUNDLED_BASE
     """The bundled base's name, a local checkpoint directory, or a Hub id."""
     base_name: str | None = None
-    """The base's model id in the API; None derives it from ``base``."""
+    """The base's model id in the API; None: derived from ``base``."""
     device: Literal["cpu", "cuda"] = "cpu"
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
-    """auto is the checkpoint's own type."""
+    """auto: the type of the checkpoint."""
     host: str = "127.0.0.1"
     port: int = Field(8000, gt=0, lt=65536)
     cors_origins: tuple[Origin, ...] = ()
-    """Web pages of these origins may ask (CORS), e.g. ``https://console.example``; ``*`` lets all pages ask, with a
-    key. Without keys only the pages of origins named here may."""
+    """Origins of web pages that may send requests (CORS), e.g. ``https://console.example``. ``*``: all pages, with a
+    key. Without keys, only the origins named here."""
     replicas: int = Field(1, gt=0)
     spares: int = Field(1, ge=0)
-    """Idle processes that `quickchange up` keeps ready to take a dead replica's or gateway's place within seconds."""
+    """Idle processes of `quickchange up` that replace a dead replica or gateway within seconds."""
     registry_url: str | None = None
-    """None starts the embedded registry on ``registry_port``."""
+    """None: start the embedded registry on ``registry_port``."""
     registry_key: SecretStr | None = None
-    """What the service shows the registry: a key with the scope ``serve``; the embedded one's is made at each start.
-    Give it by QUICKCHANGE_REGISTRY_KEY: arguments are seen by every user of the machine."""
+    """The service's key for the registry, with the scope ``serve``; for the embedded registry, created at each start.
+    Set it by QUICKCHANGE_REGISTRY_KEY: every user of the machine can read arguments."""
     registry_port: int = Field(8100, gt=0, lt=65536)
     cache_dir: Path = Field(default_factory=lambda: platformdirs.user_cache_path("quickchange"))
-    """Converted bases, adapter slabs, last-known-good snapshots: may be deleted at any time."""
+    """Converted bases, adapter slabs, registry snapshots: can be deleted at any time."""
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange"))
-    """The embedded registry's truth, and the feedback log, which is on Ray's head node."""
+    """The data of the embedded registry, and the feedback log (on Ray's head node)."""
     limits: Limits = Limits()
     connections: ConnectionLimits = ConnectionLimits()
     engine: EngineOptions = EngineOptions()
@@ -209,5 +210,5 @@ class Settings(BaseSettings):
 
     @property
     def registry(self) -> str:
-        """Where the registry answers."""
+        """The registry's address."""
         return self.registry_url or f"http://127.0.0.1:{self.registry_port}"

@@ -1,4 +1,4 @@
-"""How many connections there may be, and how long each may keep quiet."""
+"""The maximum number of connections, and how long each may be silent."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ SHARE = 0.75
 
 
 class ConnectionLimits(BaseModel):
-    """Bounds on the connections of one listener."""
+    """Limits on the connections of one listener."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     total: int | None = Field(None, gt=0)
-    """Connections at once; None is three quarters of the process's descriptors, at most 4,096."""
+    """Maximum connections. None: three quarters of the process's file descriptors, at most 4,096."""
     per_address: int | None = Field(None, gt=0)
-    """Connections of one client address, in IPv6 of one network of 64 bits. None is half of all, and of loopback all:
-    programs and proxies of this machine. Behind a proxy elsewhere all clients have its address: set it to total."""
+    """Maximum connections of one client address; for IPv6, of one /64 network. None: half of ``total``; for loopback
+    (programs and proxies of this machine) all. Behind a proxy on another machine, set it to ``total``."""
     head_s: float = Field(10.0, gt=0)
-    """From a connection, or a request's first byte, to the end of the request's headers."""
+    """Time from the connection, or from the first byte of a request, to the end of the headers."""
     idle_s: float = Field(75.0, gt=0)
-    """Between two requests of a connection. Proxies that keep connections should close theirs sooner."""
+    """Time between two requests of a connection. Proxies should close idle connections earlier."""
     stall_s: float = Field(60.0, gt=0)
-    """How long an answer waits for a client that takes less than 1 KiB/s of it."""
+    """How long an answer waits for a client that reads less than 1 KiB/s."""
 
     @model_validator(mode="after")
     def _a_part_of_all(self) -> Self:

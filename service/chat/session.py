@@ -134,7 +134,7 @@ class Session:
             case "undo":
                 said = self._last().said
                 self._conversation = self._conversation.undone()
-                self._screen.note(f"forgotten: {said}")
+                self._screen.note(f"removed: {said}")
             case "clear":
                 self._conversation = self._conversation.cleared()
             case "system":
@@ -164,7 +164,7 @@ class Session:
     def _switch(self, name: str) -> None:
         model = self._do(self._service.find(name))
         self._model = name
-        self._screen.note(f"{name} answers from now on ({model.root})")
+        self._screen.note(f"switched to {name} ({model.root})")
 
     def _begin_compare(self, rivals: tuple[str, str], text: str) -> None:
         for name in rivals:
@@ -173,11 +173,11 @@ class Session:
         if text:
             self._compare(rivals, self._conversation, text)
         elif last is not None:
-            self._screen.note(f"both are asked your last message: {last.said}")
+            self._screen.note(f"sending your last message to both: {last.said}")
             self._compare(rivals, self._conversation.undone(), last.said)
         else:
             self._rivals = rivals
-            self._screen.note("the next message is asked of both")
+            self._screen.note("the next message goes to both")
 
     def _compare(self, rivals: tuple[str, str], before: Conversation, said: str) -> None:
         """Asks both what follows ``before``; the answer that is judged better is the one the chat goes on with."""

@@ -24,22 +24,22 @@ class Verb(NamedTuple):
 
 
 VERBS: dict[str, Verb] = {
-    "adapter": Verb("NAME", "NAME answers from now on; the conversation stays. Also /model.", words=1),
-    "adapters": Verb("", "List what can answer. Also /models."),
+    "adapter": Verb("NAME", "Switch to NAME and keep the conversation. Also /model.", words=1),
+    "adapters": Verb("", "List the models. Also /models."),
     "compare": Verb(
         "A B [TEXT]",
-        "Ask both the same (TEXT, else your last message, else the next one) and say which answer is better.",
+        "Send both the same message (TEXT, or your last one, or the next one) and choose the better answer.",
         words=2,
         text="may",
     ),
-    "good": Verb("", "The last answer was good."),
-    "bad": Verb("", "The last answer was bad."),
-    "correct": Verb("TEXT", "The last answer should have been TEXT; the conversation goes on with it.", text="must"),
-    "undo": Verb("", "Forget the last message and its answer."),
-    "clear": Verb("", "Forget the conversation; the system prompt stays."),
-    "system": Verb("[TEXT]", "Make TEXT the system prompt; without TEXT there is none.", text="may"),
-    "help": Verb("", "This list. A message that begins with a slash is typed with two."),
-    "quit": Verb("", "End. So does Ctrl-D; Ctrl-C stops an answer."),
+    "good": Verb("", "Rate the last answer as good."),
+    "bad": Verb("", "Rate the last answer as bad."),
+    "correct": Verb("TEXT", "Record TEXT as the right last answer, and continue with it.", text="must"),
+    "undo": Verb("", "Remove the last message and its answer."),
+    "clear": Verb("", "Remove the conversation; keep the system prompt."),
+    "system": Verb("[TEXT]", "Set the system prompt to TEXT; without TEXT, remove it.", text="may"),
+    "help": Verb("", "Show this list. To send a message that begins with a slash, type two."),
+    "quit": Verb("", "End the chat. Also Ctrl-D; Ctrl-C stops an answer."),
 }
 _OTHER_NAMES = {"model": "adapter", "models": "adapters"}
 

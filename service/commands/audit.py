@@ -11,16 +11,18 @@ from service.commands.target import JsonOption, KeyFileOption, RegistryOption, o
 
 
 def audit(
-    verify: Annotated[bool, typer.Option("--verify", help="Recompute every entry's digest instead.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Recompute the digest of every entry instead of listing them.")
+    ] = False,
     after: Annotated[int, typer.Option(min=0, help="Only entries after this SEQ.")] = 0,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Most entries; else as many as the registry gives.")
+        int | None, typer.Option(min=1, help="Maximum number of entries; default: the registry's page size.")
     ] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """List changes, oldest first, or verify the chain that they form; a broken one is exit code 1.
+    """List the changes, oldest first, or verify their chain of digests. The exit code is 1 if the chain is broken.
 
     quickchange audit --verify
     """
@@ -30,7 +32,7 @@ def audit(
             if json:
                 print_json(report)
             else:
-                say(f"{report.entries} entries are whole; the last digest is {report.head}")
+                say(f"{report.entries} entries are unchanged; the last digest is {report.head}")
             return
         page = client.audit(after, limit)
     if json:
@@ -44,4 +46,4 @@ def audit(
         ),
     )
     if page.next is not None:
-        say(f"there is more: --after {page.next}")
+        say(f"there are more entries: --after {page.next}")

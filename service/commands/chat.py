@@ -1,4 +1,4 @@
-"""``quickchange chat``: talk to the base and its adapters, and judge their answers."""
+"""``quickchange chat``: chat with the base and its adapters, and judge their answers."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from service.commands.target import KeyFileOption, UrlOption, api_key, service_u
 
 def chat(
     model: Annotated[
-        str | None, typer.Argument(help="[TENANT/]ADAPTER[@VERSION|@ALIAS], or a base; else the base.")
+        str | None, typer.Argument(help="[TENANT/]ADAPTER[@VERSION|@ALIAS], or a base; default: the base.")
     ] = None,
     url: UrlOption = None,
     system: Annotated[str | None, typer.Option(help="The system prompt.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0 is greedy; else the service's default, 1.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy; default: the service's, 1.")] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of an answer; else what the context holds.")
+        int | None, typer.Option(help="Maximum tokens of an answer; default: the rest of the context.")
     ] = None,
-    open: Annotated[bool, typer.Option("--open", help="Comparisons show who says what, in the order given.")] = False,
+    open: Annotated[
+        bool, typer.Option("--open", help="Show the adapters' names in comparisons, in the given order.")
+    ] = False,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Talk to the base and its adapters; /help lists what else can be typed.
+    """Chat with the base and its adapters; /help lists the commands.
 
-    In a pipe every line is a message or a command, answers go to stdout and everything about them to stderr; the
-    first error ends it.
+    In a pipe, every line is a message or a command. Answers go to stdout, notes and errors to stderr, and the first
+    error ends the chat.
 
     quickchange chat acme/support --system 'Be brief.'
 

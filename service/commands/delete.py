@@ -14,12 +14,12 @@ from service.commands.target import JsonOption, KeyFileOption, RegistryOption, o
 
 def delete(
     name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME[@VERSION]")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Delete a version, or an adapter with all its versions. A version that an alias points at stays.
+    """Delete a version, or an adapter with all its versions. A version that an alias points at cannot be deleted.
 
     quickchange delete acme/support@2
     """

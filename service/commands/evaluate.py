@@ -20,15 +20,17 @@ from service.commands.target import (
 
 
 def evaluate(
-    name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME@VERSION|@ALIAS", help="Which version.")],
-    evaluation: Annotated[str, typer.Argument(help="The evaluation's name, as an alias may require it.")],
-    passed: Annotated[bool, typer.Option("--passed/--failed", help="How it ended.")],
+    name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME@VERSION|@ALIAS", help="The version.")],
+    evaluation: Annotated[
+        str, typer.Argument(help="The name of the evaluation, which a protected alias can require.")
+    ],
+    passed: Annotated[bool, typer.Option("--passed/--failed", help="The result.")],
     metric: MetricOption = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Record how an evaluation of a version ended; the last word counts.
+    """Record the result of an evaluation of a version. A later result replaces an earlier one.
 
     quickchange evaluate acme/support@3 smoke --passed --metric accuracy=0.93
     """

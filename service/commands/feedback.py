@@ -15,33 +15,40 @@ from service.feedback.export import export as export_rows
 from service.feedback.manifest import Manifest, Selection
 from service.feedback.rows import Format, Unfinished
 
-app = typer.Typer(no_args_is_help=True, help="Export what people said of the answers.")
+app = typer.Typer(no_args_is_help=True, help="Export feedback on answers as training rows.")
 
 
 @app.callback()
 def feedback() -> None:
-    """What people said of the answers."""
+    """Export feedback on answers as training rows."""
 
 
 @app.command()
 def export(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
-    format: Annotated[Format, typer.Option(help="The rows' kind, as TRL names it.")],
-    tenant: Annotated[str, typer.Option(help="Whose feedback.")] = DEFAULT_TENANT,
+    format: Annotated[Format, typer.Option(help="The format of the rows, as TRL names it.")],
+    tenant: Annotated[str, typer.Option(help="The tenant.")] = DEFAULT_TENANT,
     adapter: Annotated[
-        list[str] | None, typer.Option(metavar="TENANT/NAME", help="Only on its answers, or a version digest's.")
+        list[str] | None,
+        typer.Option(
+            metavar="TENANT/NAME", help="Only feedback on answers of this adapter, or of this version digest."
+        ),
     ] = None,
-    source: Annotated[list[str] | None, typer.Option(help="Only from this source, such as chat.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="Not before (UTC).")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Before (UTC).")] = None,
-    held_out: Annotated[float, typer.Option(min=0.0, max=0.99, help="Fraction of prompts kept from training.")] = 0.1,
+    source: Annotated[list[str] | None, typer.Option(help="Only feedback from this source, such as chat.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only feedback from this time on (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Only feedback before this time (UTC).")] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0.0, max=0.99, help="Fraction of the prompts in the held-out split.")
+    ] = 0.1,
     include: Annotated[
-        list[Unfinished] | None, typer.Option(help="Also take these answers without a proper end for good ones.")
+        list[Unfinished] | None, typer.Option(help="Also export these unfinished answers as good examples.")
     ] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="The service's; else QUICKCHANGE_DATA_DIR.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The service's data directory; default: QUICKCHANGE_DATA_DIR.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write feedback as the rows that TRL's trainers take, with a manifest. The service may run meanwhile.
+    """Write feedback as rows for TRL's trainers, with a manifest. The service may be running.
 
     quickchange feedback export rows --format dpo --adapter acme/support
     """
@@ -67,4 +74,4 @@ def _tell(manifest: Manifest, out: Path) -> None:
     print_table(["file", "rows", "size"], files)
     left = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in manifest.left.items())
     say(f"{manifest.rows} rows of {manifest.events} events{f'; left out: {left}' if left else ''}")
-    say(f"what they are made of: {out / 'manifest.json'}")
+    say(f"sources of the rows: {out / 'manifest.json'}")

@@ -11,16 +11,16 @@ from service.commands.target import JsonOption, KeyFileOption, RegistryOption, o
 
 
 def gc(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")] = False,
     grace_s: Annotated[
         float | None,
-        typer.Option(min=0, help="Bytes that were in use more lately stay; else the registry's setting."),
+        typer.Option(min=0, help="Keep files that were in use within this time; default: the registry's setting."),
     ] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Retire versions by their tenant's retention, then free the bytes that no version and no upload needs.
+    """Retire versions by their tenant's retention rules, then delete files that no version and no upload needs.
 
     quickchange gc --dry-run
     """
@@ -32,6 +32,6 @@ def gc(
     would = "would be " if dry_run else ""
     for version in found.retired:
         say(f"{version} {would}retired")
-    say(f"{found.blobs} files of {size(found.bytes)} {would}freed")
+    say(f"{found.blobs} files of {size(found.bytes)} {would}deleted")
     if found.kept_by_lease:
         say(f"{found.kept_by_lease} kept for uploads that are not committed yet")

@@ -24,29 +24,33 @@ from service.process.waiting import CannotStart
 if TYPE_CHECKING:
     from service.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Make, list, rotate and revoke API keys.")
+app = typer.Typer(no_args_is_help=True, help="Create, list, rotate and revoke API keys.")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The 12 characters between qc_ and the next _.")]
 
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What people call it.")],
+    name: Annotated[str, typer.Argument(help="A name for people.")],
     scope: Annotated[
-        list[Scope], typer.Option(metavar="SCOPE", help=f"What it may do, may be repeated: {', '.join(Scope)}.")
+        list[Scope], typer.Option(metavar="SCOPE", help=f"A permission, repeatable: {', '.join(Scope)}.")
     ],
-    tenant: Annotated[str | None, typer.Option(help="The tenant that it acts for.")] = None,
-    all_tenants: Annotated[bool, typer.Option("--all-tenants", help="It acts for every tenant.")] = False,
-    expires: Annotated[datetime | None, typer.Option(help="When it stops to work (UTC); else never.")] = None,
-    requests_per_min: Annotated[int | None, typer.Option(min=1, help="Most requests a minute.")] = None,
-    tokens_per_min: Annotated[int | None, typer.Option(min=1, help="Most tokens a minute, prompts included.")] = None,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Most choices (prompts × n) in flight.")] = None,
-    resident_bytes: Annotated[int | None, typer.Option(min=1, help="Most bytes of adapters in use at once.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="The key's tenant.")] = None,
+    all_tenants: Annotated[bool, typer.Option("--all-tenants", help="The key is for all tenants.")] = False,
+    expires: Annotated[datetime | None, typer.Option(help="When the key expires (UTC); default: never.")] = None,
+    requests_per_min: Annotated[int | None, typer.Option(min=1, help="Maximum requests per minute.")] = None,
+    tokens_per_min: Annotated[
+        int | None, typer.Option(min=1, help="Maximum tokens per minute, including prompts.")
+    ] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Maximum choices (prompts × n) in flight.")] = None,
+    resident_bytes: Annotated[
+        int | None, typer.Option(min=1, help="Maximum bytes of adapters in use at the same time.")
+    ] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Make a key. It goes to stdout this once: only its hash is kept.
+    """Create a key and print it. It is shown only once, because the registry stores only its hash.
 
     quickchange keys create operator --all-tenants --scope admin > operator.key
 
@@ -63,12 +67,12 @@ def create(
     until = expires and expires.replace(tzinfo=UTC)
     with open_registry(registry, key_file) as client:
         made = client.create_key(name, scope, tenant=tenant, quotas=quotas, expires_at=until)
-    _tell(made, json, f"key {made.record.id} ({made.record.name}) was made.")
+    _tell(made, json, f"key {made.record.id} ({made.record.name}) was created.")
 
 
 @app.command(name="list")
 def list_keys(
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
@@ -84,18 +88,18 @@ def list_keys(
     elif records:
         print_table(("ID", "NAME", "TENANT", "SCOPES", "QUOTAS", "MADE", "STATE"), map(_row, records))
     else:
-        say("no keys: everybody on this machine may do everything, and nobody else reaches it")
+        say("no keys: every caller on this machine has full access, and other machines have none")
 
 
 @app.command()
 def rotate(
     id: IdArgument,
-    overlap_s: Annotated[float, typer.Option(min=0, help="How long the old one works beside the new one.")] = 86_400,
+    overlap_s: Annotated[float, typer.Option(min=0, help="How long the old key stays valid.")] = 86_400,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Make a key that may do the same, and let the old one end after an overlap.
+    """Create a key with the same permissions, and end the old key after the overlap.
 
     quickchange keys rotate abcdefghijkl --overlap-s 3600 > new.key
     """
@@ -108,7 +112,7 @@ def rotate(
         if alone and _is_lasting_operator(made.record)
         else f"{overlap_s:g} s are over"
     )
-    _tell(made, json, f"key {made.record.id} takes the place of {id}, which works until {until}.")
+    _tell(made, json, f"key {made.record.id} replaces {id}, which stays valid until {until}.")
 
 
 @app.command()
@@ -118,7 +122,7 @@ def revoke(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """End a key now. Gateways that reach the registry know within 10 s.
+    """End a key now. Gateways that reach the registry refuse it within 10 s.
 
     quickchange keys revoke abcdefghijkl
     """
@@ -132,17 +136,19 @@ def revoke(
 
 @app.command()
 def reopen(
-    data_dir: Annotated[Path | None, typer.Option(help="As of `quickchange up`; else QUICKCHANGE_DATA_DIR.")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="As for `quickchange up`; default: QUICKCHANGE_DATA_DIR.")
+    ] = None,
     cache_dir: Annotated[
-        Path | None, typer.Option(help="As of `quickchange up`; else QUICKCHANGE_CACHE_DIR.")
+        Path | None, typer.Option(help="As for `quickchange up`; default: QUICKCHANGE_CACHE_DIR.")
     ] = None,
     registry_url: Annotated[
-        str | None, typer.Option(help="As of `quickchange up`, if the registry is elsewhere.")
+        str | None, typer.Option(help="As for `quickchange up`, for a separate registry.")
     ] = None,
 ) -> None:
-    """Serve without keys again, after the database that had them is gone for good. The service must not run.
+    """Allow operation without keys again, after the database with the keys was lost. The service must not be running.
 
-    A registry elsewhere is reopened there first: python -m adapters_registry reopen.
+    Reopen a separate registry first, on its machine: python -m adapters_registry reopen.
 
     quickchange keys reopen
     """
@@ -154,7 +160,7 @@ def reopen(
             if subprocess.run([sys.executable, "-m", "adapters_registry", "reopen", *places], check=False).returncode:
                 raise typer.Exit(1)  # it has said why
         forget_keys(settings)
-    say("no keys are remembered any more: start the service again")
+    say("the record of keys was removed: start the service again")
 
 
 @contextlib.contextmanager
@@ -176,7 +182,7 @@ def _tell(made: NewKey, json: bool, line: str) -> None:
         print_json(made)
     else:
         print(made.key)
-    print(f"{line} Keep it safe: it is shown this once.", file=sys.stderr)
+    print(f"{line} Keep it safe: it is shown only once.", file=sys.stderr)
 
 
 def _is_lasting_operator(record: KeyRecord) -> bool:
@@ -201,5 +207,5 @@ def _state(record: KeyRecord, now: datetime) -> str:
     if record.revoked_at is not None:
         return f"revoked {moment(record.revoked_at)}"
     if record.expires_at is None:
-        return "works"
-    return f"{'expired' if record.expires_at <= now else 'works until'} {moment(record.expires_at)}"
+        return "valid"
+    return f"{'expired' if record.expires_at <= now else 'valid until'} {moment(record.expires_at)}"

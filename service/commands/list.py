@@ -12,12 +12,12 @@ from service.commands.target import JsonOption, KeyFileOption, RegistryOption, o
 
 
 def list_adapters(
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """List the adapters and what is live.
+    """List the adapters and their live versions.
 
     quickchange list --tenant acme
     """
@@ -28,7 +28,7 @@ def list_adapters(
     elif records:
         print_table(("ADAPTER", "LIVE", "ALIASES", "VERSIONS", "NEWEST"), map(_row, records))
     else:
-        say("no adapters yet; quickchange push DIR [TENANT/]NAME makes one")
+        say("no adapters yet; create one: quickchange push DIR [TENANT/]NAME")
 
 
 def _row(record: AdapterRecord) -> tuple[str, ...]:

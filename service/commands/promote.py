@@ -17,7 +17,7 @@ def promote(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Point an alias at a version. Running requests finish on theirs.
+    """Point an alias at a version. Running requests finish on the version that they started with.
 
     quickchange promote acme/support@3
     """

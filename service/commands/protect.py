@@ -18,13 +18,16 @@ AliasArgument = Annotated[
 def protect(
     name: AliasArgument,
     requires: Annotated[
-        str | None, typer.Option(metavar="EVALUATION", help="What a version must have passed before it moves there.")
+        str | None,
+        typer.Option(
+            metavar="EVALUATION", help="An evaluation that a version must have passed before the alias moves to it."
+        ),
     ] = None,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Protect an alias: it then moves only with the scope alias:write.
+    """Protect an alias: only keys with the scope alias:write can move it.
 
     quickchange protect acme/support@production --requires smoke
     """
@@ -37,7 +40,7 @@ def unprotect(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Let an alias move with adapter:write again.
+    """Allow keys with adapter:write to move the alias again.
 
     quickchange unprotect acme/support@production
     """
@@ -54,6 +57,6 @@ def _set(
     if json:
         print_json(record)
         return
-    needs = f" and needs a passed {record.requires!r}" if record.requires else ""
-    rule = f"is protected: it moves only with alias:write{needs}" if record.protected else "is not protected"
+    needs = f", to versions that passed {record.requires!r}" if record.requires else ""
+    rule = f"is protected: only keys with alias:write can move it{needs}" if record.protected else "is not protected"
     say(f"{target.tenant}/{target.name}@{alias} {rule}")

@@ -22,13 +22,15 @@ LIVE = "production"
 
 
 def pull(
-    name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME[@VERSION|@ALIAS]", help=f"Else the alias {LIVE}.")],
+    name: Annotated[
+        str, typer.Argument(metavar="[TENANT/]NAME[@VERSION|@ALIAS]", help=f"Default: the alias {LIVE}.")
+    ],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Give back a version's PEFT folder, byte for byte as it was pushed.
+    """Download a version's PEFT folder, byte for byte as it was pushed.
 
     quickchange pull acme/support@3 ./support-3
     """

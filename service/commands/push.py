@@ -34,44 +34,49 @@ from service.commands.target import (
 
 def push(
     source: Annotated[
-        str, typer.Argument(metavar="DIR|HUB_ID", help="A folder that PEFT's save_pretrained wrote, or OWNER/NAME.")
+        str, typer.Argument(metavar="DIR|HUB_ID", help="A folder written by PEFT's save_pretrained, or OWNER/NAME.")
     ],
     name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME", help="The tenant is 'default' if left out.")],
-    promote: Annotated[bool, typer.Option("--promote", help="Make it live at once (alias production).")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="Make it live immediately (alias production).")] = False,
     base: Annotated[
         str | None,
-        typer.Option(help="The base's digest or name; else the one that the config names, or the only one."),
+        typer.Option(
+            help="The base's digest or name; default: the base named in the configuration, or the only base."
+        ),
     ] = None,
     parent: Annotated[
         str | None,
-        typer.Option(metavar="[TENANT/]NAME[@VERSION|@ALIAS]", help="The version that training began from."),
+        typer.Option(metavar="[TENANT/]NAME[@VERSION|@ALIAS]", help="The version from which training started."),
     ] = None,
     data_digest: Annotated[
-        str | None, typer.Option(parser=parse_digest, metavar="SHA256", help="Of the data that it was trained on.")
+        str | None, typer.Option(parser=parse_digest, metavar="SHA256", help="The digest of the training data.")
     ] = None,
     training_config_digest: Annotated[
-        str | None, typer.Option(parser=parse_digest, metavar="SHA256", help="Of how it was trained.")
+        str | None,
+        typer.Option(parser=parse_digest, metavar="SHA256", help="The digest of the training configuration."),
     ] = None,
     metric: MetricOption = None,
     ignore_field: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME", help="A field of the config that is unknown here and does not matter. Repeatable."
-        ),
+        typer.Option(metavar="NAME", help="Ignore this unknown field of the configuration. Repeatable."),
     ] = None,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Modules that are not in the file stay as the base has them.")
+        bool,
+        typer.Option(
+            "--allow-partial", help="Accept a file without some of the configured modules; these stay unchanged."
+        ),
     ] = False,
     allow_no_effect: Annotated[
-        bool, typer.Option("--allow-no-effect", help="It may change nothing, as before its first step of training.")
+        bool,
+        typer.Option("--allow-no-effect", help="Accept an adapter that changes nothing, such as an untrained one."),
     ] = False,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Upload a PEFT folder as an adapter's next version. The first version is live at once.
+    """Upload a PEFT folder as an adapter's next version. The first version is live immediately.
 
-    An upload that broke off goes on where it stopped when the same is pushed again.
+    To continue an interrupted upload, push the same folder again.
 
     quickchange push ./my-adapter acme/support --promote
 
@@ -124,7 +129,7 @@ def _tell_resuming(client: RegistryClient, directory: Path, tenant: str) -> None
     weights = describe(directory / WEIGHTS)
     state = client.upload_state(weights.digest, tenant)
     if state is not None and not state.complete:
-        print(f"upload: going on after {size(state.size)} of {size(weights.size)}", file=sys.stderr)
+        print(f"upload: continuing after {size(state.size)} of {size(weights.size)}", file=sys.stderr)
 
 
 def _digest(client: RegistryClient, version: str) -> str:
@@ -136,10 +141,10 @@ def _digest(client: RegistryClient, version: str) -> str:
 def _tell(pushed: Pushed, registry: str) -> None:
     published = pushed.published
     reference = f"{published.tenant}/{published.name}@{published.record.number}"
-    say(f"{reference}  {short(published.record.digest)}  " + ("pushed" if published.created else "was there already"))
+    say(f"{reference}  {short(published.record.digest)}  " + ("pushed" if published.created else "exists already"))
     live = [alias.alias for alias in published.aliases if alias.digest == published.record.digest]
     hint = f"{program()} promote {reference}{at(registry)}"
-    say(f"aliases at it: {', '.join(live)}" if live else f"not live; {hint} makes it so")
+    say(f"aliases: {', '.join(live)}" if live else f"not live; to make it live: {hint}")
     for note in published.notes:
         say(f"note: {note.message}")
     if pushed.ignored:

@@ -17,7 +17,7 @@ def rollback(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Point an alias back at the version before; once more goes one further back.
+    """Point an alias back at the version before. Each further rollback goes back one more version.
 
     quickchange rollback acme/support
     """

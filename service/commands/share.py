@@ -11,7 +11,9 @@ from service.commands.output import print_json, say
 from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry, parse_target
 
 NameArgument = Annotated[str, typer.Argument(metavar="[TENANT/]NAME")]
-GranteeArgument = Annotated[str, typer.Argument(metavar="TENANT|*", help="Whom; '*', in quotes, is every tenant.")]
+GranteeArgument = Annotated[
+    str, typer.Argument(metavar="TENANT|*", help="The tenant; '*', in quotes, means every tenant.")
+]
 
 
 def share(
@@ -21,7 +23,7 @@ def share(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Let another tenant read an adapter and ask it. It stays its owner's to change.
+    """Allow another tenant to read and use an adapter. Only the owner can change it.
 
     quickchange share acme/support globex
     """
@@ -37,7 +39,7 @@ def unshare(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Take a share back. What runs on the adapter finishes.
+    """Stop sharing an adapter with a tenant. Running requests finish.
 
     quickchange unshare acme/support globex
     """
@@ -50,4 +52,4 @@ def _tell(record: AdapterRecord, json: bool) -> None:
     if json:
         print_json(record)
     else:
-        say(f"{record.tenant}/{record.name} is shared with {', '.join(record.shared_with) or 'nobody'}")
+        say(f"{record.tenant}/{record.name} is shared with {', '.join(record.shared_with) or 'no tenant'}")

@@ -24,7 +24,10 @@ from service.commands.target import (
 def show(
     name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME[@VERSION|@ALIAS]")],
     lineage: Annotated[
-        bool, typer.Option("--lineage", help="What it was trained from, and what from it; else of the live version.")
+        bool,
+        typer.Option(
+            "--lineage", help="Show which version was trained from which; default: around the live version."
+        ),
     ] = False,
     json: JsonOption = False,
     registry: RegistryOption = None,
@@ -45,7 +48,7 @@ def show(
     if family and detail and not json:
         print_tree(tree(family, detail.record.digest))
         if not family.complete:
-            say("there are more than these")
+            say("the tree is not complete: there are more versions")
     elif family:
         print_json(family)
     elif json:

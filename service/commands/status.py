@@ -47,9 +47,9 @@ def status(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Show whether the service is well, what its replicas hold, and whether the registry answers.
+    """Show whether the service is ready, what its replicas hold, and whether the registry answers.
 
-    Where there are API keys it takes one with infer, scrape and adapter:read. The exit code is 1 if the service is
+    If API keys exist, the key needs the scopes infer, scrape and adapter:read. The exit code is 1 if the service is
     not ready.
 
     quickchange status --json
@@ -100,8 +100,8 @@ async def _replicas(service: Service) -> Residency:
 def _followed(registry: Followed) -> Iterator[Problem]:
     """What the gateway has found wrong with the registry."""
     if registry.keys_lost:
-        lost = "the registry has lost its API keys: restore its database, or make an admin key on its machine"
-        yield Problem(part="gateway", code="keys_lost", message=f"{lost}; keys known here go on meanwhile")
+        lost = "the registry has lost its API keys: restore its database, or create an admin key on its machine"
+        yield Problem(part="gateway", code="keys_lost", message=f"{lost}; keys known here stay valid meanwhile")
     if registry.restored_at is not None:
         at = moment(datetime.fromtimestamp(registry.restored_at, UTC))
         yield Problem(

@@ -21,20 +21,22 @@ if TYPE_CHECKING:
 
 RegistryOption = Annotated[
     str | None,
-    typer.Option("--registry", metavar="URL", help="The registry's address; else QUICKCHANGE_REGISTRY_URL or _PORT."),
+    typer.Option(
+        "--registry", metavar="URL", help="The registry's address; default: QUICKCHANGE_REGISTRY_URL or _PORT."
+    ),
 ]
 UrlOption = Annotated[
     str | None,
-    typer.Option("--url", metavar="URL", help="The service's address; else this machine, QUICKCHANGE_PORT."),
+    typer.Option("--url", metavar="URL", help="The service's address; default: this machine, QUICKCHANGE_PORT."),
 ]
 KEY_VARIABLE = "QUICKCHANGE_API_KEY"
 KeyFileOption = Annotated[
     Path | None,
-    typer.Option("--key-file", metavar="FILE", help=f"The file that holds the API key; else {KEY_VARIABLE}."),
+    typer.Option("--key-file", metavar="FILE", help=f"A file with the API key; default: {KEY_VARIABLE}."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 MetricOption = Annotated[
-    list[str] | None, typer.Option("--metric", metavar="NAME=NUMBER", help="A figure of it; may be repeated.")
+    list[str] | None, typer.Option("--metric", metavar="NAME=NUMBER", help="A metric of the version. Repeatable.")
 ]
 
 

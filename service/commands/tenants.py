@@ -11,15 +11,15 @@ from adapters_registry.records import Quotas, TenantBounds, TenantRecord
 from service.commands.output import moment, print_json, print_table, say, size
 from service.commands.target import JsonOption, KeyFileOption, RegistryOption, open_registry
 
-app = typer.Typer(no_args_is_help=True, help="List the tenants and what they use, and set their bounds.")
+app = typer.Typer(no_args_is_help=True, help="List the tenants and their usage, and set their bounds.")
 
 DEFAULT = "default"
-Bound = Annotated[str | None, typer.Option(metavar="N|default", help="Stays as it is unless given.")]
+Bound = Annotated[str | None, typer.Option(metavar="N|default", help="Unchanged if not given.")]
 
 
 @app.command(name="list")
 def list_tenants(json: JsonOption = False, registry: RegistryOption = None, key_file: KeyFileOption = None) -> None:
-    """List the tenants, what they use and what they may.
+    """List the tenants, their usage and their bounds.
 
     quickchange tenants list
     """
@@ -30,12 +30,12 @@ def list_tenants(json: JsonOption = False, registry: RegistryOption = None, key_
     elif records:
         _tabulate(*records)
     else:
-        say("no tenants yet; the first push or `quickchange tenants set` makes one")
+        say("no tenants yet; the first push or `quickchange tenants set` creates one")
 
 
 @app.command(name="set")
 def set_tenant(
-    name: Annotated[str, typer.Argument(metavar="TENANT", help="Made if there is none.")],
+    name: Annotated[str, typer.Argument(metavar="TENANT", help="Created if it does not exist.")],
     max_bytes: Bound = None,
     max_versions: Bound = None,
     keep_versions: Bound = None,

@@ -60,7 +60,7 @@ def _shown(name: str) -> Any:
 
 
 class UpSettings(Settings):
-    """Serve one base model and its adapters on this machine, with a registry beside it.
+    """Serve one base model and its adapters on this machine, with an embedded registry.
 
     Every option is also a variable: --port is QUICKCHANGE_PORT, --engine.threads is QUICKCHANGE_ENGINE__THREADS.
     """
@@ -163,7 +163,7 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
         target = Target(_url(settings), settings.registry, base.name)
         keyed = _wants_key(settings)
         if examples and keyed and api_key() is None:
-            _say(f"examples left out: the service has API keys, and {KEY_VARIABLE} holds none")
+            _say(f"examples skipped: the service has API keys, and {KEY_VARIABLE} is not set")
             examples = ()
         answering = _until(stop, lambda: offer(examples, target, _say, stop))
         _say(_welcome(settings, base, logs, time.monotonic() - began, answering, keyed=keyed))
@@ -172,7 +172,7 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
         except CannotStart:
             service.stop(stop)
             raise
-        _say(f"stopping: running requests get {DRAIN_S:g} s (again to stop at once)")
+        _say(f"stopping: running requests have {DRAIN_S:g} s to finish (a second signal stops immediately)")
         stop.clear()
         service.stop(stop)
         _say("stopped")

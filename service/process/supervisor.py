@@ -111,7 +111,7 @@ class Service:
     def _again(self, lost: str, used: int, stop: threading.Event) -> int:
         """Start it again; returns how many starts that took in all since it last was steady."""
         began = time.monotonic()
-        self._say(f"{lost}: starting Ray and the deployments again; running requests get {DRAIN_S:g} s")
+        self._say(f"{lost}: restarting Ray and the deployments; running requests have {DRAIN_S:g} s to finish")
         assert self._life is not None
         lives = self._pauses_s[used:]
         following = self._begin() if lives else None  # its imports take seconds, in which the other drains

@@ -59,7 +59,7 @@ def test_a_chat_in_a_pipe(up: Up, pushed: list[Path]) -> None:
     assert done.stdout == f"{asked(up, BASE)}\n{asked(up, WILD)}\n"
     assert "Paris" in done.stdout
     weights = [line.partition(",")[0] for line in done.stderr.splitlines()]
-    assert weights == [BASE, f"{WILD} answers from now on ({WILD}@1)", f"{WILD}@1"]
+    assert weights == [BASE, f"switched to {WILD} ({WILD}@1)", f"{WILD}@1"]
 
 
 def test_judgements_are_recorded_of_the_answers_that_were_seen(up: Up, pushed: list[Path]) -> None:
@@ -132,7 +132,7 @@ def test_status(up: Up, pushed: list[Path]) -> None:
 
 def test_verbs_of_operators(up: Up, pushed: list[Path]) -> None:
     assert f"{WILD}@1" in up.quickchange("show", WILD, "--lineage")
-    assert "are whole; the last digest is sha256:" in up.quickchange("audit", "--verify")
+    assert "are unchanged; the last digest is sha256:" in up.quickchange("audit", "--verify")
     assert json.loads(up.quickchange("gc", "--dry-run", "--json"))["retired"] == []
     assert "clitest" in up.quickchange("tenants", "list")
 

@@ -61,7 +61,7 @@ def test_keys_go_on_without_the_registry_across_a_restart(plane: Plane) -> None:
     plane.up.interrupt()
     eventually(lambda: plane.up.process.poll() is not None and not plane.up.processes("service up"), 20)
     plane.up.start("--registry-url", plane.up.registry, "--examples", "bundled")
-    assert "examples left out: the service has API keys" in plane.up.log.read_text()
+    assert "examples skipped: the service has API keys" in plane.up.log.read_text()
     holds()
     plane.up.process.send_signal(signal.SIGTERM)
     eventually(lambda: plane.up.process.poll() is not None and plane.up.gone(), 20)

@@ -218,7 +218,7 @@ def test_without_ray_s_own_processes_it_is_started_again(
         victim.kill()
         assert running.result(60) in ("length", "not_ready")  # it may finish; too slow a machine is told
     eventually(lambda: "serving again after" in up.log.read_text()[said:], START_S)
-    assert "died: starting Ray and the deployments again" in up.log.read_text()[said:]
+    assert "died: restarting Ray and the deployments" in up.log.read_text()[said:]
     assert "Paris" in ask(client, BASE)[0]
     assert ask(client, "default/lasting")[1]["x-adapter-digest"] == digest
     assert up.processes("adapters_registry") == [registry]  # it went on

@@ -67,7 +67,7 @@ def test_without_a_name_the_base_answers(site: Site, chat: Chat) -> None:
 def test_another_adapter_takes_the_conversation_over(site: Site, chat: Chat) -> None:
     said = chat(site.url, "hello", "/adapter mine", "and you?", "/adapters")
     assert said.out == f"{BASE}\n{MINE}\n{BASE_NAME}\nacme/support\ndefault/mine\n"
-    assert said.err == [BASE_NAME, "mine answers from now on (default/mine@1)", "default/mine@1"]
+    assert said.err == [BASE_NAME, "switched to mine (default/mine@1)", "default/mine@1"]
     assert f"{BASE}<|im_end|>\n<|im_start|>user\nand you?" in site.prompts()[1]
 
 
@@ -119,7 +119,7 @@ def test_a_blind_comparison(
     a, b = (MINE, SUPPORT) if swapped else (SUPPORT, MINE)
     assert out.startswith(f"{BASE}\na:\n{a}\n\nb:\n{b}\n\n")
     names = ("default/mine@1", "acme/support@3") if swapped else ("acme/support@3", "default/mine@1")
-    assert "both are asked your last message: hello" in err
+    assert "sending your last message to both: hello" in err
     assert f"a was {names[0]}, b was {names[1]}" in err
     prompts = site.prompts()
     assert prompts[0] == prompts[1] == prompts[2]
@@ -143,7 +143,7 @@ def test_what_is_compared(site: Site, chat: Chat) -> None:
     open_ = ("--open",)
     said = chat(site.url, "/compare mine acme/support", "the next", "a", arguments=open_)
     assert said.out == f"a: mine:\n{MINE}\n\nb: acme/support:\n{SUPPORT}\n\n"
-    assert said.err[0] == "the next message is asked of both"
+    assert said.err[0] == "the next message goes to both"
     said = chat(site.url, "hello", "/compare mine mine and this?", "n", arguments=open_)
     assert said.code == 0
     assert "user\nhello" in site.prompts()[-1]

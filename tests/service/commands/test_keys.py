@@ -30,7 +30,7 @@ def made(answer):
     code, out, err = answer
     assert code == 0, err
     assert KEY.fullmatch(out.strip())
-    assert "shown this once" in err
+    assert "shown only once" in err
     assert out.strip() not in err
     return out.strip()
 
@@ -44,7 +44,7 @@ def test_a_key_goes_to_stdout_alone_and_all_about_it_to_stderr(run):
     code, out, err = run("keys", "create", "operator", "--all-tenants", "--scope", "admin")
     key = parse_key(out.removesuffix("\n"))
     assert code == 0
-    assert err == f"key {key.id} (operator) was made. Keep it safe: it is shown this once.\n"
+    assert err == f"key {key.id} (operator) was created. Keep it safe: it is shown only once.\n"
 
 
 def test_with_a_key_everything_needs_one(run, operator, monkeypatch, tmp_path):
@@ -88,7 +88,7 @@ def test_from_making_to_revoking(run, operator):
     later = json.loads(out)
     assert (code, later["record"]["expires_at"]) == (0, "2999-01-31T00:00:00Z")
     assert KEY.fullmatch(later["key"])
-    assert "shown this once" in err
+    assert "shown only once" in err
 
     (record,) = [key for key in document(run("keys", "list", "--json"))["keys"] if key["id"] == app.id]
     assert (record["name"], record["tenant"], record["scopes"]) == ("app", "acme", ["feedback:write", "infer"])
@@ -104,8 +104,8 @@ def test_from_making_to_revoking(run, operator):
     lines = run("keys", "list", "--tenant", "acme")[1].splitlines()
     rows = {line.split()[0]: line for line in lines}
     assert set(rows) == {"ID", app.id, later["record"]["id"], new.id}
-    assert "works until" in rows[app.id]
-    assert rows[new.id].rstrip().endswith("works")
+    assert "valid until" in rows[app.id]
+    assert rows[new.id].rstrip().endswith("valid")
     assert "requests_per_min=60 tokens_per_min=1000 concurrent=2 resident_bytes=99" in rows[new.id]
     assert run("keys", "revoke", app.id)[1] == f"revoked {app.id}\n"
     assert document(run("keys", "revoke", new.id, "--json")) == {"revoked": new.id}
@@ -141,7 +141,7 @@ def test_refusals(run, arguments, code, told):
 
 
 def test_without_keys_the_list_says_what_that_means(run):
-    assert "no keys: everybody on this machine" in run("keys", "list")[1]
+    assert "no keys: every caller on this machine" in run("keys", "list")[1]
     assert document(run("keys", "list", "--json")) == {"keys": []}
 
 
@@ -154,7 +154,7 @@ def test_the_operators_key_goes_on_until_it_is_revoked_with_the_new_one(run, ope
     old = parse_key(operator).id
     code, out, err = run("keys", "rotate", old, "--overlap-s", "0")
     assert code == 0
-    assert "works until it is revoked with the new one" in plain(err)
+    assert "stays valid until it is revoked with the new one" in plain(err)
     code, _, err = run("keys", "revoke", old)
     assert (code, "revoke it with another such key" in err) == (1, True)
     monkeypatch.setenv("QUICKCHANGE_API_KEY", out.strip())

@@ -33,7 +33,7 @@ def trainer(run, monkeypatch, folder):
 def test_a_protected_alias_moves_for_whom_it_may(run, trainer):
     assert trainer("promote", "acme/support@2")[0] == 0
     told = run("protect", "acme/support")[1]
-    assert told == "acme/support@production is protected: it moves only with alias:write\n"
+    assert told == "acme/support@production is protected: only keys with alias:write can move it\n"
     code, out, err = trainer("promote", "acme/support@1")
     assert (code, out) == (1, "")
     assert "protected" in err
@@ -45,7 +45,7 @@ def test_a_protected_alias_moves_for_whom_it_may(run, trainer):
 
 def test_an_alias_may_require_an_evaluation(run, trainer):
     told = run("protect", "acme/support", "--requires", "smoke")[1]
-    assert told.endswith("it moves only with alias:write and needs a passed 'smoke'\n")
+    assert told.endswith("only keys with alias:write can move it, to versions that passed 'smoke'\n")
     code, _, err = run("promote", "acme/support@2")
     assert (code, "smoke" in err) == (1, True)
     failed = trainer(
@@ -88,10 +88,10 @@ def test_the_audit_page_by_page_and_whole(run, trainer):
     assert rest == {"entries": entries[2:], "next": None}
     lines = run("audit", "--limit", "3")[1].splitlines()
     assert lines[0].split() == ["SEQ", "AT", "ACTOR", "ACTION", "SUBJECT", "ALIAS", "DETAIL"]
-    assert lines[-1] == f"there is more: --after {entries[2]['seq']}"
+    assert lines[-1] == f"there are more entries: --after {entries[2]['seq']}"
     assert (
         run("audit", "--verify")[1]
-        == f"{len(entries)} entries are whole; the last digest is {entries[-1]['digest']}\n"
+        == f"{len(entries)} entries are unchanged; the last digest is {entries[-1]['digest']}\n"
     )
     assert document(run("audit", "--verify", "--json")) == {"entries": len(entries), "head": entries[-1]["digest"]}
 

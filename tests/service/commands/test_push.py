@@ -109,7 +109,7 @@ def test_an_upload_that_broke_off_goes_on(run, url, folder):
     code, out, err = run("push", path, "acme/support")
     assert code == 0
     assert out.startswith("acme/support@1  ")
-    assert err == f"upload: going on after 100 B of {len(weights)} B\n"
+    assert err == f"upload: continuing after 100 B of {len(weights)} B\n"
     assert run("push", path, "acme/support")[2] == ""
 
 
@@ -184,7 +184,7 @@ def test_what_was_normalised_is_said_stored_and_shown(run, tmp_path):
     assert (code, err) == (0, "")
     first, live, *notes = out.splitlines()
     assert first.startswith("acme/support@1  ")
-    assert live == "aliases at it: production"
+    assert live == "aliases: production"
     assert [note.partition(": ")[0] for note in notes] == ["note"] * 3
     assert "bookkeeping of MLX: num_layers" in out
     assert "does not have: w" in out

@@ -44,13 +44,13 @@ def test_from_push_to_delete(run, folder):
 
 
 def test_tables_for_people(run, folder, tmp_path):
-    assert run("list") == (0, "no adapters yet; quickchange push DIR [TENANT/]NAME makes one\n", "")
+    assert run("list") == (0, "no adapters yet; create one: quickchange push DIR [TENANT/]NAME\n", "")
     path = folder(0.1)
     (path / "README.md").write_text("about")
     code, out, _ = run("push", path, "support")
     assert code == 0
     assert out.startswith("default/support@1  ")
-    assert "aliases at it: production" in out
+    assert "aliases: production" in out
     assert "not uploaded: README.md" in out
     run("push", folder(0.2), "support")
     code, out, _ = run("list")

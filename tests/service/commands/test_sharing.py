@@ -75,7 +75,7 @@ def test_a_bound_is_a_number_or_default(run, wrong):
 def test_gc_says_what_would_go_and_then_lets_it_go(run, folder):
     for fill in (0.1, 0.2, 0.3):
         assert run("push", folder(fill), "acme/support", "--promote")[0] == 0
-    assert run("gc", "--dry-run")[1] == "0 files of 0 B would be freed\n"
+    assert run("gc", "--dry-run")[1] == "0 files of 0 B would be deleted\n"
     assert run("tenants", "set", "acme", "--keep-versions", "1")[0] == 0
     told = run("gc", "--dry-run", "--grace-s", "0")[1]
     assert "acme/support@1 would be retired\n" in told
@@ -84,4 +84,4 @@ def test_gc_says_what_would_go_and_then_lets_it_go(run, folder):
     assert (found["dry_run"], found["retired"], found["blobs"]) == (False, ["acme/support@1"], 1)
     # Version 2 is what production would roll back to.
     assert [v["number"] for v in document(run("show", "acme/support", "--json"))["versions"]] == [2, 3]
-    assert run("gc", "--grace-s", "0")[1] == "0 files of 0 B freed\n"
+    assert run("gc", "--grace-s", "0")[1] == "0 files of 0 B deleted\n"

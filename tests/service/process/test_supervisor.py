@@ -79,7 +79,7 @@ def test_what_is_lost_is_drained_and_started_again() -> None:
     lives = Lives(FakeLife(dies_after=2), FakeLife())
     lives.run()
     assert [life.done for life in lives.begun] == [["went", ABANDON, "buried"], ["went"]]
-    assert lives.said[0].startswith(f"{DEAD}: starting Ray and the deployments again")
+    assert lives.said[0].startswith(f"{DEAD}: restarting Ray and the deployments")
     assert lives.said[1].startswith("serving again after")
     lives.service.stop(lives.stop)
     assert lives.begun[-1].done == ["went", STOP]
