@@ -78,10 +78,10 @@ class UpSettings(Settings):
     data_dir: Path = _shown("data_dir")
 
     examples: Literal["bundled"] | Path | None = None
-    """Adapters that are pushed before ready where the registry lacks them: bundled, the ones that came with this
-    program, or a folder with TENANT/NAME/VERSION in it.
+    """Adapters to push at the start, if the registry does not have them: ``bundled`` for those of this package, or a
+    folder with adapters in TENANT/NAME/VERSION.
 
-    Once there are API keys it takes one of QUICKCHANGE_API_KEY, with adapter:write, adapter:read and infer.
+    If API keys exist, this needs one in QUICKCHANGE_API_KEY with adapter:write, adapter:read and infer.
     """
 
 
