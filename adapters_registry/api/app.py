@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from adapters_registry.access import KeyText
-from adapters_registry.api.auth import check_doors
+from adapters_registry.api.auth import check_requirements
 from adapters_registry.api.edge import Edge
 from adapters_registry.api.plane import Plane
 from adapters_registry.api.routes import FAMILIES
@@ -24,7 +24,7 @@ from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 
 _ANSWERING = 16
-"""Threads for what takes no long time."""
+"""Threads for short requests."""
 
 
 def create_app(
@@ -37,15 +37,16 @@ def create_app(
     mark: KeyMark | None = None,
     cors_origins: Sequence[str] = (),
 ) -> FastAPI:
-    """``registry`` reports its commits to ``feed``; pages of ``cors_origins`` may ask; the rest is as for ``Keys``.
+    """``registry`` reports its commits to ``feed``; pages of ``cors_origins`` may send requests; the rest is as for
+    ``Keys``.
 
-    Whatever route is added until it starts must say what it needs: a ``TypeError`` otherwise.
+    Raises ``TypeError`` for a route, added until the start, that declares neither a scope nor ``OPEN``.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        check_doors(app.routes)
-        # A slow store holds a thread for each upload: enough others must be left to answer.
+        check_requirements(app.routes)
+        # A slow store occupies a thread per upload: enough other threads must be left to answer.
         threads = limits.uploads + limits.validations + _ANSWERING
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "verbs"))
         feed.bind()
@@ -60,8 +61,8 @@ def create_app(
     app.state.instance = None if service_key is None else service_key.id
     for family in FAMILIES:
         app.router.routes.extend(family.router.routes)
-    check_doors(app.routes)
+    check_requirements(app.routes)
     install(app)
     app.add_middleware(Edge, origins=cors_origins)
-    app.add_middleware(Cors, origins=cors_origins)  # around the other: the last one added
+    app.add_middleware(Cors, origins=cors_origins)  # the outermost: the last one added
     return app

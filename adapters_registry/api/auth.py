@@ -1,8 +1,8 @@
-"""Each route's door: lets in whoever has a key with a scope that the route takes.
+"""Each route's authorization check: admits keys that have one of the route's scopes.
 
-Foreign is unknown: a key of one tenant gets for what is another's the very 404 that it gets for what is not there.
-Where only the owner may come in it gets it before anything was looked up; where the owner may have shared, the one
-query that finds what is there leaves out what is not for it.
+Other tenants' resources return the same 404 as missing ones. Where only the owner has access, the check returns this
+404 before anything is looked up. Where the owner may have shared the resource, the one query that looks it up leaves
+out what the caller may not see.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from adapters_registry.errors import (
 )
 
 BODY_TYPES = frozenset({b"application/json", b"application/octet-stream", PARTIAL_TYPE.encode()})
-"""What a body may be without a key: a page's browser asks before it sends these elsewhere."""
+"""Content types that a body may have without a key: for all of these, browsers send a preflight first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """What a route takes."""
+class Requirement:
+    """What a route requires of a key."""
 
     scopes: frozenset[Scope]
-    """Any of them will do."""
+    """One of them is enough."""
     everywhere: bool = False
-    """Only for keys of no tenant."""
+    """Only keys without a tenant."""
     shared: bool = False
-    """Lets in to the path's tenant whoever it might have shared with; the handler looks."""
+    """Admits keys of other tenants, with which the path's tenant may have shared; the handler checks that."""
 
     async def admit(self, request: Request) -> Principal:
-        """Who it is; ``InvalidKey``, ``KeylessRefused``, ``InsufficientScope``, or another tenant's 404."""
+        """The caller; raises ``InvalidKey``, ``KeylessRefused``, ``InsufficientScope``, or another tenant's 404."""
         plane = plane_of(request)
         by = await asyncio.to_thread(plane.keys.authenticate, _authorization(request))
         if by is ANONYMOUS:
@@ -73,18 +73,18 @@ class Door:
 
 
 class Open:
-    """A route for everybody: said, never left out."""
+    """A route without authorization; declared explicitly, never by omission."""
 
     async def admit(self) -> None:
-        """No key is asked for."""
+        """No key is required."""
 
 
 OPEN = Depends(Open().admit)
 
 
 def needs(*scopes: Scope, everywhere: bool = False, shared: bool = False) -> Any:
-    """The dependency that is a handler's door, and gives the principal."""
-    return Depends(Door(frozenset(scopes), everywhere, shared).admit)
+    """The dependency that checks a handler's requirement and returns the principal."""
+    return Depends(Requirement(frozenset(scopes), everywhere, shared).admit)
 
 
 Reader = Annotated[Principal, needs(Scope.ADAPTER_READ, shared=True)]
@@ -97,16 +97,16 @@ Admin = Annotated[Principal, needs(Scope.ADMIN)]
 Operator = Annotated[Principal, needs(Scope.ADMIN, everywhere=True)]
 
 
-def check_doors(routes: Iterable[BaseRoute]) -> None:
-    """Default-deny: a ``TypeError`` for any route that does not begin with a door, or says that it is open."""
+def check_requirements(routes: Iterable[BaseRoute]) -> None:
+    """Default-deny: ``TypeError`` for any route whose first dependency is neither a ``Requirement`` nor ``OPEN``."""
     for route in routes:
         first = next(owners(route), None) if isinstance(route, APIRoute) else None
-        if not isinstance(first, Door | Open):
+        if not isinstance(first, Requirement | Open):
             raise TypeError(f"{route} declares neither the scope that it needs nor OPEN")
 
 
 def owners(route: APIRoute) -> Iterator[Any]:
-    """Whose methods ``route`` depends on, in the order of their calls."""
+    """The objects whose methods ``route`` depends on, in the order of the calls."""
     return (call.__self__ for call in _calls(route.dependant) if hasattr(call, "__self__"))
 
 
@@ -140,6 +140,6 @@ def _query_names(dependant: Dependant) -> Iterator[str]:
 
 
 def _authorization(request: Request) -> str | None:
-    """The one header; of two nobody can say which is meant."""
+    """The only ``Authorization`` header; with two, it is unclear which is meant."""
     given = request.headers.getlist("authorization")
     return given[0] if len(given) == 1 else None

@@ -1,4 +1,4 @@
-"""What requests carry, with a bound on everything."""
+"""Models of request bodies, each field with a bound."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 VersionNumber = Annotated[int, Field(gt=0, lt=1 << 31)]
 M = TypeVar("M", bound=BaseModel)
 _INLINE = 16 << 10
-"""Bytes of a body that are parsed at once; longer ones would keep others waiting."""
+"""Bytes of a body that are parsed on the event loop; longer ones would delay other requests."""
 _ETAG = re.compile(r'"?(\d{1,18})"?')
 
 
@@ -36,19 +36,19 @@ class _Body(BaseModel):
 
 
 class CommitBody(_Body):
-    """Files already uploaded that are to become a version."""
+    """Uploaded files that are to become a version."""
 
     files: list[File] = Field(min_length=1, max_length=16)
     base: str | None = Field(None, min_length=1, max_length=512)
-    """Digest or name; null is the base that the config names, else the only one that is served."""
+    """Digest or name; null is the base that the config names, or the only one that is served."""
     promote: bool = False
     lineage: dict[str, JsonValue] = Field(default_factory=dict)
     ignore_fields: list[FieldName] = Field(default_factory=list, max_length=64)
-    """Fields of ``adapter_config.json`` that are unknown and say nothing that matters."""
+    """Unknown fields of ``adapter_config.json`` to ignore, since they have no effect."""
     allow_partial: bool = False
-    """Modules that the config adapts and the file holds nothing of stay as the base has them."""
+    """Modules that the config adapts but for which the file has no tensors are left unchanged."""
     allow_no_effect: bool = False
-    """The adapter may change nothing."""
+    """The adapter may have no effect."""
 
     @property
     def allowed(self) -> Allowances:
@@ -79,31 +79,31 @@ class EvaluationBody(_Body):
 
 
 class KeyBody(_Body):
-    """What a new key is to be."""
+    """Properties of a new key."""
 
     name: str = Field(pattern=r"^[ -~]{1,128}$")
-    """What people call it."""
+    """For people; not unique."""
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
     tenant: Name | None = None
-    """Null is the caller's; of an operator, every tenant."""
+    """Null is the caller's tenant; for an operator, every tenant."""
     quotas: Quotas = Quotas()
     expires_at: AwareDatetime | None = None
 
 
 class RotationBody(_Body):
-    """How a key gives way to its successor."""
+    """How a key is replaced."""
 
     overlap_s: float = Field(86_400.0, ge=0, le=MOST_OVERLAP_S)
-    """So long both are valid."""
+    """How long both keys are valid."""
 
 
 class CollectBody(_Body):
     """What a collection may do."""
 
     dry_run: bool
-    """Only say what would go."""
+    """Only report what would be deleted."""
     grace_s: float | None = Field(None, ge=0, le=1e9)
-    """Younger bytes stay; null is the registry's setting."""
+    """Younger bytes are kept; null is the registry's setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +112,12 @@ class JsonBody(Generic[M]):
 
     model: type[M]
     limit: str = "commit_bytes"
-    """Which of the limits."""
+    """Name of the field of ``Limits`` that bounds the body."""
     unknown: Literal["forbid", "ignore"] = "forbid"
     """What happens to fields that the model does not have, at any depth."""
 
     async def read(self, request: Request) -> M:
-        """At most as many bytes as the limit says are read."""
+        """Reads at most as many bytes as the limit allows."""
         limits = plane_of(request).limits
         limit = getattr(limits, self.limit)
         announced = request.headers.get("content-length", "0")
@@ -140,7 +140,7 @@ class JsonBody(Generic[M]):
             return await asyncio.to_thread(self.parse, bytes(body))
 
     def parse(self, body: bytes) -> M:
-        """At a cost that is linear in ``body``; ``InvalidValue`` or ``UnknownParameter``."""
+        """In time linear in the length of ``body``; raises ``InvalidValue`` or ``UnknownParameter``."""
         objection = json_text.objection(body)
         if objection is not None:
             raise InvalidValue(f"The body is too large to take in: {objection}.")

@@ -12,14 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.json_schema import models_json_schema
 
 from adapters_registry import errors
-from adapters_registry.api.auth import Door, owners
+from adapters_registry.api.auth import Requirement, owners
 from adapters_registry.api.bodies import JsonBody
 from adapters_registry.api.parts import PARTIAL_TYPE
 from adapters_registry.api.status import STATUS
 from adapters_registry.errors import RegistryError
 
 Responses = dict[int | str, dict[str, Any]]
-"""By status, as FastAPI takes them."""
+"""By status, as FastAPI accepts them."""
 _EVERY: tuple[type[RegistryError], ...] = (
     errors.InvalidValue,
     errors.UnknownParameter,
@@ -58,7 +58,7 @@ class ErrorBody(BaseModel):
 
 
 def answers(*classes: type[RegistryError], good: Responses | None = None) -> Responses:
-    """The failures of a route, beside those that every route may have, and what else its good answers have."""
+    """The failures of a route in addition to those of every route, and its successful answers."""
     found: Responses = {}
     for cls in (*_EVERY, *classes):
         said = found.setdefault(STATUS[cls], {"model": ErrorBody, "description": ""})
@@ -72,7 +72,7 @@ def headers(*names: str) -> dict[str, Any]:
 
 
 def bytes_body(media_type: str = "application/octet-stream") -> dict[str, Any]:
-    """A part of an upload, and the headers that say which."""
+    """A part of an upload, and the headers that describe the part."""
     begins = media_type != PARTIAL_TYPE
     told = [
         _header("Upload-Offset", r"^[0-9]{1,15}$", required=not begins),
@@ -103,7 +103,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _bodies(models: Sequence[type[BaseModel]], *, strict: bool) -> dict[str, Any]:
-    """Schemas of bodies; in ``strict`` ones unknown fields are refused at any depth."""
+    """Schemas of bodies; those in ``strict`` refuse unknown fields at any depth."""
     _, found = models_json_schema([(model, "validation") for model in models], ref_template=_BODY_REF)
     schemas = {f"{name}Input": schema for name, schema in found.get("$defs", {}).items()}
     for schema in schemas.values():
@@ -113,12 +113,12 @@ def _bodies(models: Sequence[type[BaseModel]], *, strict: bool) -> dict[str, Any
 
 
 def _finish(operation: dict[str, Any], route: APIRoute) -> dict[type[BaseModel], bool]:
-    """Adds what handlers see to themselves, the key and the body; gives the body's model and whether it is strict."""
+    """Adds what FastAPI does not see (key, body); returns the body's model and whether it is strict."""
     if "HTTPValidationError" in str(operation["responses"].get("422")):
-        del operation["responses"]["422"]  # FastAPI's own never comes: what is malformed is a 400 of ours
+        del operation["responses"]["422"]  # never sent: malformed requests get our 400
     models: dict[type[BaseModel], bool] = {}
     for owner in owners(route):
-        if isinstance(owner, Door) and owner.scopes:
+        if isinstance(owner, Requirement) and owner.scopes:
             operation["security"] = [{"key": []}]
             operation["x-scopes"] = sorted(owner.scopes)
         if isinstance(owner, JsonBody):

@@ -24,15 +24,15 @@ from adapters_registry.errors import OriginRefused, RegistryError, UnsupportedMe
 _log = logging.getLogger(__name__)
 
 QUIET = frozenset({"/health", "/openapi.json", "/"})
-"""Leave no line: probes ask every few seconds."""
+"""Not logged: probes request them every few seconds."""
 OWN_HEAD = ("/v1/uploads/", "/v1/blobs/")
-"""HEAD is a route of its own below these; elsewhere it is GET without the body."""
+"""Paths below which HEAD is a separate route; elsewhere it is GET without the body."""
 ids: ContextVar[dict[str, str] | None] = ContextVar("ids", default=None)
-"""Those of the request that the current task works for."""
+"""Ids of the request that the current task handles."""
 
 
 class WithIds(logging.Filter):
-    """Adds the request's ids to each line that is written for it."""
+    """Adds the request's ids to each log line that is written while it is handled."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.__dict__.update(ids.get() or {})
@@ -41,13 +41,13 @@ class WithIds(logging.Filter):
 
 @dataclass
 class _Ended:
-    """What the answer said of itself."""
+    """Status and headers of the answer."""
 
     status: int | None = None
 
 
 class Edge:
-    """Pure ASGI."""
+    """Pure ASGI middleware."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
         self._app = app
@@ -70,12 +70,12 @@ class Edge:
 
         inner = {**scope, "path": canonical(scope["path"])}
         if scope["method"] == "HEAD" and not inner["path"].startswith(OWN_HEAD):
-            inner["method"] = "GET"  # the listener, which goes by its own scope, leaves the body out
+            inner["method"] = "GET"  # the listener uses its own scope and leaves out the body
         token = ids.set(_ids(request_id, theirs))
         try:
             await self._answer(inner, receive, send_with_ids)
         except Exception:
-            # The server's own answer to a defect would have neither the ids nor the headers of CORS.
+            # The server's default answer to a defect would have neither the ids nor the CORS headers.
             _log.exception("a request failed unexpectedly")
             if ended.status is not None:
                 raise
@@ -112,7 +112,7 @@ def _ids(request_id: str, theirs: Correlation) -> dict[str, str]:
 
 
 def _line(method: str, scope: Scope, status: int, seconds: float) -> dict[str, Any]:
-    """The route's template, never the path: a bounded set."""
+    """Logs the route's template instead of the path: a bounded set of values."""
     route = getattr(scope.get("route"), "path", None)
     found = {"method": method, "route": route, "status": status, "seconds": round(seconds, 4)}
     return {name: value for name, value in found.items() if value is not None}

@@ -1,11 +1,11 @@
-"""What the headers of an upload say: which bytes of the whole the body is.
+"""Headers of an upload: which bytes of the whole the body contains.
 
-As the IETF draft "Resumable Uploads for HTTP" has it (draft-ietf-httpbis-resumable-upload):
+As in the IETF draft "Resumable Uploads for HTTP" (draft-ietf-httpbis-resumable-upload):
 
     PUT                                          all bytes from 0; with Upload-Complete: ?0 only the first ones
-    HEAD                                         how many are there: Upload-Offset, Upload-Complete
-    PATCH application/partial-upload             the bytes from Upload-Offset on; Upload-Complete: ?1 if the last
-    Upload-Length                                bytes in all, where the sender knows
+    HEAD                                         how many are stored: Upload-Offset, Upload-Complete
+    PATCH application/partial-upload             the bytes from Upload-Offset; Upload-Complete: ?1 if the last
+    Upload-Length                                total bytes, if the sender knows
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Part:
     """The body of one request. All counts are bytes."""
 
     begins: bool
-    """From 0, whatever came before."""
+    """Starts at 0 and discards earlier bytes."""
     offset: int
     complete: bool
-    """The upload's last bytes are among these."""
+    """The body contains the last bytes of the upload."""
     length: int | None
     """Of the whole upload."""
     announced: int | None
@@ -37,7 +37,7 @@ class Part:
 
 
 def beginning(request: Request, limit: int) -> Part:
-    """The headers of a PUT; ``InvalidValue`` or ``BodyTooLarge``."""
+    """From the headers of a PUT; raises ``InvalidValue`` or ``BodyTooLarge``."""
     if _count(request, "Upload-Offset", limit):
         raise InvalidValue("A PUT begins at 0: continue an upload by PATCH.", param="Upload-Offset")
     complete = _flag(request)
@@ -45,7 +45,7 @@ def beginning(request: Request, limit: int) -> Part:
 
 
 def continuation(request: Request, limit: int) -> Part:
-    """The headers of a PATCH; ``InvalidValue``, ``UnsupportedMediaType`` or ``BodyTooLarge``."""
+    """From the headers of a PATCH; raises ``InvalidValue``, ``UnsupportedMediaType`` or ``BodyTooLarge``."""
     if request.headers.get("content-type", "").partition(";")[0].strip() != PARTIAL_TYPE:
         raise UnsupportedMediaType(f"PATCH an upload with Content-Type: {PARTIAL_TYPE}.", param="Content-Type")
     offset, complete = _count(request, "Upload-Offset", limit), _flag(request)
@@ -57,7 +57,7 @@ def continuation(request: Request, limit: int) -> Part:
 
 
 def flag(value: bool) -> str:
-    """A boolean of a structured field."""
+    """A boolean of HTTP structured fields."""
     return "?1" if value else "?0"
 
 

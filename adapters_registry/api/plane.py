@@ -1,4 +1,4 @@
-"""What the handlers need, and how they find it."""
+"""State shared by the handlers, and the dependency that returns it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Plane:
-    """One registry, as it is served."""
+    """A registry with what serving it needs."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Plane:
         self.feed = feed
         self.limits = limits
         self.origins = origins
-        """Whose pages may ask."""
+        """Origins whose pages may send requests."""
         self.uploads = Uploads(
             registry.blobs, staging, limits, registry.uploaded, registry.holds, registry.check_room
         )
@@ -54,9 +54,9 @@ class Plane:
         self.validations = Gate(limits.validations, share)
         self.long_reads = Gate(limits.long_reads, share)
         self.long_threads = ThreadPoolExecutor(limits.long_reads, "long")
-        """Apart, so that what is short finds a thread."""
+        """Separate, so that short requests always find a thread."""
         self.parsing = asyncio.Semaphore(1)
-        """Long bodies, one at a time: a parser keeps Python's lock until it has read all."""
+        """Long bodies, one at a time: a parser holds the GIL until it has read the whole body."""
         self.watchers = Shares(limits.watchers, share)
 
 
@@ -76,7 +76,7 @@ IfMatch = Annotated[str | None, Header(max_length=32, description='The alias\' g
 
 
 def digest(sha256: str) -> str:
-    """A digest of a path in full."""
+    """The full digest for the hex digits in a path."""
     return f"sha256:{sha256.removeprefix('sha256:')}"
 
 
@@ -85,13 +85,13 @@ def rendered(value: BaseModel, status: int = 200, leave_out: Collection[str] = (
 
 
 async def reply(verb: Callable[[], BaseModel]) -> Response:
-    """What ``verb`` gives; it runs and is rendered on a thread, since both may take long."""
+    """The result of ``verb``, which runs and is rendered on a thread, since both may take long."""
     return await asyncio.to_thread(lambda: rendered(verb()))
 
 
 @asynccontextmanager
 async def placed(gate: Gate, by: Principal, limits: Limits, what: str) -> AsyncIterator[None]:
-    """A place of the caller's share. Raises ``Overloaded`` if none becomes free in time."""
+    """Holds a place of the caller's share. Raises ``Overloaded`` if none becomes free in time."""
     try:
         async with gate.place(by.account, limits.patience_s, alone=by.is_everybody):
             yield
@@ -100,18 +100,18 @@ async def placed(gate: Gate, by: Principal, limits: Limits, what: str) -> AsyncI
 
 
 async def reply_long(plane: Plane, by: Principal, verb: Callable[[], BaseModel]) -> Response:
-    """As ``reply``, of what may take long."""
+    """As ``reply``, for a verb that may take long."""
     return await on_long_thread(plane, by, lambda: rendered(verb()))
 
 
 async def on_long_thread(plane: Plane, by: Principal, work: Callable[[], T]) -> T:
-    """What ``work`` gives; what is short does not wait for it. Raises ``Overloaded``."""
+    """The result of ``work``; short requests do not wait for it. Raises ``Overloaded``."""
     async with placed(plane.long_reads, by, plane.limits, "long reads at once"):
         return await asyncio.get_running_loop().run_in_executor(plane.long_threads, work)
 
 
 async def reply_alias(verb: Callable[[], AliasRecord]) -> Response:
-    """With the alias' generation as its ETag."""
+    """The result of ``verb``, with the alias' generation as its ETag."""
     record = await asyncio.to_thread(verb)
     answer = rendered(record)
     answer.headers["etag"] = f'"{record.generation}"'

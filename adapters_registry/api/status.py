@@ -88,21 +88,22 @@ STATUS: dict[type[RegistryError], int] = {
     errors.CheckUnavailable: 503,
 }
 _PASSING = {408, 429, 503, 507}
-"""May go well later; clients that retry on their own are told not to retry the others."""
+"""A retry may succeed later; for all other statuses, clients that retry by themselves are asked not to."""
 
 
 DEFECT = "A defect of the registry; its log has the trace."
 MESSAGE_CHARS = 1000
 PARAM_CHARS = 200
-"""However much of a caller's text an error repeats, an answer carries no more."""
+"""Bound on a caller's text that is repeated in ``param``."""
 _MOST_ERRORS = 100
-"""Of more the first is not looked for: pydantic gives all or none, and each costs a hundred times its bytes."""
+"""Bodies with more errors get no first one named: pydantic builds all error records or none, and each takes about a
+hundred times the bytes of its input."""
 
 
 def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONResponse:
-    """The answer for ``error``."""
+    """The response for ``error``."""
     status = STATUS[type(error)]
-    sent = dict(headers or {}) | _told(error)
+    sent = dict(headers or {}) | _extra_headers(error)
     if status in _PASSING:
         sent["retry-after"] = str(math.ceil(error.retry_after_s or 1))
     else:
@@ -117,21 +118,21 @@ def render(error: RegistryError, headers: dict[str, str] | None = None) -> JSONR
     return JSONResponse({"error": body}, status, sent)
 
 
-def _told(error: RegistryError) -> dict[str, str]:
-    """What the answer's headers say besides."""
+def _extra_headers(error: RegistryError) -> dict[str, str]:
+    """Headers in addition to those of every error."""
     if isinstance(error, OffsetMismatch):
         return {"upload-offset": str(error.offset)}
     return {"www-authenticate": "Bearer"} if isinstance(error, InvalidKey) else {}
 
 
 def invalid(error: ValidationError | RequestValidationError) -> RegistryError:
-    """The first of pydantic's errors as ours, naming the field."""
+    """The first of pydantic's errors as a registry error that names the field."""
     if isinstance(error, ValidationError):
         if error.error_count() > _MOST_ERRORS:
             return InvalidValue(f"The body has {error.error_count()} errors: compare it with /openapi.json.")
         return _invalid(dict(error.errors(include_url=False, include_input=False, include_context=False)[0]))
     first = error.errors()[0]
-    return _invalid(first | {"loc": first["loc"][1:]})  # without the place: path, query, header
+    return _invalid(first | {"loc": first["loc"][1:]})  # without the location: path, query, header
 
 
 def _invalid(found: dict[str, Any]) -> RegistryError:
@@ -142,7 +143,7 @@ def _invalid(found: dict[str, Any]) -> RegistryError:
 
 
 def install(app: FastAPI) -> None:
-    """Every failure of ``app`` answers in the one shape."""
+    """Makes every failure of ``app`` a response of the one shape."""
 
     @app.exception_handler(RegistryError)
     async def ours(_request: Request, error: RegistryError) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Bytes in and out over HTTP, off the event loop and bounded in size and patience."""
+"""Bytes in and out over HTTP, off the event loop, with bounds on size and waiting time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from adapters_registry.errors import InvalidValue, RegistryError, TruncatedUploa
 from adapters_registry.settings import Limits
 
 _BROKEN_OFF = (TruncatedUpload, UploadTimeout, asyncio.CancelledError)
-"""What came is right as far as it goes, and stays for whoever continues."""
+"""Failures after which the received bytes are still valid and are kept to be continued."""
 _log = logging.getLogger(__name__)
 
 
@@ -28,17 +28,17 @@ class State:
     """How far an upload is."""
 
     size: int
-    """Bytes that are there."""
+    """Bytes stored."""
     complete: bool
-    """The store has the whole."""
+    """The store has the whole blob."""
     new: bool = False
-    """The tenant did not hold it before; whether anybody else did is not for it to hear."""
+    """The tenant did not hold it before. Whether another tenant did is not revealed."""
     length: int | None = None
-    """Bytes in all, if the sender told."""
+    """Total bytes, if the sender announced them."""
 
 
 class Uploads:
-    """The uploads in flight. What it is given to call runs on worker threads."""
+    """The uploads in progress. The callables given to it run on worker threads."""
 
     def __init__(
         self,
@@ -54,12 +54,12 @@ class Uploads:
         self._limits = limits
         self._finished = finished
         self._holds = holds
-        """Whether a tenant may hear that a digest is stored: to know a digest proves nothing."""
+        """Whether a tenant may learn that a digest is stored: knowing a digest proves nothing."""
         self._check_room = check_room
-        """Refuses so many bytes more before they come."""
+        """Raises before the bytes are received if there is no room for that many."""
 
     def state(self, tenant: str, digest: str) -> State | None:
-        """Blocking; None if nothing came yet."""
+        """Blocking; None if nothing was received yet."""
         size = self._blobs.size(digest) if self._holds(tenant, digest) else None
         if size is not None:
             return State(size, complete=True, length=size)
@@ -67,9 +67,9 @@ class Uploads:
         return None if partial is None else State(partial.size, complete=False, length=partial.target.length)
 
     async def receive(self, request: Request, tenant: str, digest: str, part: Part) -> State:
-        """Store the body under ``digest``, or park it if more is to come.
+        """Store the body under ``digest``, or keep it as a partial upload if more is to come.
 
-        A broken connection parks what came; any other failure leaves nothing staged.
+        After a broken connection the received bytes are kept; after any other failure nothing is kept.
         """
         upload = await asyncio.to_thread(self._open, tenant, digest, part)
         try:
@@ -97,7 +97,7 @@ class Uploads:
         return self._staging.resume(tenant, digest, part.offset, part.length)
 
     async def _copy(self, request: Request, upload: Upload) -> None:
-        """What came before a break is written too."""
+        """Bytes received before a break are written too."""
         piece = bytearray()
         try:
             async for chunk in _patiently(request, self._limits):
@@ -115,7 +115,7 @@ class Uploads:
 
 
 async def send(blobs: BlobStore, digest: str) -> AsyncIterator[bytes]:
-    """The blob in pieces."""
+    """The blob in chunks."""
     file = await asyncio.to_thread(blobs.open, digest)
     with file:
         while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
@@ -123,7 +123,7 @@ async def send(blobs: BlobStore, digest: str) -> AsyncIterator[bytes]:
 
 
 def _check_end(size: int, part: Part, length: int | None) -> None:
-    """``size`` bytes of the upload are there now, of ``length`` in all as this or an earlier request said."""
+    """``size`` bytes of the upload are stored now, of ``length`` in total as this or an earlier request announced."""
     received = size - part.offset
     if part.announced is not None and received != part.announced:
         raise TruncatedUpload(
@@ -136,7 +136,7 @@ def _check_end(size: int, part: Part, length: int | None) -> None:
 
 
 async def _end(how: Callable[[], None]) -> None:
-    """Also when the request is cancelled; a failure here must not hide the one that led here."""
+    """Runs also when the request is cancelled; a failure here must not hide the one that caused it."""
     try:
         await asyncio.shield(asyncio.to_thread(how))
     except RegistryError as error:
@@ -144,7 +144,7 @@ async def _end(how: Callable[[], None]) -> None:
 
 
 async def _patiently(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """What the sender keeps us waiting is bounded at once and, by the bytes that came, in all."""
+    """Bounds each wait for the sender and, depending on the bytes received, the sum of all waits."""
     stream, received, waited_s = request.stream(), 0, 0.0
     loop = asyncio.get_running_loop()
     while True:
@@ -170,7 +170,7 @@ async def _patiently(request: Request, limits: Limits) -> AsyncIterator[bytes]:
 
 
 def patience(received: int, waited_s: float, limits: Limits) -> float:
-    """How long to wait for the next bytes of a sender that kept us waiting for ``waited_s`` so far."""
+    """How long to wait for the next bytes of a sender that has already taken ``waited_s``."""
     if not limits.slowest_bytes_per_s:
         return limits.idle_s
     return max(0.0, min(limits.idle_s, limits.idle_s + received / limits.slowest_bytes_per_s - waited_s))

@@ -1,1 +1,1 @@
-"""Where requests come in: what both planes do with a connection and its headers before any route sees them."""
+"""Code that both planes run on a connection and its headers before any route."""

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _log = logging.getLogger(__name__)
 
 MOST = 4096
-"""Connections where the settings name no number and the descriptors would allow more. A hostile one can hold a few
-hundred kilobytes."""
+"""Connections where the settings give no number and the descriptors would allow more. One hostile connection can hold
+a few hundred kilobytes."""
 SHARE = 0.75
-"""Of the process's descriptors for connections; the rest is for files, other sockets, and those that just closed."""
+"""Part of the process's descriptors for connections; the rest is for files, other sockets, and sockets just
+closed."""
 
 
 class ConnectionLimits(BaseModel):
@@ -44,21 +45,21 @@ class ConnectionLimits(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The limits of one process, all of them numbers."""
+    """The limits of one process, all of them resolved to numbers."""
 
     total: int
     per_address: int
     per_loopback: int
-    """The same for an address of this machine's own."""
+    """The same for a loopback address."""
     head_s: float
     idle_s: float
     stall_s: float
     header_bytes: int
-    """Of a request line with its headers, of trailers, and of whatever else in a request is no body."""
+    """Bound on a request line with its headers, on trailers, and on all other bytes of a request outside its body."""
 
     @property
     def backlog(self) -> int:
-        """Connections that the system may hold ready: all of them can come at once, on top of ``total``."""
+        """Connections that the system may queue: all of them can arrive at once, in addition to ``total``."""
         return max(16, min(2048, self.total // 6))
 
 

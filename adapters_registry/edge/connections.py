@@ -1,14 +1,14 @@
-"""The connections of one listener: who is let in, who has to go for another, and who kept quiet for too long.
+"""The connections of one listener: which are accepted, which are closed to make room, and which were silent too long.
 
                 first byte of a request                headers complete
        IDLE ──────────────────────────────→ OPENING ─────────────────────→ BUSY
         ↑                                      ↑ connected                  │ answer complete
-        └──────────────────────────────────────┼────────────────────────────┤ to be kept
+        └──────────────────────────────────────┼────────────────────────────┤ kept alive
                                                │                            └──→ LEAVING (to be closed)
 
-Only busy connections keep their places for certain: over a bound the one that has been opening for the longest goes,
-then the one that has been idle for the longest. So silent connections make room for each other and for everybody
-else, and nobody who asks waits for those who only hold a place. Nothing here touches a socket.
+Only busy connections are sure to keep their places. Over a bound, the connection that has been opening for the
+longest time is closed, then the one that has been idle for the longest time. So silent connections never make a
+client with a request wait. Nothing here touches a socket.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ class State(Enum):
 
 
 class Reason(Enum):
-    """Why a connection was refused or ended by this side."""
+    """Why a connection was refused or closed by the server."""
 
     FULL = "full"
-    """All places are taken by requests under way."""
+    """All places are taken by requests in progress."""
     ADDRESS_FULL = "address_full"
-    """Those of its address are."""
+    """All places of its address are taken."""
     MADE_ROOM = "made_room"
-    """It had nothing under way, and another wanted its place."""
+    """It had no request in progress, and another connection needed its place."""
     HEAD_TIMEOUT = "head_timeout"
     STALLED = "stalled"
     HEADERS_TOO_LARGE = "headers_too_large"
@@ -51,15 +51,15 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionReport:
-    """What the listener says of itself."""
+    """The listener's counts."""
 
     open: int = 0
     refused: dict[Reason, int] = field(default_factory=dict)
     """Since the start, by reason."""
 
 
-def crowd(address: str) -> str:
-    """Whose share a connection from ``address`` takes: one client has all of an IPv6 network of 64 bits to itself."""
+def client_of(address: str) -> str:
+    """The client that a connection from ``address`` is counted for: an IPv6 /64 network belongs to one client."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -77,11 +77,11 @@ _MAKES_ROOM = (State.OPENING, State.IDLE)
 
 
 class _Places(Generic[C]):
-    """Connections by state, each state's longest first."""
+    """Connections by state, in the order in which they entered it."""
 
     def __init__(self) -> None:
         self._of: dict[State, OrderedDict[C, float]] = {state: OrderedDict() for state in State}
-        # Not dictionaries: the first key of one that lost many is found in linear time.
+        # Not plain dictionaries: after many removals, finding the first key takes linear time.
 
     def __len__(self) -> int:
         return sum(map(len, self._of.values()))
@@ -96,7 +96,7 @@ class _Places(Generic[C]):
         return next(iter(self._of[state].items()), None)
 
     def makes_room(self, newcomer: C) -> C | None:
-        """Who goes for ``newcomer``; None if all others are busy."""
+        """The connection to close for ``newcomer``; None if all others are busy."""
         for state in _MAKES_ROOM:
             found = self.longest(state)
             if found is not None and found[0] is not newcomer:
@@ -105,7 +105,7 @@ class _Places(Generic[C]):
 
 
 class Connections(Generic[C]):
-    """Belongs to one event loop."""
+    """Decides for all connections of a listener. Belongs to one event loop."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -119,7 +119,8 @@ class Connections(Generic[C]):
         return len(self._known)
 
     def opened(self, connection: C, address: str, now: float) -> tuple[C, Reason] | None:
-        """A new one, of the crowd ``address``. Who is to be aborted for it, if anybody: it may be itself."""
+        """Adds a connection of the client ``address``. Returns the connection to abort for it, which may be
+        itself."""
         places = self._by_address.get(address)
         if places is None:
             places = self._by_address[address] = _Places()
@@ -140,7 +141,7 @@ class Connections(Generic[C]):
         return None
 
     def moved(self, connection: C, state: State, now: float) -> None:
-        """Its state from now on; nothing for one that has gone."""
+        """Sets its state; ignored for a connection that was closed."""
         known = self._known.get(connection)
         if known is not None:
             address, before = known
@@ -150,16 +151,16 @@ class Connections(Generic[C]):
             self._known[connection] = (address, state)
 
     def stalled(self, connection: C, now: float) -> None:
-        """Its answer waits for it to read."""
+        """Its answer waits for the client to read."""
         self._stalled[connection] = now
         self._stalled.move_to_end(connection)
 
     def flows(self, connection: C) -> None:
-        """It reads again."""
+        """The client reads again."""
         self._stalled.pop(connection, None)
 
     def closed(self, connection: C) -> None:
-        """It is gone, or as good as; again changes nothing."""
+        """It is closed or will be; idempotent."""
         self._stalled.pop(connection, None)
         if connection in self._known:
             self._take(connection)
@@ -169,7 +170,7 @@ class Connections(Generic[C]):
         self._refused[reason] += 1
 
     def overdue(self, now: float) -> Iterator[tuple[C, State]]:
-        """Those that kept quiet for too long; each must be closed or moved before the next is asked for."""
+        """Connections that were silent too long; the caller must close or move each one before it takes the next."""
         waits = {
             State.OPENING: self.bounds.head_s,
             State.IDLE: self.bounds.idle_s,
@@ -180,7 +181,8 @@ class Connections(Generic[C]):
                 yield found[0], state
 
     def stuck(self, now: float) -> Iterator[C]:
-        """Those whose answers have waited for too long; each must flow, stall anew or be closed before the next."""
+        """Connections whose answers waited too long; each must flow, stall anew or be closed before the next is
+        taken."""
         while self._stalled:
             connection, since = next(iter(self._stalled.items()))
             if since + self.bounds.stall_s > now:

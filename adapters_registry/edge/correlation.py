@@ -1,4 +1,4 @@
-"""The ids by which a client's logs and traces find a request again."""
+"""The ids by which a client's logs and traces are matched with ours."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from adapters_registry.edge.headers import Headers
 
 REQUEST_ID = "x-request-id"
-"""In requests the client's or its proxy's own id; answers give it back, or ours where none came."""
+"""In requests, the id of the client or its proxy; answers return it, or our id if none was sent."""
 OWN_ID = "x-quickchange-request-id"
-"""Of every answer: the id that our logs have."""
+"""In every answer: the id in our logs."""
 
 _ID = re.compile(rb"[!-~]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -18,7 +18,7 @@ _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """What may be logged of them. Any other text is left out: a log is no place for a stranger's bytes."""
+    """The ids that may be logged. Text of any other form is left out, since it is untrusted input."""
 
     client_request_id: str | None = None
     """At most 128 printable characters."""
@@ -26,13 +26,13 @@ class Correlation:
     """As W3C Trace Context writes it, version 00 or later."""
 
     def fields(self) -> dict[str, str]:
-        """For a log line; what did not come is left out."""
+        """For a log line; absent ids are left out."""
         given = {"client_request_id": self.client_request_id, "traceparent": self.traceparent}
         return {name: value for name, value in given.items() if value is not None}
 
 
 def correlation(headers: Headers) -> Correlation:
-    """The first good value of each header."""
+    """The first valid value of each header."""
     request_id = traceparent = None
     for name, value in headers:
         if request_id is None and name == REQUEST_ID.encode() and _ID.fullmatch(value):

@@ -1,4 +1,4 @@
-"""What browsers are told of ``origins.py``, over ASGI."""
+"""ASGI middleware that sends browsers the CORS headers of ``origins.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapters_registry.edge.origins import Origins
 
 
 class Cors:
-    """Pure ASGI around a whole application: tells browsers whose pages may read the answers, errors too."""
+    """Pure ASGI around a whole application: adds CORS headers to all answers, including errors."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class Cors:
 
 
 def preflight_answer(origins: Origins, headers: Headers) -> Response | None:
-    """The answer to a preflight; None if its page may not ask."""
+    """The answer to a preflight; None if its page may not send requests."""
     if not origins.granted(headers):
         return None
     return Response(status_code=204, headers=origins.preflight(headers))

@@ -1,4 +1,4 @@
-"""An answer that many may want at once and that costs something: asked for once, and good for a moment."""
+"""A result that many callers may request at once and that is costly: computed once and reused for a short time."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """Belongs to one event loop. ``ask`` runs once at a time; whoever comes meanwhile gets its answer too."""
+    """Belongs to one event loop. ``ask`` runs once at a time; callers that arrive meanwhile share its result."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]], good_s: float) -> None:
         self._ask = ask
         self._good_s = good_s
         self._asking: asyncio.Task[T] | None = None
         self._until = 0.0
-        """Of the answer, on the event loop's clock."""
+        """End of the result's validity, on the event loop's clock."""
 
     async def get(self) -> T:
-        """An answer of the last ``good_s``, or a new one; an error is told to all who wait and not kept."""
+        """A result of the last ``good_s``, or a new one; an error is raised to all waiting callers and not kept."""
         now = asyncio.get_running_loop().time()
         if self._asking is None or (self._asking.done() and (now >= self._until or self._failed)):
-            # In a context of its own: it is nobody's request, and Serve ends what a request asked for with it.
+            # In a separate context: it belongs to no request, and Serve cancels what a request started with it.
             self._asking = asyncio.create_task(self._asked(), context=contextvars.Context())
-        # One who gives up must not take the answer from the others.
+        # A caller that gives up must not cancel the result for the others.
         return await asyncio.shield(self._asking)
 
     @property

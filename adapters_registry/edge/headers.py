@@ -13,18 +13,18 @@ def every(headers: Headers, name: bytes) -> list[bytes]:
 
 
 def only(headers: Headers, name: bytes) -> bytes | None:
-    """The value of the one header of that name; None without one, and of two nobody can say which is meant."""
+    """The value of the one header of that name; None without one, or with two, since it is unclear which is meant."""
     found = every(headers, name)
     return found[0] if len(found) == 1 else None
 
 
 def coding(headers: Headers) -> str | None:
-    """How the body is compressed, as it may be shown; None if it is not."""
+    """Content coding of the body, in printable form; None if it is not compressed."""
     found = [value for value in every(headers, b"content-encoding") if value.strip().lower() != b"identity"]
     return printable(found[0]) if found else None
 
 
 def printable(value: bytes, most: int = 100) -> str:
-    """``value`` as it may go into an answer or a log line: ASCII, and at most so many characters."""
+    """``value`` in a form for answers and log lines: ASCII, at most ``most`` characters."""
     text = "".join(chr(byte) if 32 <= byte < 127 else "?" for byte in value[: most + 1])
     return text if len(text) <= most else text[:most] + "…"

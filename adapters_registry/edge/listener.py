@@ -1,7 +1,7 @@
-"""HTTP/1.1 on uvicorn with bounds that hold while bytes arrive: uvicorn itself waits for ever, and for any headers.
+"""HTTP/1.1 on uvicorn with bounds that hold while bytes arrive. uvicorn alone has no bound on time or header bytes.
 
-The bytes of a request that are no body are counted before the parser sees them: it would put what arrives of a header
-together anew with each piece. Nothing is given to the application before a request's headers are complete.
+Bytes of a request outside its body are counted before the parser gets them, since the parser joins an incomplete
+header anew with each piece. The application gets a request only after its headers are complete.
 """
 
 from __future__ import annotations
@@ -19,47 +19,47 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from adapters_registry.edge.bounds import Bounds
 from adapters_registry.edge.close_delimited import CloseDelimited
-from adapters_registry.edge.connections import ConnectionReport, Connections, Reason, State, crowd
+from adapters_registry.edge.connections import ConnectionReport, Connections, Reason, State, client_of
 
 _log = logging.getLogger(__name__)
 
 PIPELINED = 64
 PIPELINED_HEADS = 4
-"""Requests that one connection may send ahead of their answers, and how many times the bound of a head all of theirs
-may have."""
+"""Requests that one connection may send before their answers. Their heads together may be this many times the bound
+of one head."""
 HEADERS = 200
-"""Most header lines of a request: each costs many times its bytes."""
+"""Most header lines of a request: each takes many times its bytes in memory."""
 LINGER_S = 1.0
 LINGER_BYTES = 1 << 20
-"""What still comes after a refusal is thrown away for so long, up to so many bytes: a connection that closes on a
-client which is still sending loses the answer."""
+"""How long, and up to how many bytes, input after a refusal is read and discarded: if the server closed the
+connection while the client is still sending, the client would lose the answer."""
 SWEEP_S = 1.0
-"""Longest time between two looks for those that kept quiet for too long."""
-TOLD_S = 60.0
-"""How often at most the log says how many were refused."""
+"""Longest time between two checks for connections that were silent too long."""
+LOG_EVERY_S = 60.0
+"""Least time between two log lines with the number of refused connections."""
 SLOWEST_BYTES_S = 1024
-"""A client that reads an answer more slowly than this stands still."""
+"""A client that reads an answer more slowly than this counts as stalled."""
 
 
 class Listener:
-    """What the connections of one server share."""
+    """State shared by the connections of one server."""
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self.connections: Connections[Connection] = Connections(bounds)
         self._sweeping: asyncio.TimerHandle | None = None
-        self._told_at = 0.0
-        self._told: dict[Reason, int] = {}
+        self._logged_at = 0.0
+        self._logged: dict[Reason, int] = {}
 
     def configure(self, app: ASGIApp, **options: Any) -> uvicorn.Config:
         """uvicorn's configuration for a server with these bounds."""
         return uvicorn.Config(
             app,
-            http=partial(Connection, listener=self),  # type: ignore[arg-type]  # it calls whatever is no text
+            http=partial(Connection, listener=self),  # type: ignore[arg-type]  # uvicorn calls it unless it is a string
             ws="none",
-            proxy_headers=False,  # nothing here goes by the address that a proxy tells
+            proxy_headers=False,  # nothing here uses the address that a proxy reports
             backlog=self.bounds.backlog,
-            timeout_keep_alive=int(self.bounds.idle_s) + 1,  # ours comes first
+            timeout_keep_alive=int(self.bounds.idle_s) + 1,  # longer than ours, which therefore applies
             log_config=None,
             server_header=False,
             **options,
@@ -69,7 +69,7 @@ class Listener:
         return self.connections.report()
 
     def sweep_later(self, loop: asyncio.AbstractEventLoop) -> None:
-        """As long as there are connections somebody looks at them."""
+        """Keeps one check scheduled as long as there are connections."""
         if self._sweeping is None:
             bounds = self.bounds
             period_s = min(SWEEP_S, bounds.head_s / 4, bounds.idle_s / 4, bounds.stall_s / 4)
@@ -85,16 +85,16 @@ class Listener:
             if not connection.still_reads(now):
                 connection.end(Reason.STALLED)
                 self.connections.closed(connection)
-        self._tell(now)
+        self._log_refused(now)
         if len(self.connections):
             self.sweep_later(loop)
 
-    def _tell(self, now: float) -> None:
+    def _log_refused(self, now: float) -> None:
         refused = self.report().refused
-        if refused != self._told and now - self._told_at >= TOLD_S:
-            new = {reason.value: count - self._told.get(reason, 0) for reason, count in refused.items()}
+        if refused != self._logged and now - self._logged_at >= LOG_EVERY_S:
+            new = {reason.value: count - self._logged.get(reason, 0) for reason, count in refused.items()}
             _log.warning("connections were refused", extra={"refused": {k: v for k, v in new.items() if v}})
-            self._told, self._told_at = refused, now
+            self._logged, self._logged_at = refused, now
 
 
 class Connection(HttpToolsProtocol):
@@ -106,22 +106,22 @@ class Connection(HttpToolsProtocol):
         self._connections = listener.connections
         self._limit = listener.bounds.header_bytes
         self._quiet_bytes = 0
-        """Since the parser last got anywhere: the end of a head, some body, the end of a message."""
+        """Since the last progress of the parser: the end of a head, body bytes, the end of a message."""
         self._in_head = True
         self._asked_anything = False
         self._refusal: tuple[int, str, str, Reason] | None = None
         self._lingers = 0
         self._unsent = (0, 0.0)
-        """Bytes that waited for the client to read, and when that was."""
+        """Bytes that waited for the client to read, and since when."""
         self._ahead_bytes = 0
-        """Of heads of requests that came ahead of answers."""
+        """Bytes of the heads of requests received before the current answer is complete."""
 
     # -- asyncio's calls -------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of TCP
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
-        goes = self._connections.opened(self, crowd(address), self.loop.time())
+        goes = self._connections.opened(self, client_of(address), self.loop.time())
         if goes is not None:
             goes[0].transport.abort()
         self._listener.sweep_later(self.loop)
@@ -147,7 +147,7 @@ class Connection(HttpToolsProtocol):
         self._asked_anything = True
         rest = memoryview(data)
         while rest and self._refusal is None and not self.transport.is_closing():
-            # A head is fed in pieces, so that it cannot be longer than twice its bound.
+            # A head is fed in pieces, so that it can be at most twice its bound.
             piece, rest = (rest[: self._limit], rest[self._limit :]) if self._in_head else (rest, rest[:0])
             self._quiet_bytes += len(piece)
             self._feed(piece)
@@ -158,7 +158,7 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # to what is spoken here already: the request is answered as it stands
+            pass  # an upgrade to the protocol in use: the request is answered as it is
         except httptools.HttpParserError:
             if self._refusal is None:
                 tls = bytes(data[:1]) == b"\x16"
@@ -177,7 +177,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
-            return  # a trailer, which says nothing here
+            return  # a trailer, which is ignored
         if len(self.headers) >= HEADERS:
             raise self._refused(*_TOO_LARGE)
         super().on_header(name, value)
@@ -195,7 +195,7 @@ class Connection(HttpToolsProtocol):
         self._connections.moved(self, State.BUSY, self.loop.time())
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
-            self.cycle.__class__ = CloseDelimited  # uvicorn makes the cycle itself; it has not run yet
+            self.cycle.__class__ = CloseDelimited  # uvicorn creates the cycle; it has not started yet
 
     def on_body(self, body: bytes) -> None:
         self._quiet_bytes = 0
@@ -210,10 +210,10 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._unset_keepalive_if_required()  # it would count anew with every byte that comes
+        self._unset_keepalive_if_required()  # it would restart with every received byte
         if self.transport.is_closing():
             self._connections.moved(self, State.LEAVING, self.loop.time())
-        elif self.cycle.response_complete:  # else a request that came ahead is under way
+        elif self.cycle.response_complete:  # otherwise a pipelined request is in progress
             self._ahead_bytes = 0
             heading = self._in_head and self._quiet_bytes > 0
             self._connections.moved(self, State.OPENING if heading else State.IDLE, self.loop.time())
@@ -221,7 +221,7 @@ class Connection(HttpToolsProtocol):
     # -- its end ---------------------------------------------------------------------------------------------
 
     def overdue(self, state: State) -> None:
-        """It has been in ``state`` for too long."""
+        """The connection has been in ``state`` for too long."""
         if state is State.OPENING and self._asked_anything:
             self._refuse(*_LATE)
             return
@@ -230,7 +230,7 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def still_reads(self, now: float) -> bool:
-        """Whether it has read at least a little of what it stands still on."""
+        """Whether the client has read enough of the answer that it stalls."""
         unsent, since = self._unsent
         left = self.transport.get_write_buffer_size()
         if unsent - left < SLOWEST_BYTES_S * (now - since):
@@ -244,7 +244,7 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def _refused(self, status: int, code: str, message: str, reason: Reason) -> Exception:
-        """To be raised out of the parser, which makes its own error of it."""
+        """To be raised inside the parser, which wraps it in its own error."""
         self._refusal = (status, code, message, reason)
         return ValueError(code)
 
@@ -258,7 +258,7 @@ class Connection(HttpToolsProtocol):
         self._connections.refused(reason)
         if self.cycle is not None and not self.cycle.response_complete:
             if self.cycle.response_started or self.pipeline:
-                # An answer is under way or due first, and another one cannot be put into it.
+                # An answer is in progress or due first, and a second one cannot be written into it.
                 self.transport.abort()
                 return
             self.cycle.disconnected = True

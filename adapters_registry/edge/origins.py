@@ -1,4 +1,4 @@
-"""CORS: the web pages that may ask, named by their origins in the settings."""
+"""CORS: the web pages that may send requests, by their origins in the settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adapters_registry.edge.headers import Headers, only, printable
 ANY = "*"
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 MAX_AGE_S = 600
-"""How long a browser may remember a preflight's answer; Chromium takes at most 7200."""
+"""How long a browser may cache a preflight's answer; Chromium allows at most 7200."""
 EXPOSED = (
     "retry-after, x-should-retry, x-request-id, x-quickchange-request-id, x-adapter, x-adapter-digest, "
     "x-ignored-parameters, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
@@ -37,7 +37,7 @@ Origin = Annotated[str, AfterValidator(_is_origin)]
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """The origins on the list."""
+    """The configured origins."""
 
     listed: frozenset[str] = frozenset()
 
@@ -46,11 +46,11 @@ class Origins:
         return cls(frozenset(listed))
 
     def names(self, origin: bytes) -> bool:
-        """Whether it stands on the list itself; ``*`` names nobody."""
+        """Whether the origin is listed itself; ``*`` does not match here."""
         return origin.decode("latin-1") in self.listed - {ANY}
 
     def granted(self, headers: Headers) -> dict[str, str]:
-        """What every answer tells the browser of a page that may ask; nothing for others."""
+        """CORS headers of every answer for a page that may send requests; empty for others."""
         origin = only(headers, b"origin")
         if origin is None or not (self.names(origin) or ANY in self.listed):
             return {}
@@ -58,7 +58,8 @@ class Origins:
         return {"access-control-allow-origin": allowed, "access-control-expose-headers": EXPOSED}
 
     def preflight(self, headers: Headers) -> dict[str, str]:
-        """What a preflight is answered besides ``granted``: whatever its page may send is the routes' to judge."""
+        """Headers of a preflight's answer in addition to ``granted``. All headers are allowed: the routes check
+        them."""
         told = {"access-control-allow-methods": METHODS, "access-control-max-age": str(MAX_AGE_S)}
         wanted = only(headers, b"access-control-request-headers")
         if wanted and _HEADER_NAMES.fullmatch(wanted):
@@ -69,7 +70,7 @@ class Origins:
 
 
 def is_preflight(method: str, headers: Headers) -> bool:
-    """An OPTIONS that a browser sends by itself before a page's request."""
+    """An OPTIONS request that a browser sends before a page's request."""
     asked = tuple(headers)
     return method == "OPTIONS" and all(
         only(asked, name) is not None for name in (b"origin", b"access-control-request-method")

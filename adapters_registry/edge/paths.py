@@ -1,4 +1,4 @@
-"""The one spelling of a path: clients join base URLs and paths with a slash too many."""
+"""The canonical form of a path: clients often join base URLs and paths with a slash too many."""
 
 from __future__ import annotations
 

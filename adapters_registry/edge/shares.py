@@ -1,10 +1,10 @@
-"""Places that tenants share: whether one may have another, and who is next where they wait.
+"""Places that tenants share: whether a tenant may have another, and which waiting tenant is next.
 
-A tenant takes places up to its share of them all while it is alone, and fewer the fewer are free:
+A tenant alone may take up to its share of all places, and fewer the fewer are free:
 
     held + n <= share / (1 - share) * free          or its first ones, as long as they fit
 
-So who holds a place never takes the last one, however many keys, connections or adapters it comes with.
+So no tenant takes the last place while it holds others, however many keys, connections or adapters it uses.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ SHARE = 0.5
 
 
 def fits(free: int, held: int, n: int = 1, share: float = SHARE) -> bool:
-    """Whether one that holds ``held`` places may take ``n`` of the ``free`` ones."""
+    """Whether a tenant with ``held`` places may take ``n`` of the ``free`` ones."""
     if held == 0 or share >= 1:
         return n <= free
     return n < free and (held + n) * (1 - share) <= share * free
 
 
 class Shares:
-    """Who holds how many of ``places``; of bytes too. Not thread-safe."""
+    """How many of ``places`` each tenant holds; counts bytes too. Not thread-safe."""
 
     def __init__(self, places: int, share: float = SHARE) -> None:
         self.places = places
@@ -43,18 +43,18 @@ class Shares:
         return self._held[tenant]
 
     def fits(self, tenant: str, n: int = 1, *, alone: bool = False) -> bool:
-        """``alone``: nobody else can come, so that there is nothing to share."""
+        """``alone``: no other tenant can exist, so the share does not apply."""
         return fits(self.places - self.used, self._held[tenant], n, 1.0 if alone else self._share)
 
     def take(self, tenant: str, n: int = 1, *, alone: bool = False) -> bool:
-        """False, and nothing taken, where they do not fit."""
+        """Takes ``n`` places; returns False, and takes none, if they do not fit."""
         if not self.fits(tenant, n, alone=alone):
             return False
         self.add(tenant, n)
         return True
 
     def add(self, tenant: str, n: int = 1) -> None:
-        """Count what is held already, whether it fits or not."""
+        """Count ``n`` places as held, whether they fit or not."""
         self._held[tenant] += n
         self.used += n
 
@@ -68,32 +68,34 @@ class Shares:
 
 @dataclass(slots=True, eq=False)
 class Ticket:
-    """One that waits for a place, on behalf of one or more tenants."""
+    """Waits for a place, on behalf of one or more tenants."""
 
     number: int
     tenants: list[str] = field(default_factory=list)
     alone: bool = False
-    """Nobody else can come: see ``Shares.fits``."""
+    """No other tenant can exist: see ``Shares.fits``."""
     holder: str | None = None
-    """Whose place it has; None while it waits."""
+    """The tenant whose place it has; None while it waits."""
     gone: bool = False
 
 
-class Line:
-    """Who waits for one of ``shares``: first come within a tenant, and the tenant that holds least goes first."""
+class WaitQueue:
+    """Tickets that wait for ``shares``: in order within a tenant; of the tenants, the one that holds least is
+    first."""
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
         self._queues: dict[str, deque[Ticket]] = {}
 
     def join(self, ticket: Ticket, tenant: str) -> None:
-        """Wait at the end of the tenant's queue; in several tenants' queues it takes whichever place comes first."""
+        """Wait at the end of the tenant's queue. A ticket in several queues takes the first place that one of them
+        gets."""
         if _waits(ticket) and tenant not in ticket.tenants:
             ticket.tenants.append(tenant)
             self._queues.setdefault(tenant, deque()).append(ticket)
 
     def leave(self, ticket: Ticket) -> None:
-        """Give the place back, or wait no longer. Idempotent."""
+        """Give the place back, or stop waiting. Idempotent."""
         if ticket.gone:
             return
         ticket.gone = True
@@ -102,7 +104,7 @@ class Line:
         self._tidy()
 
     def next(self) -> Ticket | None:
-        """Give one more place; None where nobody waits who may have one."""
+        """Grant one more place; None if no waiting ticket may have one."""
         self._tidy()
         able = [name for name, queue in self._queues.items() if self._shares.fits(name, alone=queue[0].alone)]
         if not able:
@@ -114,7 +116,7 @@ class Line:
         return ticket
 
     def _tidy(self) -> None:
-        """No queue begins with a ticket that waits no longer."""
+        """Remove tickets that no longer wait from the front of each queue."""
         for tenant, queue in list(self._queues.items()):
             while queue and not _waits(queue[0]):
                 queue.popleft()
@@ -127,7 +129,7 @@ def _waits(ticket: Ticket) -> bool:
 
 
 class NoPlace(Exception):
-    """None became free in time."""
+    """No place became free in time."""
 
     def __init__(self, own: int) -> None:
         super().__init__(f"{own} of them the tenant's own")
@@ -138,7 +140,7 @@ class Gate:
 
     def __init__(self, places: int, share: float = SHARE) -> None:
         self.shares = Shares(places, share)
-        self._line = Line(self.shares)
+        self._waiting = WaitQueue(self.shares)
         self._wakes: dict[Ticket, asyncio.Event] = {}
         self._tickets = 0
 
@@ -146,7 +148,7 @@ class Gate:
     async def place(
         self, tenant: str, patience_s: float | None = None, *, alone: bool = False
     ) -> AsyncIterator[None]:
-        """A place while the block lasts. Raises ``NoPlace`` if none is free within ``patience_s``."""
+        """A place for the duration of the block. Raises ``NoPlace`` if none is free within ``patience_s``."""
         ticket = self.ask(tenant, alone=alone)
         try:
             try:
@@ -159,7 +161,7 @@ class Gate:
             self.leave(ticket)
 
     def ask(self, tenant: str, *, alone: bool = False) -> Ticket:
-        """Whoever asks must ``leave`` in the end."""
+        """Join the queue. The caller must ``leave`` in the end."""
         self._tickets += 1
         ticket = Ticket(self._tickets, alone=alone)
         self._wakes[ticket] = asyncio.Event()
@@ -167,8 +169,8 @@ class Gate:
         return ticket
 
     def also(self, ticket: Ticket, tenant: str) -> None:
-        """Another tenant waits for the same."""
-        self._line.join(ticket, tenant)
+        """Wait on behalf of another tenant too."""
+        self._waiting.join(ticket, tenant)
         self._grant()
 
     async def granted(self, ticket: Ticket) -> None:
@@ -178,9 +180,9 @@ class Gate:
     def leave(self, ticket: Ticket) -> None:
         """Idempotent."""
         self._wakes.pop(ticket, None)
-        self._line.leave(ticket)
+        self._waiting.leave(ticket)
         self._grant()
 
     def _grant(self) -> None:
-        while (ticket := self._line.next()) is not None:
+        while (ticket := self._waiting.next()) is not None:
             self._wakes[ticket].set()

@@ -1,12 +1,12 @@
 """Whether a request without a key certainly comes from a program of this machine.
 
-While no key exists everybody may do everything, and the listener is on loopback. Others reach loopback too: a page in
-a browser of this machine, by ``fetch`` or by a name that it made resolve to 127.0.0.1; and whoever is on the other
-side of a proxy. What they cannot help sending gives them away:
+While no key exists, every client has all rights, and the listener is on loopback. Other clients reach loopback too: a
+page in a browser of this machine, by ``fetch`` or by a name that it made resolve to 127.0.0.1; and clients of a
+proxy. They are recognised by headers that they cannot leave out:
 
-    a page            Origin; Sec-Fetch-Site; and without a preflight no body but of the three types of a form
+    a page            Origin; Sec-Fetch-Site; and without a preflight only bodies of the three types of a form
     a rebound name    Host
-    a proxy           Forwarded, X-Forwarded-*, Via and their like; one that adds none of them cannot be told
+    a proxy           Forwarded, X-Forwarded-*, Via and similar; a proxy that adds none of them is not recognised
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _PROXIED = frozenset(
         b"fastly-client-ip", b"fly-client-ip", b"cdn-loop",
     }
 )  # fmt: skip
-"""Added by proxies and content networks; no program sends them for itself."""
+"""Added by proxies and content networks; no program sends them by itself."""
 _PREFLIGHTED = frozenset({"PUT", "PATCH", "DELETE"})
-"""No page sends these to another origin before it was allowed to."""
+"""Methods that pages send to another origin only after a preflight allowed them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request, as far as trust goes."""
+    """The parts of a request that decide about trust."""
 
     method: str
     headers: Headers
 
 
 def keyless_refusal(asked: Asked, types: frozenset[bytes], origins: Origins) -> str | None:
-    """Why ``asked`` is not to be answered without a key, and what to do about it; None if it may be.
+    """Why ``asked`` must not be answered without a key, and what to do about it; None if it may be answered.
 
     ``types`` are the media types that a body may have.
     """
@@ -59,7 +59,7 @@ def keyless_refusal(asked: Asked, types: frozenset[bytes], origins: Origins) -> 
 
 
 def is_loopback_host(host: bytes) -> bool:
-    """Whether a ``Host`` header is 127.0.0.0/8, ::1 or localhost, at whatever port."""
+    """Whether a ``Host`` header is 127.0.0.0/8, ::1 or localhost, with any port."""
     found = _HOST.fullmatch(host)
     return found is not None and is_loopback(found[1].decode().strip("[]").lower())
 
@@ -79,7 +79,7 @@ def _origin(headers: Headers, origins: Origins) -> str | None:
     foreign = [origin for origin in given if origin != b"http://" + host and not origins.names(origin)]
     if foreign:
         return f"a web page of {printable(foreign[0])!r} sent it, which the setting cors_origins does not name"
-    # What a page embeds, an image or a script, has no Origin; a link that somebody follows is no page's doing.
+    # Requests for embedded images and scripts have no Origin; a link that a person follows is not sent by a page.
     embedded = only(headers, b"sec-fetch-mode") != b"navigate"
     if not given and embedded and only(headers, b"sec-fetch-site") in (b"cross-site", b"same-site"):
         return "a web page of another origin sent it"

@@ -1,1 +1,1 @@
-"""The registry's verbs, a file for each noun; ``registry`` joins them."""
+"""The registry's verbs, one file per noun; ``registry`` joins them."""

@@ -12,7 +12,7 @@ from adapters_registry.verbs.base import Verbs, adapter_id
 
 
 class AdapterVerbs(Verbs):
-    """Names of versions and aliases."""
+    """Verbs of adapters, which group versions and aliases under a name."""
 
     def adapter(self, tenant: str, name: str, visible_to: str | None = None) -> AdapterRecord:
         """As ``visible_to`` may see it; None sees all."""
@@ -52,7 +52,7 @@ class AdapterVerbs(Verbs):
             rows.record(Change("adapter.delete", subject, adapter), actor=by.id)
 
     def share(self, tenant: str, name: str, grantee: str, by: Principal = ANONYMOUS) -> AdapterRecord:
-        """With another tenant, or with all (``*``)."""
+        """Share with another tenant, or with all (``*``)."""
         if grantee == tenant:
             raise InvalidValue(f"{tenant}/{name} is {tenant}'s own: share it with another tenant.", param="grantee")
         return self._grant(tenant, name, grantee, True, by)
@@ -71,7 +71,7 @@ class AdapterVerbs(Verbs):
 
 
 def _as_seen(record: AdapterRecord, tenant: str | None) -> AdapterRecord:
-    """Whom else it is shared with is its owner's to know."""
+    """Only the owner sees which other tenants it is shared with."""
     if tenant in (None, record.tenant):
         return record
     known = tuple(grantee for grantee in record.shared_with if grantee in (tenant, EVERYBODY))

@@ -21,10 +21,10 @@ from adapters_registry.verbs.base import Verbs, adapter_id, live_version
 
 
 class AliasVerbs(Verbs):
-    """Which version is live."""
+    """Verbs of aliases, which name the live version."""
 
     def resolve(self, tenant: str, name: str, alias: str = PRODUCTION, visible_to: str | None = None) -> AliasRecord:
-        """Of an adapter that ``visible_to`` may see; None sees all."""
+        """The alias of an adapter that ``visible_to`` may see; None sees all."""
         with self.metadata.reading() as rows:
             record = rows.adapters.record(adapter_id(rows, tenant, name, visible_to))
         found = next((a for a in record.aliases if a.alias == alias), None)
@@ -41,9 +41,10 @@ class AliasVerbs(Verbs):
         generation: int | None,
         by: Principal = ANONYMOUS,
     ) -> AliasRecord:
-        """Point ``alias`` at a version (number or digest) if it is still of ``generation``; 0: if it is absent.
+        """Point ``alias`` at a version (number or digest) if its generation is still ``generation``; 0: if it is
+        absent.
 
-        None creates it; an existing alias then is a ``GenerationRequired``.
+        None creates it, and raises ``GenerationRequired`` if the alias exists.
         """
         check_alias(alias)
         with self._changing() as rows:
@@ -61,7 +62,7 @@ class AliasVerbs(Verbs):
         generation: int | None = None,
         by: Principal = ANONYMOUS,
     ) -> AliasRecord:
-        """Point ``alias`` at the version it pointed at before; again goes one further back."""
+        """Point ``alias`` at the version it pointed at before; repeated, at the one before that."""
         with self._changing() as rows:
             at = Pointer(tenant, name, adapter_id(rows, tenant, name), alias)
             check_protection(rows, at, existing(rows, at, generation), None, by)
@@ -79,7 +80,7 @@ class AliasVerbs(Verbs):
     def delete_alias(
         self, tenant: str, name: str, alias: str, generation: int | None = None, by: Principal = ANONYMOUS
     ) -> None:
-        """A protected one stays protected, should it be made again."""
+        """Remove the alias. A protected one is protected again if it is created again."""
         with self._changing() as rows:
             at = Pointer(tenant, name, adapter_id(rows, tenant, name), alias)
             existing(rows, at, generation)

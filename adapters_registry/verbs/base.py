@@ -1,4 +1,4 @@
-"""What all verbs stand on."""
+"""State shared by all verbs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adapters_registry.settings import Limits
 
 
 class Verbs:
-    """Rows, bytes and bounds. Blocking and thread-safe."""
+    """Rows, bytes and limits. Blocking and thread-safe."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Verbs:
         self._check = check
         self.blobs = blobs
         self.staging = staging
-        """Uploads under way."""
+        """Uploads in progress."""
 
     @contextmanager
     def _changing(self) -> Iterator[Rows]:
@@ -42,7 +42,7 @@ class Verbs:
 
 
 def adapter_id(rows: Rows, tenant: str, name: str, visible_to: str | None = None) -> int:
-    """Of a live adapter, which is ``visible_to``'s own or shared with it; None sees all."""
+    """Id of a live adapter that ``visible_to`` owns or that is shared with it; None sees all."""
     row = rows.adapters.get(tenant, name, visible_to)
     if row is None or row.deleted:
         raise AdapterNotFound(f"No adapter {tenant}/{name}.", param="name")

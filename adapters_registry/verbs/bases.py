@@ -1,4 +1,4 @@
-"""Bases: announced by serving planes again and again, named by pushes."""
+"""Bases: announced repeatedly by services, named by pushes."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from adapters_registry.rows.values import now
 from adapters_registry.verbs.base import Verbs
 
 _TOUCH = timedelta(seconds=30)
-"""How often at most it is written that a base is still announced."""
+"""Least time between two writes of when a base was last announced."""
 _log = logging.getLogger(__name__)
 
 
 class BaseVerbs(Verbs):
-    """What uploads are checked against."""
+    """Verbs of bases, which uploads are checked against."""
 
     def put_base(self, manifest: BaseManifest, by: Principal = ANONYMOUS) -> None:
-        """Announce ``manifest``. The same again only says that it is still served."""
+        """Announce ``manifest``. Repeated, it records only that the base is still served."""
         manifest, runs = manifest.model_copy(update={"runs": None}), manifest.runs
         digest = manifest.digest
         with self.metadata.reading() as rows:
             known, at = rows.bases.get(digest), rows.bases.announced_at(digest)
             said_at = last_heard(rows.bases.announcements(digest), runs)
         if known is not None and known.name != manifest.name and is_served(at, now()):
-            # Under two names at once it keeps the first, for as long as that is announced.
+            # If it is announced under two names at once, it keeps the first while that one is announced.
             if _is_old(said_at):
                 with self.metadata.writing() as rows:
                     rows.bases.hear(digest, runs)
@@ -58,7 +58,7 @@ class BaseVerbs(Verbs):
             rows.bases.hear(digest, runs)
 
     def base(self, digest: str) -> BaseManifest:
-        """With all that one or another of its services can run."""
+        """With everything that any of its services can run."""
         with self.metadata.reading() as rows:
             return base_of(rows, digest).model_copy(update={"runs": runs_of(rows.bases.announcements(digest), now())})
 
@@ -77,17 +77,18 @@ def base_of(rows: Rows, digest: str) -> BaseManifest:
 
 
 def _is_old(moment: datetime | None) -> bool:
-    """Whether it is to be written once more that something was said."""
+    """Whether the time of an announcement must be written again."""
     return moment is None or now() - moment > _TOUCH
 
 
 def _says_nothing_new(manifest: BaseManifest, known: BaseManifest) -> bool:
-    """Services of other settings or releases may announce the same base side by side, and must not fill the audit."""
+    """Services with other settings or releases may announce the same base at once, and must not fill the audit
+    log."""
     return _merged(manifest, known).model_copy(update={"dtype": known.dtype}) == known
 
 
 def _merged(manifest: BaseManifest, known: BaseManifest | None) -> BaseManifest:
-    """``manifest``, and the weights' digests that an earlier announcement had and it has not."""
+    """``manifest``, with the weights' digests of an earlier announcement if it has none."""
     if known is None:
         return manifest
     modules = {name: _module(module, known.modules.get(name)) for name, module in manifest.modules.items()}

@@ -1,4 +1,4 @@
-"""Collection: versions that retention lets go, then bytes that nobody holds."""
+"""Collection: retires versions by retention, then deletes bytes that nothing holds."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from adapters_registry.verbs.base import Verbs
 
 
 class CollectionVerbs(Verbs):
-    """What keeps the disk from filling."""
+    """Verbs that keep the disk from filling."""
 
     def collect(self, dry_run: bool = False, grace_s: float | None = None, by: Principal = ANONYMOUS) -> Collected:
-        """Retire and delete; ``dry_run`` only tells what would be."""
+        """Retire and delete; ``dry_run`` only reports what would be deleted."""
         seconds = self._limits.grace_s if grace_s is None else grace_s
         with self.metadata.trying() if dry_run else self._changing() as rows:
             retired = _retire(rows, by)
@@ -42,7 +42,7 @@ class CollectionVerbs(Verbs):
 
 
 def _retire(rows: Rows, by: Principal) -> list[Candidate]:
-    """Delete what retention lets go, each with its entry in the audit."""
+    """Delete versions that retention does not keep, each with an audit entry."""
     candidates, rules, now = rows.versions.candidates(), rows.tenants.all_bounds(), datetime.now(UTC)
     found = retire(candidates, rules, frozenset(version for _, _, version in rows.aliases.pointing()), now)
     if found:
@@ -56,7 +56,7 @@ def _retire(rows: Rows, by: Principal) -> list[Candidate]:
 
 
 def _pinned(rows: Rows, adapters: set[int]) -> frozenset[int]:
-    """What aliases point at, and what those of ``adapters`` would go back to."""
+    """Versions that aliases point at, and those that the aliases of ``adapters`` would roll back to."""
     pinned: set[int] = set()
     for adapter, alias, version in rows.aliases.pointing():
         pinned.add(version)

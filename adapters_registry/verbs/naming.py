@@ -1,4 +1,4 @@
-"""Names that an adapter may have: none that a request for it would not reach."""
+"""Which names an adapter may have: not those by which a request would not reach it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from adapters_registry.rows import Rows
 
 
 def check_name(rows: Rows, tenant: str, name: str) -> tuple[Note, ...]:
-    """Refuses a new adapter under a base's name, which is matched whole before any adapter's.
+    """Refuses a new adapter with a base's name: requests match base names before adapter names.
 
-    An adapter that was there before the base gets its versions all the same, and a note of how to reach it.
+    An adapter that existed before the base may still get versions, with a note that explains how to request it.
     """
     if not {name, f"{tenant}/{name}"} & {base.name for base in rows.bases.known()}:
         return ()

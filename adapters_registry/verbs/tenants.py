@@ -1,4 +1,4 @@
-"""Tenants: what they may hold, and what they do."""
+"""Tenants: their limits and their usage."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from adapters_registry.verbs.base import Verbs
 
 
 class TenantVerbs(Verbs):
-    """Owners of adapters."""
+    """Verbs of tenants, which own adapters."""
 
     def tenants(self) -> tuple[TenantRecord, ...]:
-        """By name, with what they use."""
+        """By name, with their usage."""
         with self.metadata.reading() as rows:
             return rows.tenants.records()
 
@@ -25,7 +25,7 @@ class TenantVerbs(Verbs):
         return found[0]
 
     def put_tenant(self, name: str, bounds: TenantBounds, by: Principal = ANONYMOUS) -> TenantRecord:
-        """Make it, or give it other bounds. What it holds beyond them stays; it only gets no more."""
+        """Create it, or replace its limits. What it already holds above them is kept; it only gets no more."""
         with self._changing() as rows:
             known = rows.tenant_id(name)
             tenant_id = rows.tenants.make(name)

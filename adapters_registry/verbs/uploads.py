@@ -1,4 +1,4 @@
-"""Uploaded bytes: whose they are, until when they are kept, and whether there is room for them."""
+"""Uploaded bytes: which tenant holds them, until when they are kept, and whether there is room for them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from adapters_registry.verbs.base import Verbs
 
 
 class UploadVerbs(Verbs):
-    """``uploaded`` is what ends an upload (``blobs.intake.Finished``)."""
+    """``uploaded`` is called at the end of an upload (``blobs.intake.Finished``)."""
 
     def uploaded(self, tenant: str, digest: str, size: int) -> None:
         """The store has the bytes: keep them for the tenant until its lease ends.
 
-        ``BlobNotFound`` if the collector deletes or has deleted them meanwhile, so that they must be put once more.
-        The lease comes before the look at the store: bytes that are there while it holds are there to stay.
+        Raises ``BlobNotFound`` if the collector deletes or has deleted them meanwhile, so that they must be uploaded
+        again. The lease is written before the store is checked: bytes that exist while the lease holds are not
+        deleted.
         """
         with self.metadata.writing() as rows:
             tenant_id = rows.tenants.make(tenant)
@@ -35,18 +36,18 @@ class UploadVerbs(Verbs):
             raise _lost(digest)
 
     def holds(self, tenant: str, digest: str) -> bool:
-        """Whether the tenant uploaded the blob lately, or has a version made of it."""
+        """Whether the tenant recently uploaded the blob, or has a version that contains it."""
         with self.metadata.reading() as rows:
             tenant_id = rows.tenant_id(tenant)
             return tenant_id is not None and rows.blobs.held(tenant_id, digest)
 
     def sees(self, tenant: str, digest: str) -> bool:
-        """Whether a version that the tenant may see is made of the blob."""
+        """Whether a version that the tenant may see contains the blob."""
         with self.metadata.reading() as rows:
             return rows.blobs.seen(tenant, digest)
 
     def check_room(self, tenant: str, digest: str, size: int) -> None:
-        """``QuotaExceeded`` if the tenant may not hold ``size`` bytes more; asked before they are received."""
+        """``QuotaExceeded`` if the tenant may not hold ``size`` bytes more; checked before they are received."""
         with self.metadata.reading() as rows:
             tenant_id = rows.tenant_id(tenant)
             if tenant_id is not None:
@@ -61,7 +62,7 @@ class UploadVerbs(Verbs):
 
 
 def _is_condemned(row: BlobRow) -> bool:
-    """A condemnation that is older was left by a collector that ended: the look at the store decides then."""
+    """An older condemnation was left by a collector that ended: then the check of the store decides."""
     return row.condemned_at is not None and row.condemned_at > now() - timedelta(seconds=ABANDONED_S)
 
 

@@ -1,4 +1,4 @@
-"""Versions: published, evaluated, deleted, and what came from what."""
+"""Versions: published, evaluated, deleted, and their lineage."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ from adapters_registry.verbs.naming import check_name
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a push says besides the files."""
+    """What a push states in addition to the files."""
 
     base: str | None = None
-    """Digest or name; None is the one that the config names, else the only one."""
+    """Digest or name; None is the base that the config names, or the only one."""
     promote: bool = False
     lineage: Mapping[str, JsonValue] = field(default_factory=dict)
     allowed: Allowances = NOTHING
 
 
 class VersionVerbs(Verbs):
-    """What may be served."""
+    """Verbs of versions, which services load."""
 
     def publish(
         self, tenant: str, name: str, files: Sequence[File], origin: Origin, by: Principal = ANONYMOUS
     ) -> Published:
-        """Check the uploaded ``files`` and make them a version; the same again gives the version there is."""
+        """Check the uploaded ``files`` and make them a version; the same files again return the existing version."""
         check_files(files, self._limits)
         with self.metadata.reading() as rows:
             known = rows.bases.known()
@@ -70,7 +70,7 @@ class VersionVerbs(Verbs):
             return self._commit(rows, tenant, name, found, origin, by)
 
     def version(self, digest: str, tenant: str | None = None) -> VersionDetail:
-        """Of ``tenant``'s own, else shared with it; None looks at all. A deleted one is known to its owner only."""
+        """The tenant's own version, or one shared with it; None sees all. Only the owner sees a deleted one."""
         with self.metadata.reading() as rows:
             found = rows.versions.detail(digest, tenant)
         if found is None:
@@ -105,7 +105,7 @@ class VersionVerbs(Verbs):
         metrics: Mapping[str, float],
         by: Principal = ANONYMOUS,
     ) -> Evaluation:
-        """Record what ``evaluation`` found of a version, in place of what it found before."""
+        """Record the result of an evaluation of a version, in place of its earlier result."""
         for metric, value in metrics.items():
             if not math.isfinite(value):
                 raise InvalidValue(f"metrics.{metric} is {value}: send a number.", param="metrics")
@@ -119,7 +119,7 @@ class VersionVerbs(Verbs):
         return found
 
     def lineage(self, digest: str, tenant: str | None = None) -> Lineage:
-        """What the version came from and what came from it, as far as ``tenant`` may know."""
+        """The version's parents and children, as far as ``tenant`` may see them."""
         with self.metadata.reading() as rows:
             found = graph(rows, digest, tenant)
         if not found.nodes:
@@ -160,7 +160,7 @@ class VersionVerbs(Verbs):
     def _inspect(
         self, base: BaseManifest, files: Sequence[ArtifactFile], allowed: Allowances, bases: Bases
     ) -> Inspection:
-        """Against ``base``, or the other of ``bases`` that the config turns out to name."""
+        """Against ``base``, or against another of ``bases`` that the config names."""
         try:
             return self._check(base, files, self._limits, allowed, bases)
         except Elsewhere as other:
@@ -179,10 +179,11 @@ class VersionVerbs(Verbs):
 
 
 def _check_held(rows: Rows, tenant_id: int | None, files: Sequence[File]) -> None:
-    """Only what the tenant itself uploaded can be published: to know the digest of another's file proves nothing.
+    """Only bytes that the tenant itself uploaded can be published: knowing the digest of another tenant's file proves
+    nothing.
 
-    Asked twice. Before the bytes are read: whatever is held then is not deleted meanwhile. In the transaction that
-    makes the version: from then on that holds it.
+    Checked twice. First before the bytes are read: bytes held then are not deleted meanwhile. Then in the transaction
+    that creates the version, which holds them from then on.
     """
     for file in files:
         if tenant_id is None or not rows.blobs.held(tenant_id, file.digest):
@@ -198,8 +199,8 @@ def _missing(file: File) -> BlobMissing:
 def _form(rows: Rows, adapter_id: int, manifest: Manifest) -> tuple[Manifest, VersionRow | None]:
     """The form in which ``manifest`` is or becomes a version of the adapter, and the live version if there is one.
 
-    The same files are one version whatever release made it: a form that the adapter has, or had, is taken again.
-    Else it is this release's, but while a service of the base reads format 1 only, that one.
+    The same files are one version in all releases: a form that the adapter has or had is used again. Otherwise the
+    form is this release's, or format 1 while a service of the base reads only that.
     """
     earlier = manifest.in_format_1()
     forms = [manifest] if earlier is None else [manifest, earlier]
@@ -212,7 +213,7 @@ def _form(rows: Rows, adapter_id: int, manifest: Manifest) -> tuple[Manifest, Ve
 
 
 def _check_runnable(rows: Rows, manifest: Manifest) -> None:
-    """``NotRunnable`` where no service of the base can run it."""
+    """``NotRunnable`` if no service of the base can run it."""
     lacking = missing(needs(manifest), rows.bases.announcements(manifest.base), now())
     if lacking:
         name = base_of(rows, manifest.base).name
@@ -225,7 +226,7 @@ def _check_runnable(rows: Rows, manifest: Manifest) -> None:
 
 
 def _adapter(rows: Rows, tenant_id: int, tenant: str, name: str) -> int:
-    """Its row, made or revived if need be."""
+    """Id of its row, which is created or restored if necessary."""
     row = rows.adapters.get(tenant, name)
     if row is None:
         return rows.adapters.add(tenant_id, name)
@@ -235,7 +236,7 @@ def _adapter(rows: Rows, tenant_id: int, tenant: str, name: str) -> int:
 
 
 def _goes_live(rows: Rows, at: Pointer, by: Principal) -> bool:
-    """The first version does by itself, unless its alias was protected and is no longer there."""
+    """The first version gets the alias by itself, unless the alias was protected and then removed."""
     present = rows.aliases.get(at.adapter_id, at.alias)
     return present is None or not present.protected or (by.may(Scope.ALIAS_WRITE) and present.requires is None)
 

@@ -1,4 +1,4 @@
-"""What gateways follow and auditors read: the present state, what changed, and who changed it."""
+"""What gateways follow and auditors read: the current state, the changes, and who made them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adapters_registry.verbs.base import Verbs
 
 
 class WatchVerbs(Verbs):
-    """The change feed, which is the audit."""
+    """The change feed, which is the audit log."""
 
     def snapshot(self) -> Snapshot:
         with self.metadata.reading() as rows:
@@ -22,9 +22,9 @@ class WatchVerbs(Verbs):
             )
 
     def changes(self, since: int, head: str | None = None) -> Changes:
-        """What changed after ``since`` (0: since ever), at once; ``head`` is the audit's digest that came with it.
+        """Changes after ``since`` (0: all), at once; ``head`` is the audit digest that came with ``since``.
 
-        A registry that was restored from a backup may have passed ``since`` again, by other changes: ``head`` tells.
+        A registry restored from a backup may have reached ``since`` again with other changes; then ``head`` differs.
         """
         with self.metadata.reading() as rows:
             seq = rows.feed.seq()
@@ -43,7 +43,7 @@ class WatchVerbs(Verbs):
         return AuditPage(entries=tuple(found[:size]), next=found[size - 1].seq if len(found) > size else None)
 
     def verify_audit(self) -> AuditReport:
-        """``AuditBroken`` names the first entry that is not what was written."""
+        """``AuditBroken`` names the first entry that differs from what was written."""
         with self.metadata.reading() as rows:
             count = rows.feed.seq() - rows.feed.first_seq()
             head = verify(rows.feed.all_entries())
@@ -58,5 +58,6 @@ class WatchVerbs(Verbs):
 
 
 def _same(here: str | None, there: str | None) -> bool:
-    """Whether both are of one history; a reader of an earlier release says nothing of its own."""
+    """Whether both are of one history; readers of earlier releases send no ``head``."""
+
     return there is None or here == there

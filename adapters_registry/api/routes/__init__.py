@@ -1,4 +1,4 @@
-"""Every route of the registry, a file for each family."""
+"""Every route of the registry, one file per family."""
 
 from adapters_registry.api.routes import (
     adapters,
@@ -14,4 +14,4 @@ from adapters_registry.api.routes import (
 )
 
 FAMILIES = (adapters, versions, aliases, uploads, blobs, bases, feed, keys, tenants, operations)
-"""Each has a ``router``."""
+"""Modules that each have a ``router``."""

@@ -1,4 +1,4 @@
-"""Routes of adapters, and of whom they are shared with."""
+"""Routes of adapters, and of the tenants that they are shared with."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FOUND = answers(AdapterNotFound)
 async def adapters(
     by: Reader, plane: P, tenant: OfTenant = None, after: After = None, limit: Limit = None
 ) -> Response:
-    """By tenant and name: the caller's own, and what is shared with it."""
+    """By tenant and name: the caller's own adapters, and those shared with it."""
     return await reply_long(plane, by, lambda: plane.registry.page(tenant, after, limit, visible_to=by.tenant))
 
 
@@ -42,11 +42,11 @@ async def delete_adapter(by: Writer, plane: P, tenant: Named, name: Named) -> No
 
 @router.put("/v1/adapters/{tenant}/{name}/shares/{grantee}", response_model=AdapterRecord, responses=_FOUND)
 async def share(by: Writer, plane: P, tenant: Named, name: Named, grantee: Grantee) -> Response:
-    """Let another tenant, or all, use the adapter."""
+    """Let another tenant, or all tenants, use the adapter."""
     return await reply(lambda: plane.registry.share(tenant, name, grantee, by=by))
 
 
 @router.delete("/v1/adapters/{tenant}/{name}/shares/{grantee}", response_model=AdapterRecord, responses=_FOUND)
 async def unshare(by: Writer, plane: P, tenant: Named, name: Named, grantee: Grantee) -> Response:
-    """No longer; no matter whether it was shared."""
+    """Stop sharing; succeeds also if it was not shared."""
     return await reply(lambda: plane.registry.unshare(tenant, name, grantee, by=by))

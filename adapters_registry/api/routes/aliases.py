@@ -34,7 +34,7 @@ _MOVED = (
 
 @router.get(_AT, response_model=AliasRecord, responses=answers(*_KNOWN, good=_GOOD))
 async def alias(by: Reader, plane: P, tenant: Named, name: Named, alias: Named) -> Response:
-    """Where it points; its generation is the ETag."""
+    """The version it points at; its generation is the ETag."""
     return await reply_alias(lambda: plane.registry.resolve(tenant, name, alias, visible_to=by.tenant))
 
 
@@ -42,7 +42,7 @@ async def alias(by: Reader, plane: P, tenant: Named, name: Named, alias: Named) 
 async def move_alias(
     by: Mover, plane: P, tenant: Named, name: Named, alias: Named, body: Target, if_match: IfMatch = None
 ) -> Response:
-    """Point it at a version, if it is still of the generation in `If-Match`; 0 is an alias that is absent."""
+    """Point it at a version if its generation is still the one in `If-Match`; 0 means that it does not exist."""
     expected = generation(if_match)
     return await reply_alias(lambda: plane.registry.move_alias(tenant, name, alias, body.version, expected, by=by))
 
@@ -51,7 +51,7 @@ async def move_alias(
 async def rollback(
     by: Mover, plane: P, tenant: Named, name: Named, alias: Named, if_match: IfMatch = None
 ) -> Response:
-    """Point it at the version before; again goes one further back."""
+    """Point it at the version before; repeated, at the one before that."""
     expected = generation(if_match)
     return await reply_alias(lambda: plane.registry.rollback(tenant, name, alias, expected, by=by))
 
@@ -60,7 +60,7 @@ async def rollback(
 async def delete_alias(
     by: Mover, plane: P, tenant: Named, name: Named, alias: Named, if_match: IfMatch = None
 ) -> None:
-    """Nothing points anywhere by it afterwards."""
+    """Remove the alias; versions stay."""
     await asyncio.to_thread(plane.registry.delete_alias, tenant, name, alias, generation(if_match), by=by)
 
 

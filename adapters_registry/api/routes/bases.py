@@ -19,11 +19,11 @@ from adapters_registry.records import BaseRecord
 
 router = APIRouter(tags=["bases"])
 Announced = Annotated[BaseManifest, Depends(JsonBody(BaseManifest, "base_bytes", unknown="ignore").read)]
-"""A service of a newer release says more of its base; what this registry knows of it is enough for its checks."""
+"""A service of a newer release may send more fields; the known ones are enough for the checks here."""
 
 
 class Bases(BaseModel):
-    """The one last announced anew first."""
+    """Most recently announced first."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,19 +32,19 @@ class Bases(BaseModel):
 
 @router.get("/v1/bases", response_model=Bases, responses=answers())
 async def bases(by: ReaderOrServer, plane: P) -> Response:
-    """The one last announced anew first."""
+    """Most recently announced first."""
     return await reply(lambda: Bases(bases=plane.registry.bases()))
 
 
 @router.get("/v1/bases/{sha256}", response_model=BaseManifest, responses=answers(errors.BaseNotFound))
 async def base(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
-    """What uploads for it are checked against."""
+    """The manifest that uploads for this base are checked against."""
     return await reply(lambda: plane.registry.base(digest(sha256)))
 
 
 @router.put("/v1/bases/{sha256}", status_code=204, responses=answers(errors.BodyTooLarge, errors.TruncatedUpload))
 async def put_base(by: Server, plane: P, sha256: Sha256, body: Announced) -> None:
-    """Its adapters are checked against it. Repeated, it says that the base is still served."""
+    """Adapters for this base are checked against it. Repeat the request to announce that the base is still served."""
     if body.digest != digest(sha256):
         raise InvalidValue("The manifest's digest is not the path's.", param="digest")
     await asyncio.to_thread(plane.registry.put_base, body, by=by)

@@ -27,7 +27,7 @@ _HEAD: Responses = {200: {"headers": headers("ETag", "Content-Length")}}
 
 @router.head("/v1/blobs/{sha256}", response_class=Response, responses=answers(BlobNotFound, good=_HEAD))
 async def blob_size(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
-    """How long the file is; its bytes are not read."""
+    """Length of the file; its bytes are not read."""
     name = digest(sha256)
     return Response(headers=_headers(name, await asyncio.to_thread(_size, plane, by, name)))
 
@@ -45,7 +45,7 @@ def _headers(name: str, size: int) -> dict[str, str]:
 
 
 def _size(plane: Plane, by: Principal, name: str) -> int:
-    """Who may not see it is told that it is not there, before anybody looks whether it is."""
+    """Callers that may not see the blob get the 404 of a missing one, before the store is consulted."""
     size = plane.registry.blobs.size(name) if by.tenant is None or plane.registry.sees(by.tenant, name) else None
     if size is None:
         raise BlobNotFound(f"No blob {name}.", param="digest")

@@ -1,4 +1,4 @@
-"""Routes that serving planes follow."""
+"""Routes that gateways follow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from adapters_registry.manifest import DIGEST_PATTERN
 from adapters_registry.records import SINCE_FULL, Changes, Snapshot
 
 WAIT_S = 60.0
-"""Longest long-poll; a longer wish is shortened."""
+"""Longest long-poll; longer values of `wait_s` are reduced to this."""
 router = APIRouter(tags=["feed"])
 Since = Annotated[int, Query(ge=0, lt=1 << 53)]
 Head = Annotated[str | None, Query(pattern=DIGEST_PATTERN)]
@@ -26,7 +26,7 @@ WaitS = Annotated[float, Query(ge=0, allow_inf_nan=False)]
 
 @router.get("/v1/snapshot", response_model=Snapshot, responses=answers())
 async def snapshot(by: Server, plane: P, full: bool = False) -> Response:
-    """All tenants' adapters and keys; `full` with the fields that readers of the first releases refuse."""
+    """All tenants' adapters and keys; `full` includes the fields that readers of the first releases refuse."""
     return await on_long_thread(plane, by, lambda: rendered(plane.registry.snapshot(), leave_out=_left_out(full)))
 
 
@@ -34,9 +34,10 @@ async def snapshot(by: Server, plane: P, full: bool = False) -> Response:
 async def changes(
     by: Server, plane: P, since: Since, wait_s: WaitS = 0.0, head: Head = None, full: bool = False
 ) -> Response:
-    """What changed after `since`; waits for something to change, up to `wait_s`.
+    """Changes after `since`; waits up to `wait_s` for a change.
 
-    `head` is what came with `since`: another history answers with `reset`. `full` as for the snapshot.
+    `head` is the value that came with `since`: if the history differs, the answer has `reset`. `full` as for the
+    snapshot.
     """
     watchers = plane.watchers
     if not watchers.take(by.account, alone=by.is_everybody):
@@ -54,7 +55,7 @@ async def changes(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """How far a reader has come, and in which history."""
+    """How far a reader has read, and in which history."""
 
     since: int
     head: str | None
@@ -65,7 +66,7 @@ def _left_out(full: bool) -> frozenset[str]:
 
 
 async def _watch(plane: Plane, by: Principal, place: _Place, wait_s: float) -> Changes:
-    """The count is read before the database, so that no commit falls between look and wait."""
+    """The count is read before the database, so that no commit is missed between the read and the wait."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
@@ -78,6 +79,6 @@ async def _watch(plane: Plane, by: Principal, place: _Place, wait_s: float) -> C
 
 
 async def _look(plane: Plane, by: Principal, place: _Place) -> Changes:
-    if place.since == 0:  # all there is: no short read
+    if place.since == 0:  # the whole state: a long read
         return await on_long_thread(plane, by, lambda: plane.registry.changes(0, place.head))
     return await asyncio.to_thread(plane.registry.changes, place.since, place.head)

@@ -1,4 +1,4 @@
-"""Routes of API keys. A tenant's admin sees and makes those of its tenant; an operator, all."""
+"""Routes of API keys. A tenant's admin lists and creates keys of its tenant; an operator, all keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TOLD = "The key's text, which is never told again."
 
 
 class KeyList(BaseModel):
-    """Oldest first, expired and revoked ones too."""
+    """Oldest first, including expired and revoked keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class KeyList(BaseModel):
     responses=answers(errors.TenantNotFound, *_BODY),
 )
 async def create_key(by: Admin, plane: P, body: Wish) -> Response:
-    """The first one ever must be an operator's: from then on every request needs a key."""
+    """The first key must be an operator's: from then on every request needs a key."""
     if body.tenant is not None and not by.acts_for(body.tenant):
         raise no_tenant(body.tenant)
     tenant = body.tenant or by.tenant
@@ -53,7 +53,7 @@ async def create_key(by: Admin, plane: P, body: Wish) -> Response:
 
 @router.get("/v1/keys", response_model=KeyList, responses=answers(errors.TenantNotFound))
 async def list_keys(by: Admin, plane: P, tenant: OfTenant = None) -> Response:
-    """Without their secrets, which nobody has."""
+    """Without secrets, which the registry does not store."""
     if tenant is not None and not by.acts_for(tenant):
         raise no_tenant(tenant)
     return await reply_long(plane, by, lambda: KeyList(keys=plane.keys.list(tenant or by.tenant)))
@@ -72,20 +72,20 @@ async def key(by: Admin, plane: P, id: KeyId) -> Response:
     responses=answers(KeyNotFound, *_BODY),
 )
 async def rotate_key(by: Admin, plane: P, id: KeyId, body: Rotation) -> Response:
-    """A key in its place, which may do the same; the old one goes on for `overlap_s`."""
+    """A new key with the same rights; the old one stays valid for `overlap_s`."""
     await asyncio.to_thread(_own, plane, by, id)
     return rendered(await asyncio.to_thread(plane.keys.rotate, id, body.overlap_s, by=by), 201)
 
 
 @router.delete("/v1/keys/{id}", status_code=204, responses=answers(KeyNotFound, errors.LastAdminKey))
 async def revoke_key(by: Admin, plane: P, id: KeyId) -> None:
-    """At once and for good."""
+    """Takes effect at once and cannot be undone."""
     await asyncio.to_thread(_own, plane, by, id)
     await asyncio.to_thread(plane.keys.revoke, id, by=by)
 
 
 def _own(plane: Plane, by: Principal, id: str) -> KeyRecord:
-    """Another tenant's, or an operator's, is as unknown to a tenant's admin as what is not there."""
+    """For a tenant's admin, keys of other tenants and of operators return the 404 of a missing key."""
     record = plane.keys.get(id)
     if by.tenant not in (None, record.tenant):
         raise no_key(id)

@@ -1,4 +1,4 @@
-"""Routes for whoever runs the registry: is it well, what was done, what may go."""
+"""Routes for operators: health, audit, collection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Limit = Annotated[int | None, Query(gt=0, lt=1 << 31)]
 
 
 class Health(BaseModel):
-    """It answers, and so does its database."""
+    """The registry and its database answer."""
 
     status: Literal["ok"] = "ok"
     instance: str | None = None
@@ -33,7 +33,7 @@ class Health(BaseModel):
 
 
 class Root(BaseModel):
-    """Where to go on."""
+    """Where to continue."""
 
     service: Literal["quickchange-registry"] = "quickchange-registry"
     api: Literal["/v1"] = "/v1"
@@ -43,7 +43,7 @@ class Root(BaseModel):
 
 @router.get("/", response_model=Root, dependencies=[OPEN], responses=answers())
 async def root() -> Root:
-    """What load balancers and people ask first; says no more than that this answers."""
+    """For load balancers and people: returns nothing but that the registry answers."""
     return Root()
 
 
@@ -56,7 +56,7 @@ async def health(request: Request, plane: P) -> Health:
 
 @router.get("/openapi.json", dependencies=[OPEN], include_in_schema=False)
 async def description(request: Request) -> Response:
-    """This description, made at the first request: routes do not change while the registry runs."""
+    """This description, built at the first request: routes do not change while the registry runs."""
     state = request.app.state
     if not hasattr(state, "description"):
         state.description = Fresh(lambda: asyncio.to_thread(_described, request.app), math.inf)
@@ -69,17 +69,17 @@ def _described(app: FastAPI) -> bytes:
 
 @router.get("/v1/audit", response_model=AuditPage, responses=answers())
 async def audit(by: Operator, plane: P, after: After = 0, limit: Limit = None) -> Response:
-    """Every change that was made, oldest first."""
+    """Every change, oldest first."""
     return await reply_long(plane, by, lambda: plane.registry.audit(after, limit))
 
 
 @router.get("/v1/audit/verify", response_model=AuditReport, responses=answers(errors.AuditBroken))
 async def verify_audit(by: Operator, plane: P) -> Response:
-    """Reads all of it and checks the chain."""
+    """Reads all entries and checks the chain of digests."""
     return await reply_long(plane, by, plane.registry.verify_audit)
 
 
 @router.post("/v1/gc", response_model=Collected, responses=answers(errors.BodyTooLarge, errors.TruncatedUpload))
 async def collect(by: Operator, plane: P, body: Collection) -> Response:
-    """Retire versions by the tenants' policies, and delete bytes that nothing names any more."""
+    """Retire versions by the tenants' policies, and delete bytes that nothing refers to."""
     return await reply_long(plane, by, lambda: plane.registry.collect(body.dry_run, body.grace_s, by=by))

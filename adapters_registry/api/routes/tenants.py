@@ -1,4 +1,4 @@
-"""Routes of tenants: what they may hold, and what they do."""
+"""Routes of tenants: their limits and their usage."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Tenants(BaseModel):
 
 @router.get("/v1/tenants", response_model=Tenants, responses=answers())
 async def tenants(by: Admin, plane: P) -> Response:
-    """All, or the caller's own."""
+    """All tenants, or the caller's own."""
     return await reply_long(plane, by, lambda: Tenants(tenants=_visible(plane, by)))
 
 
 @router.get("/v1/tenants/{tenant}", response_model=TenantRecord, responses=answers(TenantNotFound))
 async def tenant(by: Admin, plane: P, tenant: Named) -> Response:
-    """Its bounds, and what it uses."""
+    """Its limits and its usage."""
     return await reply(lambda: plane.registry.tenant(tenant))
 
 
@@ -46,7 +46,7 @@ async def tenant(by: Admin, plane: P, tenant: Named) -> Response:
     responses=answers(TenantNotFound, errors.BodyTooLarge, errors.TruncatedUpload),
 )
 async def put_tenant(by: Operator, plane: P, tenant: Named, body: Bounds) -> Response:
-    """Set all its bounds, and make it if it is not there; what it holds already stays."""
+    """Set all its limits, and create it if it does not exist; nothing that it already stores is deleted."""
     return await reply(lambda: plane.registry.put_tenant(tenant, body, by=by))
 
 

@@ -1,4 +1,4 @@
-"""Routes of uploads: raw bytes by digest, continued where they broke off (see ``api/parts.py``)."""
+"""Routes of uploads: raw bytes by digest, continued where they stopped (see ``api/parts.py``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Uploaded(BaseModel):
 
     digest: Digest
     size: int
-    """Bytes that are there."""
+    """Bytes stored."""
     complete: bool
 
 
@@ -52,7 +52,7 @@ _RECEIVED = answers(
 
 
 def _owner(by: Writer, tenant: OfTenant = None) -> str:
-    """Whose upload it is: by default the caller's own."""
+    """The tenant that owns the upload; by default the caller's."""
     if tenant is not None and not by.acts_for(tenant):
         raise no_tenant(tenant)
     return tenant or by.tenant or DEFAULT_TENANT
@@ -67,7 +67,7 @@ Owner = Annotated[str, Depends(_owner)]
     response_class=Response,
 )
 async def upload_state(plane: P, owner: Owner, sha256: Sha256) -> Response:
-    """How many bytes are there: where to go on. 404: none."""
+    """How many bytes are stored, where to continue. 404: none."""
     state = await asyncio.to_thread(plane.uploads.state, owner, digest(sha256))
     if state is None:
         raise BlobNotFound(f"Nothing of {digest(sha256)} was uploaded.", param="digest")
@@ -76,21 +76,21 @@ async def upload_state(plane: P, owner: Owner, sha256: Sha256) -> Response:
 
 @router.put(_AT, response_model=Uploaded, responses=_RECEIVED, openapi_extra=bytes_body())
 async def upload(request: Request, by: Writer, plane: P, owner: Owner, sha256: Sha256) -> Response:
-    """The bytes from the first one on, all of them unless `Upload-Complete: ?0`."""
+    """The bytes from the first one; all of them unless `Upload-Complete: ?0`."""
     part = beginning(request, plane.limits.upload_bytes)
     return await _receive(request, plane, by, owner, digest(sha256), part)
 
 
 @router.patch(_AT, response_model=Uploaded, responses=_RECEIVED, openapi_extra=bytes_body(PARTIAL_TYPE))
 async def continue_upload(request: Request, by: Writer, plane: P, owner: Owner, sha256: Sha256) -> Response:
-    """The bytes from `Upload-Offset` on; a 409 says in that header where they go on instead."""
+    """The bytes from `Upload-Offset`; a 409 returns in that header where to continue instead."""
     part = continuation(request, plane.limits.upload_bytes)
     return await _receive(request, plane, by, owner, digest(sha256), part)
 
 
 @router.delete(_AT, status_code=204, responses=answers(errors.TenantNotFound))
 async def discard_upload(plane: P, owner: Owner, sha256: Sha256) -> None:
-    """Forget what came of an upload that broke off; no matter whether anything did."""
+    """Discard the bytes of an interrupted upload; succeeds also if there are none."""
     await asyncio.to_thread(plane.staging.drop, owner, digest(sha256))
 
 

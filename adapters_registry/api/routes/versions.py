@@ -1,4 +1,4 @@
-"""Routes of versions: their making, what is known of them, and their end."""
+"""Routes of versions: publish, read, evaluate, delete."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _OF_ADAPTER = (errors.AdapterNotFound, errors.VersionNotFound, errors.VersionDel
 
 @router.post("/v1/adapters/{tenant}/{name}/versions", response_model=Published, responses=_REFUSED)
 async def publish(by: Writer, plane: P, tenant: Named, name: Named, body: Commit) -> Response:
-    """Make uploaded files a version; the same files again give the version there is."""
+    """Make uploaded files a version; the same files again return the existing version."""
     check_lineage(body.lineage, plane.limits.lineage_bytes)
     origin = Origin(body.base, body.promote, body.lineage, body.allowed)
     async with placed(plane.validations, by, plane.limits, "commits at once"):
@@ -48,13 +48,13 @@ async def publish(by: Writer, plane: P, tenant: Named, name: Named, body: Commit
 
 @router.get("/v1/versions/{sha256}", response_model=VersionDetail, responses=answers(*_OF_ADAPTER))
 async def version(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
-    """With its manifest, as far as the caller may know of it."""
+    """With its manifest, as far as the caller may see it."""
     return await reply(lambda: plane.registry.version(digest(sha256), by.tenant))
 
 
 @router.get("/v1/versions/{sha256}/lineage", response_model=Lineage, responses=answers(*_OF_ADAPTER))
 async def lineage(by: Reader, plane: P, sha256: Sha256) -> Response:
-    """What it came from and what came from it."""
+    """The version's parents and children."""
     return await reply_long(plane, by, lambda: plane.registry.lineage(digest(sha256), by.tenant))
 
 
@@ -76,7 +76,7 @@ async def delete_version(by: Writer, plane: P, tenant: Named, name: Named, numbe
 async def evaluate(
     by: Writer, plane: P, tenant: Named, name: Named, number: Number, evaluation: Named, body: Found
 ) -> Response:
-    """What an evaluation found, in place of what it found before."""
+    """Record the result of an evaluation, in place of its earlier result."""
     return await reply(
         lambda: plane.registry.evaluate(tenant, name, number, evaluation, body.passed, body.metrics, by=by)
     )

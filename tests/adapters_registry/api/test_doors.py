@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from adapters_registry.access import Principal, Scope, new_key
-from adapters_registry.api.auth import Door, Open, check_doors, owners
+from adapters_registry.api.auth import Open, Requirement, check_requirements, owners
 from adapters_registry.keys import Keys
 from tests.adapters_registry.api.world import TENANT_SCOPES, Names, World, bearer, content, door, every
 from tests.adapters_registry.artifacts import sha256
@@ -42,7 +42,7 @@ def test_a_route_that_declares_nothing_stops_the_start(app: FastAPI):
     async def forgotten() -> None: ...
 
     with pytest.raises(TypeError, match="forgotten"):
-        check_doors(app.routes)
+        check_requirements(app.routes)
 
 
 async def test_a_route_added_late_stops_the_start(app: FastAPI):
@@ -57,7 +57,7 @@ async def test_a_route_added_late_stops_the_start(app: FastAPI):
 def test_the_door_comes_first(app: FastAPI):
     """So that nothing is read of a stranger's request."""
     for _, route in every(app):
-        assert isinstance(next(owners(route)), Door | Open), route.path
+        assert isinstance(next(owners(route)), Requirement | Open), route.path
 
 
 def test_what_is_open(app: FastAPI):

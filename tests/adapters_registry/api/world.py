@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from adapters_registry.access import Scope
-from adapters_registry.api.auth import Door, owners
+from adapters_registry.api.auth import Requirement, owners
 from adapters_registry.api.bodies import CommitBody, JsonBody
 from adapters_registry.api.parts import PARTIAL_TYPE
 from adapters_registry.keys import Keys
@@ -80,10 +80,10 @@ def every(app: FastAPI) -> Iterator[tuple[str, APIRoute]]:
             yield method, route
 
 
-def door(route: APIRoute) -> Door | None:
+def door(route: APIRoute) -> Requirement | None:
     """None if it is open."""
     first = next(owners(route))
-    return first if isinstance(first, Door) else None
+    return first if isinstance(first, Requirement) else None
 
 
 def content(method: str, route: APIRoute, names: Names, files: list[dict[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from adapters_registry.edge.bounds import MOST, Bounds, ConnectionLimits, bounds
-from adapters_registry.edge.connections import Connections, Reason, State, crowd
+from adapters_registry.edge.connections import Connections, Reason, State, client_of
 from adapters_registry.support.loopback import is_loopback
 
 BOUNDS = Bounds(total=6, per_address=4, per_loopback=5, head_s=10, idle_s=75, stall_s=60, header_bytes=1000)
@@ -109,7 +109,7 @@ def test_bounds_of_a_process(
 @pytest.mark.parametrize(("address", "own"), [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True),
                                               ("2001:db8::1", False), ("10.0.0.1", False), ("", False)])  # fmt: skip
 def test_this_machine_s_own_addresses(address: str, own: bool) -> None:
-    assert is_loopback(crowd(address)) == own
+    assert is_loopback(client_of(address)) == own
 
 
 def test_loopback_has_a_share_of_its_own() -> None:
@@ -132,7 +132,7 @@ def test_loopback_has_a_share_of_its_own() -> None:
     ],
 )
 def test_whose_share_an_address_takes(address: str, whose: str) -> None:
-    assert crowd(address) == whose
+    assert client_of(address) == whose
 
 
 def test_no_address_has_more_than_all() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters_registry.edge.shares import Gate, Line, NoPlace, Shares, Ticket, fits
+from adapters_registry.edge.shares import Gate, NoPlace, Shares, Ticket, WaitQueue, fits
 
 places = st.integers(1, 40)
 shares = st.floats(0.05, 1.0)
@@ -75,7 +75,7 @@ def test_a_line_serves_first_come_within_a_tenant_and_nobody_waits_who_may_go(
     bound: int, share: float, moves: list
 ) -> None:
     gate = Shares(bound, share)
-    line, waiting, inside = Line(gate), list[Ticket](), list[Ticket]()
+    line, waiting, inside = WaitQueue(gate), list[Ticket](), list[Ticket]()
     for number, (tenant, leave) in enumerate(moves):
         if leave and (waiting or inside):
             out = (inside or waiting).pop(number % len(inside or waiting))
@@ -95,7 +95,7 @@ def test_a_line_serves_first_come_within_a_tenant_and_nobody_waits_who_may_go(
 
 def test_the_tenant_that_holds_least_goes_first() -> None:
     gate = Shares(8, share=1.0)
-    line = Line(gate)
+    line = WaitQueue(gate)
     for number, tenant in enumerate("aaab"):
         line.join(Ticket(number), tenant)
     assert [line.next().holder for _ in range(4)] == ["a", "b", "a", "a"]  # type: ignore[union-attr]
@@ -103,7 +103,7 @@ def test_the_tenant_that_holds_least_goes_first() -> None:
 
 def test_a_ticket_in_two_queues_takes_one_place() -> None:
     gate = Shares(4, share=1.0)
-    line, both = Line(gate), Ticket(0)
+    line, both = WaitQueue(gate), Ticket(0)
     line.join(both, "a")
     line.join(both, "b")
     line.join(both, "b")

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 
 from adapters_registry.access import Scope, parse_key
-from adapters_registry.api.auth import Door, owners
+from adapters_registry.api.auth import Requirement, owners
 from adapters_registry.api.routes import FAMILIES
 from adapters_registry.client import RegistryClient
 from adapters_registry.settings import RegistrySettings
@@ -32,8 +32,10 @@ def routes() -> list[str]:
     rows = []
     for route in sorted(found, key=lambda route: (route.path, sorted(route.methods))):
         owner = next(owners(route))
-        scopes = " ".join(f"`{scope}`" for scope in sorted(owner.scopes)) if isinstance(owner, Door) else "open"
-        everywhere = ", all tenants" if isinstance(owner, Door) and owner.everywhere else ""
+        scopes = (
+            " ".join(f"`{scope}`" for scope in sorted(owner.scopes)) if isinstance(owner, Requirement) else "open"
+        )
+        everywhere = ", all tenants" if isinstance(owner, Requirement) and owner.everywhere else ""
         rows += [f"| `{method} {route.path}` | {scopes}{everywhere} |" for method in sorted(route.methods)]
     return rows
 
