@@ -7,14 +7,13 @@ It is removed by hand only (``python -m adapters_registry reopen``).
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from adapters_registry.errors import StorageFailed, StorageFull
-from adapters_registry.support.durable import sync_directory
+from adapters_registry.support.durable import FULL, sync_directory
 
 NAME = "keys-were-made"
 _TEXT = """\
@@ -67,7 +66,7 @@ def _storage_errors(done: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = StorageFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageFailed
+        kind = StorageFull if error.errno in FULL else StorageFailed
         raise kind(f"The mark that there are keys cannot be {done} ({error}).", retry_after_s=5) from error
 
 

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from adapters_registry.errors import RegistryError, StorageFailed, StorageFull
-from adapters_registry.support.durable import sync_directory
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from adapters_registry.support.durable import FULL, sync_directory
 
 
 class Disk:
@@ -68,7 +66,7 @@ def translated() -> Iterator[None]:
 
 def storage_error(error: OSError) -> RegistryError:
     """What a failed file operation means to a caller."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return StorageFull("The registry's disk is full: free space, then repeat the request.", retry_after_s=30)
     if error.errno == errno.EXDEV:
         return StorageFailed(

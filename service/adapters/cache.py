@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import mmap
 import os
@@ -22,12 +21,11 @@ from threading import Lock
 
 from torch import Tensor
 
-from adapters_registry.support.durable import TEMP_SUFFIX
+from adapters_registry.support.durable import FULL, TEMP_SUFFIX
 from service.adapters.slab import CorruptSlab, Slab, SlabLabel, read_slab, write_slab
 
 log = logging.getLogger(__name__)
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 _ABANDONED_S = 3600.0
 """No download takes longer; what is older was left by a killed process."""
 

@@ -11,7 +11,8 @@ from typing import Generic, Protocol, TypeVar
 from torch import Tensor
 
 from adapters_registry.manifest import FORMAT, BaseManifest, Manifest
-from service.adapters.cache import FULL, SlabCache
+from adapters_registry.support.durable import FULL
+from service.adapters.cache import SlabCache
 from service.adapters.slab import Slab, SlabLabel, slab_in_memory
 from service.adapters.source import AdapterSource
 from service.adapters.weights import read_weights, weights_file

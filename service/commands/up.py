@@ -33,9 +33,10 @@ from service.commands.obstacles import (
     need_port,
     only_one,
 )
-from service.commands.program import at, program
+from service.commands.program import program
 from service.commands.progress import showing
 from service.commands.target import KEY_VARIABLE, api_key
+from service.commands.welcome import gateway_url, welcome
 from service.dispatch.dispatcher import DRAIN_S
 from service.errors import QuickchangeError
 from service.process.child import Child
@@ -45,7 +46,7 @@ from service.process.ray_directory import NotOurs, home, ray_directory
 from service.process.supervisor import Service
 from service.process.waiting import POLL_S, CannotStart, Interrupted, await_answer
 from service.settings import Settings
-from service.support.logs import open_logs, request_log
+from service.support.logs import open_logs
 
 logger = logging.getLogger(__name__)
 
@@ -157,16 +158,16 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
         base = _until(stop, lambda: _prepare(settings))
         _say(f"loading {base.name} ({settings.replicas} replica{'s' * (settings.replicas > 1)})")
         directory = stack.enter_context(ray_directory(home()))
-        place = Place(settings, _url(settings), directory, logs_dir / "ray.log", lambda: _pids(registry))
+        place = Place(settings, gateway_url(settings), directory, logs_dir / "ray.log", lambda: _pids(registry))
         service = Service(lambda: DriverLife(place), _say)
         logs = service.start(stop)
-        target = Target(_url(settings), settings.registry, base.name)
+        target = Target(gateway_url(settings), settings.registry, base.name)
         keyed = _wants_key(settings)
         if examples and keyed and api_key() is None:
             _say(f"examples skipped: the service has API keys, and {KEY_VARIABLE} is not set")
             examples = ()
         answering = _until(stop, lambda: offer(examples, target, _say, stop))
-        _say(_welcome(settings, base, logs, time.monotonic() - began, answering, keyed=keyed))
+        _say(welcome(settings, base, logs, time.monotonic() - began, answering, keyed=keyed))
         try:
             service.keep(stop)
         except CannotStart:
@@ -263,45 +264,10 @@ def _with_key(settings: Settings) -> Settings:
 def _wants_key(settings: Settings) -> bool:
     """Whether a caller without a key is refused."""
     try:
-        answer = httpx.get(f"{_url(settings)}/v1/models", timeout=5.0, trust_env=False)
+        answer = httpx.get(f"{gateway_url(settings)}/v1/models", timeout=5.0, trust_env=False)
     except httpx.TransportError:  # a gateway that went away again: another one is on its way
         return False
     return answer.status_code == httpx.codes.UNAUTHORIZED
-
-
-def _url(settings: Settings) -> str:
-    """Where this machine reaches the gateway."""
-    host = settings.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-def _welcome(
-    settings: Settings, base: PreparedBase, logs: Path, seconds: float, examples: Sequence[Example], *, keyed: bool
-) -> str:
-    shown = max(examples, key=lambda example: len(example.versions), default=None)
-    model = shown.model if shown else base.name
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'
-    header = f'-H "authorization: Bearer ${KEY_VARIABLE}" ' if keyed else ""
-    verb, where = program(), at(settings.registry)
-    second = [f"  {verb} promote {model}@2{where}"] if shown and len(shown.versions) > 1 else []
-    return "\n".join(
-        [
-            f"ready after {seconds:.0f} s",
-            "",
-            f"  model      {base.name}",
-            *[f"  example    {example.model}" for example in examples],
-            f"  API        {_url(settings)}/v1",
-            f"  registry   {settings.registry}",
-            f"  requests   {request_log(settings.logs)}",
-            f"  logs       {settings.logs.dir}, Ray's own in {logs}",
-            "",
-            "Next, in another terminal:",
-            f"  curl {_url(settings)}/v1/chat/completions {header}-H 'content-type: application/json' -d '{body}'",
-            *second,
-            f"  {verb} push PEFT_DIRECTORY default/NAME{where}",
-            "Ctrl-C stops.",
-        ]
-    )
 
 
 def _say(line: str) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adapters_registry.support.durable import sync_directory
+from adapters_registry.support.durable import FULL, sync_directory
 from service.errors import StorageFailed, StorageFull
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Disk:
@@ -47,7 +44,7 @@ def storage_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise StorageFull(f"no room on the disk while {doing}: free some, then send it again") from error
         reason = error.strerror or type(error).__name__
         raise StorageFailed(f"{reason} while {doing}: see to the disk, then send it again") from error

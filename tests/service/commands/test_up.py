@@ -17,6 +17,7 @@ from adapters_registry.access import new_key
 from service.base import PreparedBase
 from service.commands import obstacles, program
 from service.commands import up as command
+from service.commands.welcome import gateway_url, welcome
 from service.process import waiting
 from service.settings import Settings
 
@@ -127,7 +128,7 @@ def test_hints_name_the_program_and_the_registry(monkeypatch: pytest.MonkeyPatch
     assert program.program() == f"{sys.executable} -m service"
     settings = options("--registry-port", "8101")
     base = PreparedBase("tiny", tmp_path)
-    told = command._welcome(settings, base, tmp_path, 1.0, (), keyed=False)
+    told = welcome(settings, base, tmp_path, 1.0, (), keyed=False)
     assert f"{sys.executable} -m service push PEFT_DIRECTORY default/NAME --registry http://127.0.0.1:8101" in told
 
 
@@ -152,5 +153,5 @@ def test_a_data_directory_has_one_owner(tmp_path: Path) -> None:
 
 
 def test_the_address_shown_can_be_opened() -> None:
-    assert command._url(options()) == "http://127.0.0.1:8000"
-    assert command._url(options("--host", "::1", "--port", "1")) == "http://[::1]:1"
+    assert gateway_url(options()) == "http://127.0.0.1:8000"
+    assert gateway_url(options("--host", "::1", "--port", "1")) == "http://[::1]:1"
