@@ -36,17 +36,19 @@ class Announcement(BaseModel):
         return UNANNOUNCED if self.runs is None else frozenset(self.runs)
 
 
-def heard(before: Sequence[Announcement], runs: Sequence[str] | None, moment: datetime) -> tuple[Announcement, ...]:
+def with_announcement(
+    before: Sequence[Announcement], runs: Sequence[str] | None, moment: datetime
+) -> tuple[Announcement, ...]:
     """``before`` and one more, newest first; those of services that are silent are forgotten."""
     new = Announcement(runs=None if runs is None else tuple(sorted(set(runs))), at=moment)
     kept = [one for one in before if one.runs != new.runs and is_served(one.at, moment)]
     return (new, *kept)[:MOST]
 
 
-def last_heard(announced: Sequence[Announcement], runs: Sequence[str] | None) -> datetime | None:
+def last_announced(announced: Sequence[Announcement], runs: Sequence[str] | None) -> datetime | None:
     """When exactly this was last said."""
-    told = None if runs is None else tuple(sorted(set(runs)))
-    return next((one.at for one in announced if one.runs == told), None)
+    wanted = None if runs is None else tuple(sorted(set(runs)))
+    return next((one.at for one in announced if one.runs == wanted), None)
 
 
 def missing(needed: frozenset[str], announced: Sequence[Announcement], moment: datetime) -> frozenset[str]:
@@ -61,8 +63,8 @@ def read_format_1_only(announced: Sequence[Announcement], moment: datetime) -> b
 
 def runs_of(announced: Sequence[Announcement], moment: datetime) -> tuple[str, ...] | None:
     """All that one or another of the services can run, sorted; None if none of them says."""
-    said = [one.runs for one in _current(announced, moment) if one.runs is not None]
-    return tuple(sorted({capability for runs in said for capability in runs})) if said else None
+    announced = [one.runs for one in _current(announced, moment) if one.runs is not None]
+    return tuple(sorted({capability for runs in announced for capability in runs})) if announced else None
 
 
 def _able(announced: Sequence[Announcement], moment: datetime) -> Iterator[frozenset[str]]:

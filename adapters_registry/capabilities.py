@@ -50,7 +50,7 @@ def needs(manifest: Manifest) -> frozenset[str]:
     return frozenset({kind, *manifest.needs, *roles})
 
 
-def told(missing: Collection[str]) -> str:
+def in_words(missing: Collection[str]) -> str:
     """``missing`` needs in words, such as ``replaced biases (lora.bias)``."""
     return ", ".join(f"{WORDS[need].what} ({need})" if need in WORDS else need for need in sorted(missing))
 

@@ -20,8 +20,8 @@ def link(
 ) -> str:
     """The digest of one entry."""
     moment = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    said = [prev, seq, moment.isoformat(timespec="microseconds"), actor, action, subject, alias, detail]
-    return "sha256:" + hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()
+    entry = [prev, seq, moment.isoformat(timespec="microseconds"), actor, action, subject, alias, detail]
+    return "sha256:" + hashlib.sha256(json.dumps(entry, separators=(",", ":")).encode()).hexdigest()
 
 
 def verify(entries: Iterable[AuditEntry], prev: str = GENESIS) -> str:

@@ -64,9 +64,9 @@ def names(path: str, base: str) -> bool:
     return _last(path) == _last(base)
 
 
-def named(told: object, known: Sequence[KnownBase]) -> list[KnownBase]:
+def named(path: object, known: Sequence[KnownBase]) -> list[KnownBase]:
     """Those that the config's ``base_model_name_or_path`` may mean."""
-    return [base for base in known if names(told, base.name)] if isinstance(told, str) and told else []
+    return [base for base in known if names(path, base.name)] if isinstance(path, str) and path else []
 
 
 def asked_for(reference: str, known: Sequence[KnownBase]) -> KnownBase:
@@ -89,19 +89,19 @@ def first_guess(known: Sequence[KnownBase]) -> KnownBase:
 
 
 def only(known: Sequence[KnownBase]) -> KnownBase | None:
-    """What a push that names no base is checked against; None if that cannot be told."""
+    """What a push that names no base is checked against; None if that is not clear."""
     served = [base for base in known if base.served] or known
     return served[0] if len(served) == 1 else None
 
 
-def choose(told: object, known: Sequence[KnownBase]) -> KnownBase:
-    """For a config that has ``told`` as its base, where the push asks for none."""
-    meant = named(told, known)
+def choose(path: object, known: Sequence[KnownBase]) -> KnownBase:
+    """The base for a config that names ``path``, if the push names none."""
+    meant = named(path, known)
     if not meant:
         found = only(known)
         if found is None:
             raise BaseNotNamed(
-                f"This registry has several bases, and the config names none of them ({_shown(told)}): push with "
+                f"This registry has several bases, and the config names none of them ({_shown(path)}): push with "
                 f"--base NAME (base), one of {_listed(known)}.",
                 param="base",
             )
@@ -110,7 +110,7 @@ def choose(told: object, known: Sequence[KnownBase]) -> KnownBase:
     served = [base for base in known if base.served]
     if served and not found.served:
         raise BaseMismatch(
-            f"The config names {_shown(told)}, which is known as {found.name} and served by nobody now; served is "
+            f"The config names {_shown(path)}, which is known as {found.name} and served by nobody now; served is "
             f"{_listed(served)}. Push with --base NAME (base) to say which one it is for.",
             param="base_model_name_or_path",
         )
@@ -135,8 +135,8 @@ def _last(name: str) -> str:
     return next((last.removesuffix(suffix) for suffix in _QUANTISED if last.endswith(suffix)), last)
 
 
-def _shown(told: object) -> str:
-    return repr(told[:100]) if isinstance(told, str) and told else "no base"
+def _shown(path: object) -> str:
+    return repr(path[:100]) if isinstance(path, str) and path else "no base"
 
 
 def _listed(bases: Sequence[KnownBase]) -> str:

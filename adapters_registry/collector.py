@@ -46,5 +46,5 @@ def _collect(collect: Callable[[], Collected], every_s: float, stop: threading.E
             _log.error("collection failed", extra={"code": error.code}, exc_info=error)
             continue
         if done.blobs or done.retired:
-            told = {"retired": len(done.retired), "blobs": done.blobs, "bytes": done.bytes}
-            _log.info("collected", extra=told)
+            counts = {"retired": len(done.retired), "blobs": done.blobs, "bytes": done.bytes}
+            _log.info("collected", extra=counts)

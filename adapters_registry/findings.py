@@ -72,8 +72,8 @@ def by_layer(modules: Iterable[str]) -> str:
     groups: dict[str, list[str]] = {}
     for module in sorted(modules):
         groups.setdefault(".".join("*" if step.isdigit() else step for step in module.split(".")), []).append(module)
-    told = [f"{group} ({len(found)})" if len(found) > 1 else found[0] for group, found in sorted(groups.items())]
-    return some(told, 20)
+    lines = [f"{group} ({len(found)})" if len(found) > 1 else found[0] for group, found in sorted(groups.items())]
+    return some(lines, 20)
 
 
 def some(names: Collection[str], most: int = 5) -> str:

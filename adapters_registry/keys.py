@@ -209,7 +209,7 @@ class Keys:
             secret_hash=text.secret_hash,
         )
         rows.keys.add(grant, tenant_id)
-        rows.record(Change("key.create", text.id, detail=_said(grant)), actor=by.id)
+        rows.record(Change("key.create", text.id, detail=_audit_detail(grant)), actor=by.id)
         return NewKey(record=_record(grant), key=str(text))
 
     def _unmark(self) -> None:
@@ -255,6 +255,6 @@ def _service_grant(key: KeyText) -> KeyGrant:
     )
 
 
-def _said(grant: KeyGrant) -> dict[str, JsonValue]:
+def _audit_detail(grant: KeyGrant) -> dict[str, JsonValue]:
     """What the audit says of a new key."""
     return {"tenant": grant.tenant, "name": grant.name, "scopes": list(map(str, grant.scopes))}

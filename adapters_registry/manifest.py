@@ -204,8 +204,8 @@ class LoraManifest(Manifest):
 
 def _variant(value: Any) -> str:
     """Which class of ``AnyManifest`` a value is of; "" is any kind."""
-    told = value.get if isinstance(value, dict) else partial(getattr, value)
-    return "lora" if told("kind", "") == "lora" and not formats.is_newer(told("format", FORMAT), FORMAT) else ""
+    field = value.get if isinstance(value, dict) else partial(getattr, value)
+    return "lora" if field("kind", "") == "lora" and not formats.is_newer(field("format", FORMAT), FORMAT) else ""
 
 
 AnyManifest = Annotated[Annotated[LoraManifest, Tag("lora")] | Annotated[Manifest, Tag("")], Discriminator(_variant)]

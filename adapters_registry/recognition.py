@@ -28,7 +28,7 @@ NO_GRANT = KeyGrant(
 
 
 @dataclass(frozen=True, slots=True)
-class Stranger:
+class Unrecognised:
     """The header shows no key that is good."""
 
     why: str
@@ -37,14 +37,14 @@ class Stranger:
 
 def recognise(
     authorization: str | None, find: Callable[[str], KeyGrant | None], now: datetime
-) -> KeyGrant | Stranger:
+) -> KeyGrant | Unrecognised:
     """The grant, by ``find`` of its id, whose key the header shows."""
     key = parse_key(_bearer(authorization)) or _NO_KEY
     grant = find(key.id) or NO_GRANT
     good = key.matches(grant.secret_hash)
     if good and not is_over(grant, now):
         return grant
-    return Stranger(_why(authorization, key, grant, good=good))
+    return Unrecognised(_why(authorization, key, grant, good=good))
 
 
 def is_over(grant: KeyGrant, now: datetime) -> bool:

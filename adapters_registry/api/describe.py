@@ -61,9 +61,9 @@ def answers(*classes: type[RegistryError], good: Responses | None = None) -> Res
     """The failures of a route in addition to those of every route, and its successful answers."""
     found: Responses = {}
     for cls in (*_EVERY, *classes):
-        said = found.setdefault(STATUS[cls], {"model": ErrorBody, "description": ""})
+        entry = found.setdefault(STATUS[cls], {"model": ErrorBody, "description": ""})
         line = f"`{cls.code}`: {(cls.__doc__ or '').strip()}"
-        said["description"] = "\n".join(filter(None, (said["description"], line)))
+        entry["description"] = "\n".join(filter(None, (entry["description"], line)))
     return found | (good or {})
 
 
@@ -74,13 +74,13 @@ def headers(*names: str) -> dict[str, Any]:
 def bytes_body(media_type: str = "application/octet-stream") -> dict[str, Any]:
     """A part of an upload, and the headers that describe the part."""
     begins = media_type != PARTIAL_TYPE
-    told = [
+    parameters = [
         _header("Upload-Offset", r"^[0-9]{1,15}$", required=not begins),
         _header("Upload-Complete", r"^\?[01]$", required=not begins),
         _header("Upload-Length", r"^[0-9]{1,15}$", required=False),
     ]
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    return {"requestBody": {"required": True, "content": content}, "parameters": told}
+    return {"requestBody": {"required": True, "content": content}, "parameters": parameters}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bytes by digest: staged on this machine's disk while they come in, then in a directory or in a bucket."""
+"""Bytes by digest: staged on the local disk during the upload, then in a directory or in a bucket."""
 
 from adapters_registry.blobs.directory import DirectoryBlobs
 from adapters_registry.blobs.disk import storage_error

@@ -1,11 +1,11 @@
 """Blobs in a bucket of an S3 server, through obstore.
 
-    s3://<bucket>/<prefix>/sha256/<2 hex>/<64 hex>    the directory store's layout, so that either can be copied over
+    s3://<bucket>/<prefix>/sha256/<2 hex>/<64 hex>    as in a directory, so that one can be copied to the other
 
 Keys, region and endpoint come from the usual AWS_* variables. A small blob is put in one request, on condition that
-no object has its name (If-None-Match). A large one goes in parts; S3 completes those at once, and obstore sends no
-condition with it: two writers at once then put the same bytes one after the other, as the name is their digest.
-What a killed process left of parts is invisible, but costs space: let a lifecycle rule of the bucket abort it.
+no object has its name (If-None-Match). A large one is put in parts, without a condition, since obstore cannot send
+one when S3 completes the parts: two simultaneous writers put the same bytes one after the other, as the name is their
+digest. Parts left by a killed process are invisible but use space: a lifecycle rule of the bucket should abort them.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
 PART_BYTES = 8 << 20
-"""Larger blobs go in parts of this size; a put holds at most ``_PARTS`` of them in memory."""
+"""Larger blobs are put in parts of this size; a put holds at most ``_PARTS`` of them in memory."""
 _PARTS = 2
 _READ_BYTES = 4 << 20
-"""One ranged request of a reader."""
+"""Bytes per ranged request of a reader."""
 _RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -55,7 +55,7 @@ class BucketBlobs:
     """Blobs under a prefix of a bucket, which several processes may share."""
 
     def __init__(self, url: str) -> None:
-        """``url`` is s3://bucket/prefix. ``StorageFailed`` unless the bucket can be listed."""
+        """``url`` is s3://bucket/prefix. Raises ``StorageFailed`` unless the bucket can be listed."""
         parts = urlsplit(url)
         endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
         client: ClientConfig = {"timeout": timedelta(seconds=60)}
@@ -78,7 +78,7 @@ class BucketBlobs:
         with translated(), staged.open("rb") as file, _translated():
             if there is None and size <= PART_BYTES:
                 new = self._create(digest, file.read())
-            else:  # also what is there in another size: it was damaged, and is replaced whole
+            else:  # also if stored in another size: it was damaged, and is replaced as a whole
                 self._store.put(
                     _key(digest),
                     _checked(file, digest, size),
@@ -132,7 +132,7 @@ class BucketBlobs:
 
 
 class _Object(io.RawIOBase):
-    """A blob of a bucket by ranged requests."""
+    """A blob of a bucket, read by ranged requests."""
 
     def __init__(self, store: S3Store, digest: str, size: int) -> None:
         self._store = store
@@ -165,12 +165,12 @@ class _Object(io.RawIOBase):
         return len(piece)
 
     def readall(self) -> bytes:
-        """Python's own would ask for 8 KiB at a time."""
+        """Python's default would request 8 KiB at a time."""
         return b"".join(iter(lambda: self.read(_READ_BYTES) or b"", b""))
 
 
 def _checked(file: BinaryIO, digest: str, size: int) -> Iterator[bytes]:
-    """The file in pieces; the last only if all of them are what ``digest`` names, else the put fails as a whole."""
+    """The file in chunks; raises before the last chunk unless the bytes match ``digest``, so that the put fails."""
     hashed, left = hashlib.sha256(), size
     while piece := file.read(min(left, PART_BYTES)):
         hashed.update(piece)
@@ -189,7 +189,8 @@ def _check(hashed: hashlib._Hash, digest: str) -> None:
 
 
 def _is_plain_here(endpoint: str | None) -> bool:
-    """Whether the endpoint is unencrypted here; elsewhere ``InvalidValue`` unless AWS_ALLOW_HTTP is set."""
+    """Whether the endpoint is unencrypted and on loopback; for others ``InvalidValue`` unless AWS_ALLOW_HTTP is
+    set."""
     if endpoint is None or not endpoint.startswith("http://"):
         return False
     if is_local(endpoint):
@@ -209,7 +210,8 @@ def _key(digest: str) -> str:
 
 @contextmanager
 def _translated(wanted: str | None = None) -> Iterator[None]:
-    """Errors of the bucket as the registry's; what is not found is the blob ``wanted``, or else the bucket."""
+    """Translates the bucket's errors to the registry's; not found means the blob ``wanted``, or without it the
+    bucket."""
     try:
         yield
     except (BaseError, OSError) as error:
@@ -219,9 +221,9 @@ def _translated(wanted: str | None = None) -> Iterator[None]:
 
 
 def _failure(error: Exception) -> RegistryError:
-    text = str(error)  # its log has the whole, with the address; the client gets the server's code
-    told = _CODE.search(text) or _STATUS.search(text)
-    why = told[1] if told else "no answer"
+    text = str(error)  # the log gets all of it, with the address; the client gets the server's code
+    code = _CODE.search(text) or _STATUS.search(text)
+    why = code[1] if code else "no answer"
     if _FULL.search(text):
         return StorageFull(f"The registry's bucket is full ({why}): free space, then repeat.", retry_after_s=30)
     return StorageFailed(f"The registry's bucket failed ({why}): see its log, then repeat.", retry_after_s=5)

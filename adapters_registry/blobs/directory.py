@@ -32,10 +32,10 @@ class DirectoryBlobs:
         target = self._path(digest)
         with translated():
             self._disk.make_directory(target.parent)
-            # A blob of another size was damaged; a rename replaces it whole, and whoever reads it keeps the old one.
+            # A blob of another size was damaged; a rename replaces it as a whole, and open readers keep the old one.
             new = self.size(digest) != size
             if new:
-                self._disk.touch(staged)  # an upload may have been parked for long: the blob is of now
+                self._disk.touch(staged)  # the upload may have been parked long ago: the blob's age starts now
                 self._disk.rename(staged, target)
             self._sync(target)
         return new
@@ -81,7 +81,7 @@ class DirectoryBlobs:
                 yield StoredBlob(f"sha256:{path.name}", status.st_size, status.st_mtime)
 
     def _sync(self, path: Path) -> None:
-        """Also where a name was there, or gone, before: whoever changed it may not have reached its own sync yet."""
+        """Also if the name existed, or was missing, before: the writer that changed it may not have synced it yet."""
         self._disk.sync_directory(path.parent)
         self._disk.sync_directory(self._blobs)
 

@@ -1,4 +1,4 @@
-"""The file operations that blobs are made of, at one place where tests can make each of them fail."""
+"""The file operations of the blob store, in one place, where tests can make each of them fail."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from adapters_registry.support.durable import FULL, sync_directory
 
 
 class Disk:
-    """What changes files. Every method may raise ``OSError``."""
+    """Operations that change files. Every method may raise ``OSError``."""
 
     def create(self, path: Path) -> BinaryIO:
         """A new file; unbuffered, so that a full disk shows at the write."""
         return path.open("xb", buffering=0)
 
     def append(self, path: Path) -> BinaryIO:
-        """A file that is there, at its end; unbuffered."""
+        """An existing file, at its end; unbuffered."""
         file = path.open("r+b", buffering=0)
         file.seek(0, os.SEEK_END)
         return file
 
     def write(self, file: BinaryIO, data: bytes) -> None:
-        """All of it, however little the system takes at a time."""
+        """Writes all of ``data``, even if the system accepts only a part at a time."""
         view = memoryview(data)
         while view:
             view = view[file.write(view) :]
@@ -36,18 +36,18 @@ class Disk:
         os.fsync(file.fileno())
 
     def touch(self, path: Path) -> None:
-        """Changed now."""
+        """Set its modification time to now."""
         os.utime(path)
 
     def rename(self, source: Path, target: Path) -> None:
         source.rename(target)
 
     def unlink(self, path: Path) -> None:
-        """Harmless if it is gone."""
+        """Does nothing if the file is missing."""
         path.unlink(missing_ok=True)
 
     def make_directory(self, path: Path) -> None:
-        """With its parents; harmless if it is there."""
+        """With its parents; does nothing if it exists."""
         path.mkdir(parents=True, exist_ok=True)
 
     def sync_directory(self, path: Path) -> None:
@@ -57,7 +57,7 @@ class Disk:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Failed file operations within as the registry's errors."""
+    """Translates failed file operations within the block to the registry's errors."""
     try:
         yield
     except OSError as error:
@@ -65,7 +65,7 @@ def translated() -> Iterator[None]:
 
 
 def storage_error(error: OSError) -> RegistryError:
-    """What a failed file operation means to a caller."""
+    """The registry's error for a failed file operation."""
     if error.errno in FULL:
         return StorageFull("The registry's disk is full: free space, then repeat the request.", retry_after_s=30)
     if error.errno == errno.EXDEV:

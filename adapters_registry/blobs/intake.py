@@ -1,4 +1,4 @@
-"""The end of an upload: from staging into the store, then told to whoever keeps the rows. Blocking."""
+"""The end of an upload: moved from staging into the store, then reported to the owner of the rows. Blocking."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from adapters_registry.blobs.upload import Upload
 from adapters_registry.errors import BlobNotFound, StorageFailed
 
 Finished = Callable[[str, str, int], None]
-"""Tenant, digest, bytes: the store has them. Raises ``BlobNotFound`` if it has lost them again, any other
-``RegistryError`` to refuse the upload."""
+"""Called with tenant, digest and bytes once the store has them. Raises ``BlobNotFound`` if they were deleted
+meanwhile, any other ``RegistryError`` to refuse the upload."""
 _PUTS = 3
 
 
 def keep(upload: Upload, staging: Staging, blobs: BlobStore, finished: Finished) -> bool:
-    """Ends the whole ``upload``; True if its bytes are new to the store.
+    """Ends the complete ``upload``; True if its bytes are new to the store.
 
-    Raises ``DigestMismatch``, ``StorageFull``, or what ``finished`` raises, and nothing stays staged; or
-    ``StorageFailed``, and what could be kept is parked, so that the end alone can be tried again.
+    Raises ``DigestMismatch``, ``StorageFull``, or what ``finished`` raises, and then nothing stays staged; or
+    ``StorageFailed``, and then the bytes are parked if possible, so that only the end must be repeated.
     """
     upload.seal()
     try:
@@ -36,7 +36,7 @@ def keep(upload: Upload, staging: Staging, blobs: BlobStore, finished: Finished)
 
 
 def _put(upload: Upload, blobs: BlobStore, finished: Finished) -> bool:
-    """Between the put and the rows the collector may delete bytes that were there from before: then once more."""
+    """Between the put and the rows the collector may delete bytes that existed before: then puts them once more."""
     target = upload.target
     for _ in range(_PUTS):
         new = blobs.put(target.path, target.digest, upload.size)
@@ -45,6 +45,6 @@ def _put(upload: Upload, blobs: BlobStore, finished: Finished) -> bool:
         except BlobNotFound:
             if target.path.exists():
                 continue
-            break  # the store took the staged file, and the collector took that
+            break  # the store moved the staged file, and the collector deleted it
         return new
     raise StorageFailed(f"{target.digest} was deleted while it was stored: repeat the request.", retry_after_s=1)

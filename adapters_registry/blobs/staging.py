@@ -1,15 +1,15 @@
-"""Uploads on this machine's disk until a store has them: which are parked, for how long, and the bound on them all.
+"""Uploads on the local disk until a store has them: which are parked, for how long, and the bound on all of them.
 
-    <root>/<tenant>/<64 hex of the digest>.<16 hex>    one upload's bytes, from its first on
+    <root>/<tenant>/<64 hex of the digest>.<16 hex>    one upload's bytes, from the first one
 
              begin                whole, digest right
-    (nothing) ──→ under way ─────────────────────────→ a store's
-                   ↑     │ broken off
+    (nothing) ──→ in progress ───────────────────────→ in the store
+                   ↑     │ interrupted
             resume │     ↓
-                   parked ──→ (nothing): expired, crowded out, or a longer one of the same bytes is parked
+                   parked ──→ (nothing): expired, evicted, or a longer one of the same bytes is parked
 
-A file under way belongs to one request. Two uploads of the same bytes at once have a file each and do not meet; if
-both break off, the longer one stays. After a restart all files are parked; who resumes one hashes it again.
+A file in progress belongs to one request. Two simultaneous uploads of the same bytes have separate files; if both are
+interrupted, the longer one is kept. After a restart all files are parked; a resume hashes the file again.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from adapters_registry.errors import InvalidValue, OffsetMismatch, StorageFull
 from adapters_registry.settings import Limits
 
 SMALLEST_BYTES = 1 << 20
-"""What a parked file counts at least, so that a flood of tiny ones meets the bound too."""
+"""Least size that a parked file counts with, so that many tiny files reach the bound too."""
 _FILE = re.compile(r"([0-9a-f]{64})\.[0-9a-f]{16}")
 _Key = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """An upload that broke off."""
+    """An interrupted upload."""
 
     target: Target
     size: int
-    """Bytes that are there."""
+    """Bytes stored."""
     parked_at: float
     """Seconds since the epoch."""
 
@@ -51,12 +51,13 @@ class Partial:
 
     @property
     def cost(self) -> int:
-        """Bytes on the books."""
+        """Bytes that it counts with."""
         return max(self.size, SMALLEST_BYTES)
 
 
 class Staging:
-    """Thread-safe. One process owns ``root``. The lock guards the books only, never a file operation."""
+    """Thread-safe. One process owns ``root``. The lock guards the counts only and is never held in a file
+    operation."""
 
     def __init__(
         self, root: Path, limits: Limits, disk: Disk = Disk(), clock: Callable[[], float] = time.time
@@ -76,7 +77,7 @@ class Staging:
         self.sweep()
 
     def begin(self, tenant: str, digest: str, length: int | None = None) -> Upload:
-        """An upload from its first byte, whatever is parked."""
+        """An upload from its first byte, also if one is parked."""
         self.sweep()
         place = self._root / tenant / f"{digest.removeprefix('sha256:')}.{secrets.token_hex(8)}"
         with translated():
@@ -86,7 +87,7 @@ class Staging:
     def resume(self, tenant: str, digest: str, offset: int, length: int | None = None) -> Upload:
         """The parked upload, which the caller owns from now on; blocking, as its bytes are hashed again.
 
-        ``OffsetMismatch`` unless exactly ``offset`` bytes are parked; ``InvalidValue`` if another length was told.
+        Raises ``OffsetMismatch`` unless exactly ``offset`` bytes are parked; ``InvalidValue`` for a different length.
         """
         self.sweep()
         partial = self._take(tenant, digest, offset, length)
@@ -107,13 +108,13 @@ class Staging:
         return upload
 
     def partial(self, tenant: str, digest: str) -> Partial | None:
-        """What is parked."""
+        """The parked upload, if any."""
         self.sweep()
         with self._lock:
             return self._parked.get((tenant, digest))
 
     def drop(self, tenant: str, digest: str) -> None:
-        """Forget what is parked: the store has the bytes."""
+        """Remove the parked upload: the store has the bytes."""
         with self._lock:
             partial = self._parked.get((tenant, digest))
             if partial is not None:
@@ -121,7 +122,7 @@ class Staging:
         self._remove([partial] if partial is not None else [])
 
     def sweep(self) -> int:
-        """Drop what was parked longer than ``limits.partial_s`` ago; how many."""
+        """Drop uploads parked longer than ``limits.partial_s`` ago; returns how many."""
         before = self._clock() - self._limits.partial_s
         with self._lock:
             expired = [partial for partial in self._parked.values() if partial.parked_at < before]
@@ -132,11 +133,11 @@ class Staging:
 
     @property
     def bytes(self) -> int:
-        """On the books: under way and parked."""
+        """Counted bytes: in progress and parked."""
         with self._lock:
             return self._under_way.used + self._parked_bytes
 
-    # What uploads report
+    # Called by uploads
 
     def reserve(self, target: Target, size: int) -> None:
         bound = self._limits.staging_bytes
@@ -147,7 +148,7 @@ class Staging:
                     "its share of them: come back later.",
                     retry_after_s=30,
                 )
-            out = crowd_out(self._parked.values(), self._under_way.used + self._parked_bytes - bound)
+            out = evict(self._parked.values(), self._under_way.used + self._parked_bytes - bound)
             for partial in out:
                 self._unpark(partial)
         self._remove(out)
@@ -161,7 +162,7 @@ class Staging:
             self._under_way.give_back(target.tenant, size)
 
     def _park(self, partial: Partial) -> None:
-        """The longer one stays."""
+        """Of two uploads of the same bytes, keep the longer one."""
         with self._lock:
             other = self._parked.get(partial.key)
             if other is None or other.size < partial.size:
@@ -191,7 +192,7 @@ class Staging:
         return partial
 
     def _unpark(self, partial: Partial) -> None:
-        """The lock is held."""
+        """The caller holds the lock."""
         del self._parked[partial.key]
         self._parked_bytes -= partial.cost
 
@@ -200,8 +201,9 @@ class Staging:
             remove(self._disk, partial.target.path)
 
 
-def crowd_out(parked: Collection[Partial], needed: int) -> list[Partial]:
-    """Whom to drop for ``needed`` bytes more: always the oldest of the tenant that holds most, until it is enough."""
+def evict(parked: Collection[Partial], needed: int) -> list[Partial]:
+    """Uploads to drop for ``needed`` more bytes: always the oldest of the tenant that holds most, until it is
+    enough."""
     if needed <= 0:
         return []
     held: Counter[str] = Counter()
@@ -228,7 +230,7 @@ def _mismatch(digest: str, asked: int, offset: int) -> OffsetMismatch:
 
 
 def _found(root: Path) -> Iterable[Partial]:
-    """What an earlier process left; what is not ours stays untouched."""
+    """Uploads left by an earlier process; other files are not touched."""
     for path in root.glob("*/*"):
         name = _FILE.fullmatch(path.name)
         if name is not None:

@@ -1,4 +1,4 @@
-"""The seam to bytes: whole and checked under their digest, or absent."""
+"""The protocol of blob stores: a blob is whole and checked under its digest, or absent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 BLOB_NAME = re.compile(r"[0-9a-f]{64}")
-"""How a store's names end. It lists nothing else: what lies beside was put there by somebody else, and stays."""
+"""Names of stored blobs. A store lists nothing else: other files next to them are not its own, and stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class BlobStore(Protocol):
     def put(self, staged: Path, digest: str, size: int) -> bool:
         """Keep the staged file's ``size`` bytes as ``digest``; True if they were not there before.
 
-        Their name survives power loss afterwards. The store may take the file away; whoever staged it removes it
-        otherwise. The staged bytes were checked against ``digest`` and are on the disk.
+        The name survives power loss afterwards. The store may move the file away; otherwise the caller removes it.
+        The staged bytes must be checked against ``digest`` and synced to disk.
         """
 
     def size(self, digest: str) -> int | None:
@@ -43,7 +43,7 @@ class BlobStore(Protocol):
         """The blob from its start, seekable; ``BlobNotFound`` if it is not stored. The reader checks the digest."""
 
     def delete(self, digest: str) -> None:
-        """Gone for good, also after power loss; no matter whether it was there."""
+        """Deleted also after power loss; does nothing if it is not stored."""
 
     def stored(self) -> Iterator[StoredBlob]:
-        """Every blob, in no order; one that comes or goes meanwhile may be missing."""
+        """Every blob, in no order; those added or deleted meanwhile may be missing."""

@@ -1,4 +1,4 @@
-"""One upload's file while bytes come in: written piece by piece, hashed meanwhile, ended once."""
+"""One upload's file during the upload: written in chunks, hashed at the same time, ended once."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is uploaded, and where its bytes lie meanwhile."""
+    """The target digest of an upload, and where its bytes are staged."""
 
     tenant: str
     digest: str
     path: Path
     length: int | None
-    """Bytes in all, as the sender told; None if it did not."""
+    """Total bytes, as announced by the sender; None if not announced."""
 
 
 class Room(Protocol):
-    """Who keeps the books of staged bytes."""
+    """Keeps the counts of staged bytes."""
 
     def reserve(self, target: Target, size: int) -> None:
-        """``size`` bytes more; ``StorageFull`` if there is no room for them."""
+        """Count ``size`` more bytes; ``StorageFull`` if there is no room for them."""
 
     def parked(self, target: Target, size: int) -> None:
-        """The upload broke off with ``size`` bytes on the disk."""
+        """The upload was interrupted with ``size`` bytes on the disk."""
 
     def dropped(self, target: Target, size: int) -> None:
-        """The upload's file is gone, or a store's."""
+        """The upload's file was removed, or moved into a store."""
 
 
 class Upload:
-    """Belongs to one request. Ends with one ``park`` or ``discard``; after either, both are harmless.
+    """Belongs to one request. Ends with one ``park`` or ``discard``; after either, both do nothing.
 
-    Guarded by a lock of its own: a request that is cancelled ends its upload while its last write still runs.
+    Has its own lock: a request that is cancelled ends its upload while its last write still runs.
     """
 
     def __init__(self, target: Target, file: BinaryIO, room: Room, disk: Disk) -> None:
@@ -60,7 +60,7 @@ class Upload:
         self._ended = False
 
     def reread(self, size: int) -> None:
-        """Go on after the ``size`` bytes that the file holds, which are on the books. A failure leaves nothing."""
+        """Continue after the ``size`` bytes of the file, which are already counted. A failure leaves nothing."""
         self.size = size
         with self._guarded(), self.target.path.open("rb") as file:
             found = 0
@@ -84,7 +84,7 @@ class Upload:
             self._hash.update(chunk)
 
     def seal(self) -> None:
-        """All bytes came: check and fsync them, so that a store may take the file. A failure leaves nothing."""
+        """At the end: check and fsync the bytes, so that a store may take the file. A failure leaves nothing."""
         with self._guarded():
             found = f"sha256:{self._hash.hexdigest()}"
             if found != self.target.digest:
@@ -95,11 +95,11 @@ class Upload:
             self._file.close()
 
     def park(self) -> None:
-        """Leave what came, on the disk, for whoever continues. A failure leaves nothing."""
+        """Keep the received bytes on the disk, to be continued. A failure leaves nothing."""
         with self._lock:
             if self._ended:
                 return
-            if not self.size or not self.target.path.exists():  # a store may have taken it before it failed
+            if not self.size or not self.target.path.exists():  # a store may have moved it before it failed
                 self.discard()
                 return
             with self._guarded():
@@ -110,7 +110,7 @@ class Upload:
             self._room.parked(self.target, self.size)
 
     def discard(self) -> None:
-        """Also after a store took the file."""
+        """Also after a store moved the file."""
         with self._lock:
             if self._ended:
                 return
@@ -131,7 +131,7 @@ class Upload:
 
 
 def remove(disk: Disk, path: Path) -> None:
-    """A staged file nobody wants any more. If that fails, the next start tries again: nobody is told but the log."""
+    """Removes a staged file that is not needed any more. A failure is only logged: the next start tries again."""
     try:
         disk.unlink(path)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""The registry from Python: ``RegistryClient`` for operators and loaders, ``AsyncRegistryClient`` to follow it.
+"""The registry's Python client: ``RegistryClient`` for operators and loaders, ``AsyncRegistryClient`` to follow it.
 
-Both raise ``RegistryError``: ``RegistryUnavailable`` if nothing answers, else the error that the registry named.
+Both raise ``RegistryError``: ``RegistryUnavailable`` if nothing answers, otherwise the error that the registry named.
 Errors of the caller's own disk pass through as ``OSError``.
 """
 
@@ -15,4 +15,4 @@ __all__ = ["AsyncRegistryClient", "Progress", "Pushed", "RegistryClient", "Uploa
 
 
 class RegistryClient(AdapterCalls, FileCalls, OperationCalls):
-    """A method for every verb. Blocking and thread-safe."""
+    """A method per verb. Blocking and thread-safe."""

@@ -17,10 +17,10 @@ from adapters_registry.wire import parse
 
 
 class AdapterCalls(Connection):
-    """What exists, and which version is live."""
+    """Calls that read and change adapters, versions and aliases."""
 
     def adapters(self, tenant: str | None = None) -> Iterator[AdapterRecord]:
-        """All that the key may see, by tenant and name, page by page."""
+        """All that the key may see, by tenant and name; fetched page by page."""
         after: str | None = None
         while True:
             page = self.page(tenant, after)
@@ -41,7 +41,7 @@ class AdapterCalls(Connection):
         self._send("DELETE", at(tenant, name))
 
     def share(self, tenant: str, name: str, grantee: str) -> AdapterRecord:
-        """With another tenant, or with all (``*``)."""
+        """Share with another tenant, or with all (``*``)."""
         return parse(AdapterRecord, self._send("PUT", f"{at(tenant, name)}/shares/{grantee}"))
 
     def unshare(self, tenant: str, name: str, grantee: str) -> AdapterRecord:
@@ -53,7 +53,7 @@ class AdapterCalls(Connection):
         return parse(VersionDetail, self._send("GET", f"/v1/versions/{digest}"))
 
     def lineage(self, digest: str) -> Lineage:
-        """What the version came from and what came from it, as far as the key may know."""
+        """The version's parents and children, as far as the key may see them."""
         return parse(Lineage, self._send("GET", f"/v1/versions/{digest}/lineage"))
 
     def delete_version(self, tenant: str, name: str, number: int) -> None:
@@ -62,7 +62,7 @@ class AdapterCalls(Connection):
     def evaluate(
         self, tenant: str, name: str, number: int, evaluation: str, passed: bool, metrics: Mapping[str, float] = {}
     ) -> Evaluation:
-        """Tell what an evaluation found of the version."""
+        """Record the result of an evaluation of the version."""
         path = f"{at(tenant, name)}/versions/{number}/evaluations/{evaluation}"
         return parse(Evaluation, self._send("PUT", path, json={"passed": passed, "metrics": dict(metrics)}))
 
@@ -80,14 +80,14 @@ class AdapterCalls(Connection):
     def move_alias(
         self, tenant: str, name: str, alias: str, version: int | str, generation: int | None
     ) -> AliasRecord:
-        """Only if it is still of ``generation``; 0: if it is absent."""
+        """Only if its generation is still ``generation``; 0: if it is absent."""
         path, headers = _alias(tenant, name, alias), if_match(generation)
         return parse(AliasRecord, self._send("PUT", path, json={"version": version}, headers=headers))
 
     def rollback(
         self, tenant: str, name: str, alias: str = "production", generation: int | None = None
     ) -> AliasRecord:
-        """To the version before; again goes one further back."""
+        """Move it to the version before; repeated, to the one before that."""
         path = f"{_alias(tenant, name, alias)}/rollback"
         return parse(AliasRecord, self._send("POST", path, headers=if_match(generation)))
 

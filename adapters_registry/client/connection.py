@@ -1,4 +1,4 @@
-"""One registry, as blocking calls reach it."""
+"""The HTTP connection of blocking calls to one registry."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Connection:
     """Thread-safe."""
 
     def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
-        """``key`` is the text of an API key; a registry without keys wants none."""
+        """``key`` is the text of an API key; a registry without keys needs none."""
         self._http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=not is_local(url), headers=bearer(key))
         self.url = url
 
@@ -36,7 +36,7 @@ def at(tenant: str, name: str) -> str:
 
 
 def given(**params: Any) -> dict[str, Any]:
-    """Those that are not None."""
+    """The parameters that are not None."""
     return {name: value for name, value in params.items() if value is not None}
 
 

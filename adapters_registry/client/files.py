@@ -1,4 +1,4 @@
-"""Adapters' files by HTTP: pushed, continued where a push broke off, and fetched whole or not at all."""
+"""Adapters' files by HTTP: pushed, continued after an interruption, and fetched as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ from adapters_registry.records import Published
 from adapters_registry.wire import check, parse, translated
 
 _CHECKING_S = 600.0
-"""How long a commit may take: the registry reads every value of the adapter."""
+"""Bound on the time of a commit, in which the registry reads every value of the adapter."""
 _TRIES = 5
-"""Of an upload, in a row without a byte more on the other side."""
+"""Bound on attempts in a row in which the registry received no further byte."""
 _FIRST_PAUSE_S = 0.1
 _PASSING = (RegistryUnavailable, Overloaded, StorageFailed, UploadTimeout, TruncatedUpload, OffsetMismatch)
-"""After these an upload goes on where the registry says."""
+"""Errors after which an upload continues where the registry says."""
 
 Progress = Callable[[int, int], None]
-"""Bytes done, bytes in all."""
+"""Called with bytes done and bytes in total."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push did."""
+    """Result of a push."""
 
     published: Published
     ignored: tuple[str, ...]
-    """Entries of the folder that are no part of an adapter and stayed behind."""
+    """Entries of the folder that are no part of an adapter and were not uploaded."""
     trained_on: str | None
     """The config's ``base_model_name_or_path``: the base that it was checked against, if one has that name."""
 
@@ -61,19 +61,19 @@ class UploadState:
     """How far an upload is."""
 
     size: int
-    """Bytes that are there."""
+    """Bytes stored."""
     complete: bool
 
 
 class _Bounded(BytesIO):
-    """Takes as much as was announced: a server that sends on must not take our memory."""
+    """Accepts as many bytes as were announced: a server that sends more must not fill the memory."""
 
     def __init__(self, digest: str, size: int) -> None:
         super().__init__()
         self._digest = digest
         self._left = size
 
-    def write(self, piece: bytes) -> int:  # type: ignore[override]  # bytes only come here
+    def write(self, piece: bytes) -> int:  # type: ignore[override]  # called with bytes only
         self._left -= len(piece)
         if self._left < 0:
             raise DigestMismatch(f"The registry sent more than the bytes of {self._digest}.", param="digest")
@@ -81,7 +81,7 @@ class _Bounded(BytesIO):
 
 
 class FileCalls(Connection):
-    """Bytes by digest."""
+    """Calls that transfer bytes by digest."""
 
     def push(
         self,
@@ -95,9 +95,9 @@ class FileCalls(Connection):
         allowed: Allowances = NOTHING,
         progress: Progress = lambda done, total: None,
     ) -> Pushed:
-        """Upload what the registry lacks of the PEFT folder ``directory``, then make it a version.
+        """Upload the files of the PEFT folder ``directory`` that the registry lacks, then make them a version.
 
-        An upload that broke off, of this push or an earlier one, is continued.
+        An interrupted upload, of this push or an earlier one, is continued.
         """
         ignored = check_folder(directory)
         files = [describe(directory / path) for path in (CONFIG, WEIGHTS)]
@@ -111,7 +111,7 @@ class FileCalls(Connection):
             "base": base,
             "promote": promote,
             "lineage": dict(lineage or {}),
-            **_said(allowed),
+            **_allowed_fields(allowed),
         }
         answer = self._send("POST", f"{at(tenant, name)}/versions", json=body, timeout=_CHECKING_S)
         return Pushed(parse(Published, answer), ignored, trained_on(directory / CONFIG))
@@ -119,7 +119,8 @@ class FileCalls(Connection):
     def upload(
         self, path: Path, file: File, tenant: str, progress: Callable[[int], None] = lambda done: None
     ) -> None:
-        """The bytes of ``path``, which ``file`` describes, as ``tenant``'s; as far as they are not there yet."""
+        """Upload those bytes of ``path``, which ``file`` describes, that the registry does not have for ``tenant``
+        yet."""
         state = self.upload_state(file.digest, tenant)
         tries, best = 0, 0
         while state is None or not state.complete:
@@ -134,7 +135,7 @@ class FileCalls(Connection):
                 state = self._after(error, file.digest, tenant, tries)
 
     def upload_state(self, digest: str, tenant: str) -> UploadState | None:
-        """None if nothing is there."""
+        """None if no bytes are stored."""
         with translated(self.url):
             answer = self._http.head(f"/v1/uploads/{digest}", params={"tenant": tenant})
         if answer.status_code == httpx.codes.NOT_FOUND:
@@ -143,17 +144,18 @@ class FileCalls(Connection):
         return UploadState(int(answer.headers["upload-offset"]), answer.headers["upload-complete"] == "?1")
 
     def discard_upload(self, digest: str, tenant: str) -> None:
-        """Forget what came of one that broke off."""
+        """Discard the bytes of an interrupted upload."""
         self._send("DELETE", f"/v1/uploads/{digest}", params={"tenant": tenant})
 
     def pull(self, manifest: Manifest, directory: Path, *, progress: Progress = lambda done, total: None) -> None:
-        """The version's files in ``directory``, checked, as they were pushed; or an error, and nothing there.
+        """Writes the version's files into ``directory``, checked, as they were pushed. On an error nothing is
+        written.
 
         Raises ``FileExistsError`` unless ``directory`` is empty or missing.
         """
         if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
             raise FileExistsError(f"{directory} is there already and is not an empty folder: give another one.")
-        # Beside it, so that the rename is one step; of the caller's own mode, unlike tempfile's.
+        # Next to it, so that the rename is one step; with the caller's default mode, unlike tempfile's.
         directory = directory.resolve()
         part = directory.parent / f".{directory.name}.{secrets.token_hex(4)}.tmp"
         part.mkdir(parents=True)
@@ -169,13 +171,13 @@ class FileCalls(Connection):
             raise
 
     def read_blob(self, digest: str, size: int) -> bytes:
-        """The blob's bytes, checked. Raises ``DigestMismatch`` if they are others, or more than ``size``."""
+        """The blob's bytes, checked. Raises ``DigestMismatch`` if they differ, or are more than ``size``."""
         data = _Bounded(digest, size)
         self._copy(digest, data)
         return data.getvalue()
 
     def _copy(self, digest: str, file: BinaryIO, progress: Callable[[int], None] = lambda done: None) -> None:
-        """The blob's bytes into ``file``, piece by piece. Raises ``DigestMismatch`` if they are others."""
+        """Copies the blob into ``file`` in chunks. Raises ``DigestMismatch`` if the bytes differ."""
         hashed, done = hashlib.sha256(), 0
         with translated(self.url), self._http.stream("GET", f"/v1/blobs/{digest}") as answer:
             if answer.is_error:
@@ -191,7 +193,7 @@ class FileCalls(Connection):
             raise DigestMismatch(f"The registry sent {found} for {digest}.", param="digest")
 
     def _after(self, error: RegistryError, digest: str, tenant: str, tries: int) -> UploadState | None:
-        """Where to go on after a failed try, once the registry can be asked again."""
+        """Where to continue after a failed attempt, once the registry answers again."""
         for attempt in range(tries, _TRIES):
             time.sleep(max(_FIRST_PAUSE_S * 2**attempt, error.retry_after_s or 0.0))
             try:
@@ -201,7 +203,7 @@ class FileCalls(Connection):
         raise error
 
     def _upload_from(self, there: int, path: Path, file: File, tenant: str, progress: Callable[[int], None]) -> None:
-        """The bytes after those that are ``there``."""
+        """Upload the bytes after the first ``there``."""
         headers = {"content-length": str(file.size - there), "upload-length": str(file.size), "upload-complete": "?1"}
         if there:
             headers |= {"content-type": "application/partial-upload", "upload-offset": str(there)}
@@ -219,8 +221,8 @@ class FileCalls(Connection):
             )
 
 
-def _said(allowed: Allowances) -> dict[str, JsonValue]:
-    """Only what is allowed: a registry of an earlier release knows no such field."""
+def _allowed_fields(allowed: Allowances) -> dict[str, JsonValue]:
+    """Only what is allowed: a registry of an earlier release refuses unknown fields."""
     fields: dict[str, JsonValue] = {
         "ignore_fields": list(allowed.ignore_fields),
         "allow_partial": allowed.partial,

@@ -13,11 +13,11 @@ from adapters_registry.records import Changes, Snapshot
 from adapters_registry.wire import bearer, check, is_local, parse, translated
 
 _SLACK_S = 10.0
-"""What a long-poll may take beyond its own wait."""
+"""How much longer than its own wait a long-poll may take."""
 
 
 class AsyncRegistryClient:
-    """Announces a base, and hears what changes. Its key needs the scope ``serve``."""
+    """Announces a base, and follows changes. Its key needs the scope ``serve``."""
 
     def __init__(self, url: str, timeout_s: float = 30.0, key: str | None = None) -> None:
         """``key`` as for ``RegistryClient``."""
@@ -40,7 +40,7 @@ class AsyncRegistryClient:
         path = f"/v1/bases/{base.digest}"
         try:
             await self._send("PUT", path, content=base.model_dump_json())
-        except UnknownParameter:  # a registry of the first release refuses what it does not know
+        except UnknownParameter:  # a registry of the first release refuses unknown fields
             known = base.model_dump_json(exclude={"runs": True, "modules": {"__all__": {"weight"}}})
             await self._send("PUT", path, content=known)
 
@@ -48,7 +48,8 @@ class AsyncRegistryClient:
         return parse(Snapshot, await self._full("/v1/snapshot", {}, {}))
 
     async def changes(self, since: int, wait_s: float, head: str | None = None) -> Changes:
-        """What changed after ``since``; waits up to ``wait_s`` for something to change. ``head`` came with it."""
+        """Changes after ``since``; waits up to ``wait_s`` for a change. ``head`` is the value that came with
+        ``since``."""
         params = {"since": since, "wait_s": wait_s}
         newer = {} if head is None else {"head": head}
         return parse(Changes, await self._full("/v1/changes", params, newer, timeout=wait_s + _SLACK_S))
@@ -56,7 +57,7 @@ class AsyncRegistryClient:
     async def _full(
         self, path: str, params: Mapping[str, Any], newer: Mapping[str, Any], **options: Any
     ) -> httpx.Response:
-        """All that the registry has to say; of one of an earlier release, what it could say then."""
+        """The full answer of the registry; from an earlier release, the answer that it supports."""
         try:
             asked = {**params, **newer, "full": True}
             return await self._send("GET", path, params=asked, **options)

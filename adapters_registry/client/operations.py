@@ -1,4 +1,4 @@
-"""Keys, tenants, bases, the audit and the collection by HTTP."""
+"""Keys, tenants, bases, the audit log and the collection by HTTP."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from adapters_registry.records import (
 from adapters_registry.wire import parse
 
 _THOROUGH_S = 3600.0
-"""How long a collection, or a reading of the whole audit, may take."""
+"""Bound on the time of a collection, or of reading the whole audit log."""
 
 
 class OperationCalls(Connection):
-    """For whoever runs the registry."""
+    """Calls for operators."""
 
     def health(self) -> None:
-        """Raises unless it is well."""
+        """Raises unless the registry is healthy."""
         self._send("GET", "/health")
 
     # Bases
 
     def bases(self) -> tuple[BaseRecord, ...]:
-        """Last announced first."""
+        """Most recently announced first."""
         answer = self._send("GET", "/v1/bases").json()
         return TypeAdapter(tuple[BaseRecord, ...]).validate_python(answer["bases"])
 
@@ -57,7 +57,7 @@ class OperationCalls(Connection):
         quotas: Quotas = Quotas(),
         expires_at: datetime | None = None,
     ) -> NewKey:
-        """``tenant`` None is the caller's; of an operator, every tenant. The very first must be an operator's."""
+        """``tenant`` None is the caller's; for an operator, every tenant. The first key must be an operator's."""
         body = {
             "name": name,
             "scopes": list(scopes),
@@ -68,7 +68,7 @@ class OperationCalls(Connection):
         return parse(NewKey, self._send("POST", "/v1/keys", json=body))
 
     def keys(self, tenant: str | None = None) -> tuple[KeyRecord, ...]:
-        """Oldest first, expired and revoked ones too."""
+        """Oldest first, including expired and revoked keys."""
         answer = self._send("GET", "/v1/keys", params=given(tenant=tenant)).json()
         return TypeAdapter(tuple[KeyRecord, ...]).validate_python(answer["keys"])
 
@@ -76,7 +76,7 @@ class OperationCalls(Connection):
         return parse(KeyRecord, self._send("GET", f"/v1/keys/{id}"))
 
     def rotate_key(self, id: str, overlap_s: float) -> NewKey:
-        """A key in its place; the old one goes on for ``overlap_s``."""
+        """A new key that replaces it; the old one stays valid for ``overlap_s``."""
         return parse(NewKey, self._send("POST", f"/v1/keys/{id}/rotate", json={"overlap_s": overlap_s}))
 
     def revoke_key(self, id: str) -> None:
@@ -89,13 +89,13 @@ class OperationCalls(Connection):
         return TypeAdapter(tuple[TenantRecord, ...]).validate_python(answer["tenants"])
 
     def tenant(self, name: str) -> TenantRecord:
-        """With what it uses."""
+        """With its usage."""
         return parse(TenantRecord, self._send("GET", f"/v1/tenants/{name}"))
 
     def put_tenant(self, name: str, bounds: TenantBounds) -> TenantRecord:
-        """All its bounds anew."""
-        told = bounds.model_dump(exclude_none=True)  # a registry of an earlier release knows fewer of them
-        return parse(TenantRecord, self._send("PUT", f"/v1/tenants/{name}", json=told))
+        """Replace all its limits."""
+        fields = bounds.model_dump(exclude_none=True)  # a registry of an earlier release knows fewer of them
+        return parse(TenantRecord, self._send("PUT", f"/v1/tenants/{name}", json=fields))
 
     # The audit and the collection
 
@@ -104,10 +104,10 @@ class OperationCalls(Connection):
         return parse(AuditPage, self._send("GET", "/v1/audit", params=given(after=after, limit=limit)))
 
     def verify_audit(self) -> AuditReport:
-        """``AuditBroken`` if it is not what was written."""
+        """``AuditBroken`` if an entry differs from what was written."""
         return parse(AuditReport, self._send("GET", "/v1/audit/verify", timeout=_THOROUGH_S))
 
     def collect(self, dry_run: bool, grace_s: float | None = None) -> Collected:
-        """Retire versions by the tenants' policies, delete bytes that nothing names any more; or say what would."""
+        """Retire versions by the tenants' policies, delete bytes that nothing refers to; ``dry_run`` only reports."""
         body = {"dry_run": dry_run, "grace_s": grace_s}
         return parse(Collected, self._send("POST", "/v1/gc", json=body, timeout=_THOROUGH_S))

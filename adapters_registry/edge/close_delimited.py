@@ -1,4 +1,4 @@
-"""An answer without a known length to a client that knows no chunks."""
+"""Answers of unknown length to clients that do not support chunked coding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 
 class CloseDelimited(RequestResponseCycle):
-    """The answer to an HTTP/1.0 request, which knows no chunks: without a length it ends with the connection."""
+    """The answer to an HTTP/1.0 request, without chunked coding: without a length it ends with the connection."""
 
     _measured = False
 

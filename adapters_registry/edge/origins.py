@@ -60,13 +60,13 @@ class Origins:
     def preflight(self, headers: Headers) -> dict[str, str]:
         """Headers of a preflight's answer in addition to ``granted``. All headers are allowed: the routes check
         them."""
-        told = {"access-control-allow-methods": METHODS, "access-control-max-age": str(MAX_AGE_S)}
+        answer = {"access-control-allow-methods": METHODS, "access-control-max-age": str(MAX_AGE_S)}
         wanted = only(headers, b"access-control-request-headers")
         if wanted and _HEADER_NAMES.fullmatch(wanted):
-            told["access-control-allow-headers"] = wanted.decode()
+            answer["access-control-allow-headers"] = wanted.decode()
         if only(headers, b"access-control-request-private-network") == b"true":
-            told["access-control-allow-private-network"] = "true"
-        return told
+            answer["access-control-allow-private-network"] = "true"
+        return answer
 
 
 def is_preflight(method: str, headers: Headers) -> bool:

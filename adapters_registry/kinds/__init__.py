@@ -1,4 +1,4 @@
-"""Kinds of adapter, one file each: from the uploaded files to a manifest, or a refusal that names what is wrong."""
+"""Kinds of adapter, one file each: from the uploaded files to a manifest, or to a refusal that names the problem."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DTYPES = {"F64": "float32", "F32": "float32", "F16": "float16", "BF16": "bfloat
 
 
 class Kind(Protocol):
-    """The seam: a module with this function."""
+    """A module with this function."""
 
     def interpret(
         self,
@@ -42,7 +42,7 @@ class Kind(Protocol):
         limits: Limits,
         allowed: Allowances,
     ) -> Interpretation:
-        """What the adapter does to each module; refuses what is neither honoured nor ``allowed``."""
+        """What the adapter does to each module; refuses what is neither supported nor ``allowed``."""
 
 
 KINDS: dict[str, Kind] = {"LORA": lora}
@@ -87,7 +87,7 @@ def check_files(files: Sequence[File], limits: Limits) -> None:
 def build_manifest(
     base: BaseManifest, files: Sequence[ArtifactFile], limits: Limits, allowed: Allowances = NOTHING
 ) -> Manifest:
-    """As ``judge``, for who does not ask what the matrices weigh."""
+    """As ``judge``, without the norms."""
     return judge(base, files, limits, allowed).manifest
 
 
@@ -98,7 +98,7 @@ def judge(
     allowed: Allowances = NOTHING,
     bases: Bases = UNQUESTIONED,
 ) -> Inspection:
-    """Reads and checks the whole artifact against ``base``, the cheap before the costly; ``Elsewhere`` if it is for
+    """Reads and checks the whole artifact against ``base``, the cheap checks first; ``Elsewhere`` if it is for
     another of ``bases``.
 
     config (fields, peft_type) → header (cap, tensor count, dtypes, shapes, sizes) → modules and ranks → names and
@@ -139,19 +139,19 @@ def judge(
     )
 
 
-def _check_base(told: object, base: BaseManifest, bases: Bases) -> tuple[Note, ...]:
-    """That ``base`` is the one to check against; a note where the push overrules the config."""
-    if bases.asked is None and bases.known and (chosen := choose(told, bases.known)).digest != base.digest:
+def _check_base(name: object, base: BaseManifest, bases: Bases) -> tuple[Note, ...]:
+    """Checks that ``base`` is the right one; returns a note if the push overrules the config."""
+    if bases.asked is None and bases.known and (chosen := choose(name, bases.known)).digest != base.digest:
         raise Elsewhere(chosen.digest)
-    meant = {known.digest for known in named(told, bases.known)}
-    if not bases.known or not told or base.digest in meant:
+    meant = {known.digest for known in named(name, bases.known)}
+    if not bases.known or not name or base.digest in meant:
         return ()
     if meant:
         return (
-            Note.of("base_overruled", f"The config names {told}; checked against {base.name}, as the push asked."),
+            Note.of("base_overruled", f"The config names {name}; checked against {base.name}, as the push asked."),
         )
     return (
-        Note.of("base_unknown", f"The config names {told}, which is no known base; checked against {base.name}."),
+        Note.of("base_unknown", f"The config names {name}, which is no known base; checked against {base.name}."),
     )
 
 
@@ -177,5 +177,5 @@ def _config(text: bytes) -> dict[str, Any]:
 
 
 def _dtype(found: set[str]) -> str:
-    """Mixed types are told as the one that holds them all."""
+    """Of mixed types, the one that can represent all others."""
     return _DTYPES[found.pop()] if len(found) == 1 else "float32"

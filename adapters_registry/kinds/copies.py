@@ -1,6 +1,6 @@
-"""Copies of the base's embeddings and head beside an adapter: dropped where they equal the base's, refused elsewhere.
+"""Copies of the base's embeddings and head in an adapter's file: dropped if equal to the base's, refused otherwise.
 
-PEFT saves them with ``save_embedding_layers=True``, which it also takes by itself when the vocabulary was resized.
+PEFT saves them with ``save_embedding_layers=True``, which it also sets by itself if the vocabulary was resized.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WITHOUT = "save only the adapter, save_pretrained(..., save_embedding_layers=Fa
 def check_copies(
     file: BinaryIO, infos: Mapping[str, TensorInfo], copies: Mapping[str, str], base: BaseManifest
 ) -> tuple[Note, ...]:
-    """``copies`` are modules of ``base`` by the tensor that should be the module's weight; reads each once."""
+    """``copies`` maps tensors to the module of ``base`` whose weight each should be; reads each tensor once."""
     for tensor, module in sorted(copies.items()):
         _check(file, tensor, infos[tensor], module, base)
     if not copies:
@@ -54,14 +54,14 @@ def _check(file: BinaryIO, tensor: str, info: TensorInfo, module: str, base: Bas
 
 
 def weight_shape(module: BaseModule) -> tuple[int, int]:
-    """Of an embedding or a head: tokens first."""
+    """Shape of an embedding or a head: tokens first."""
     if module.type == "embedding":
         return module.in_features, module.out_features
     return module.out_features, module.in_features
 
 
 def _digest(file: BinaryIO, tensor: str, info: TensorInfo) -> str:
-    """As ``BaseModule.weight``."""
+    """The digest, computed as for ``BaseModule.weight``."""
     hashed = hashlib.sha256()
     for piece in rows(file, tensor, info):
         hashed.update(piece.astype("<f4").tobytes())

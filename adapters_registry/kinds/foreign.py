@@ -1,4 +1,4 @@
-"""Fields that other tools write into ``adapter_config.json`` for themselves, and PEFT passes over."""
+"""Fields that other tools write into ``adapter_config.json`` for their own use, and that PEFT ignores."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _BY_TOOL = {
     "Unsloth": _UNSLOTH,
 }
 BOOKKEEPING = {name: tool for tool, names in _BY_TOOL.items() for name in names}
-"""By field: the tool that writes it. None of them says what the tensors mean; see ``ONLY`` for one that may."""
+"""By field: the tool that writes it. None of them affects the meaning of the tensors, except those in ``ONLY``."""
 ONLY: dict[str, tuple[object, ...]] = {"fine_tune_type": ("lora",)}
-"""Bookkeeping at these values; another one says that the tensors are no plain LoRA."""
+"""Bookkeeping only at these values; other values mean that the tensors are no plain LoRA."""
 
 
 def bookkeeping(name: str, value: object) -> str | None:
-    """The tool whose bookkeeping the field is; None if it may say more than that."""
+    """The tool whose bookkeeping the field is; None if it may have an effect."""
     return BOOKKEEPING.get(name) if name not in ONLY or value in ONLY[name] else None

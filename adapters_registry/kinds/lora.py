@@ -1,4 +1,4 @@
-"""LoRA as PEFT saves it: config and tensors' shapes against the base, worked out module by module once."""
+"""LoRA as PEFT saves it: config and tensors' shapes against the base, resolved once per module."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class LoraArtifact:
         return measure(file, infos, self.modules)
 
     def check_effect(self, norms: Sequence[ModuleNorms]) -> None:
-        """A replaced bias counts as a change (the base's is not known here); a delta that float32 cannot tell from 0
-        does not."""
+        """A replaced bias counts as a change (the base's is not known here); a delta that is 0 in float32 does
+        not."""
         for module, found in zip(self.modules, norms, strict=True):
             if "bias" in module.tensors or max(found.delta, found.bias) >= FLOAT32_TINY:
                 return
@@ -77,7 +77,7 @@ def interpret(
     limits: Limits,
     allowed: Allowances = NOTHING,
 ) -> LoraArtifact:
-    """One ``LoraModule`` for each module that the adapter changes, checked against the base's shapes."""
+    """One ``LoraModule`` per module that the adapter changes, checked against the base's shapes."""
     read, notes = read_config(config, allowed)
     matcher = Matcher(limits.match_s)
     adapted, unmatched = targets(read, base, matcher)
@@ -97,7 +97,7 @@ def interpret(
 
 
 def _missing(adapted: frozenset[str], found: Mapping[str, Mapping[str, str]], allowed: Allowances) -> frozenset[str]:
-    """Modules that the config adapts and the file holds no matrix of; refused unless the push allows it."""
+    """Modules that the config adapts but for which the file has no matrix; refused unless the push allows it."""
     missing = frozenset(module for module in adapted if not {"a", "b"} & set(found.get(module, ())))
     if missing == adapted:
         raise MissingTensor(
@@ -151,7 +151,7 @@ def _projection(artifact: _Artifact, module: str, rank: int, scale: float) -> Lo
 
 
 def _check_bias(artifact: _Artifact, module: str) -> None:
-    """That the base has one."""
+    """Checks that the base has a bias."""
     shape, tensor = artifact.base.modules[module], artifact.tensors[module]["bias"]
     if not shape.bias or shape.type not in PROJECTIONS | {"norm"}:
         raise UnknownModule(
@@ -161,7 +161,7 @@ def _check_bias(artifact: _Artifact, module: str) -> None:
 
 
 def _checked(artifact: _Artifact, module: LoraModule) -> LoraModule:
-    """With tensors of the right shapes."""
+    """Checks the shapes of its tensors."""
     for role, expected in shapes(_KIND, module, artifact.base).items():
         tensor = module.tensors[role]
         found = artifact.infos[tensor].shape

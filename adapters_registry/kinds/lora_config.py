@@ -1,8 +1,8 @@
-"""What a LoRA's ``adapter_config.json`` says: which modules, of what rank and scale, by PEFT's own rules.
+"""Reads a LoRA's ``adapter_config.json``: which modules, of what rank and scale, by PEFT's own rules.
 
-Every field of ``LoraConfig`` (PEFT 0.21) is in one of three sets: honoured here, without effect on the result, or
-refused by name unless it says nothing (null, false, empty). A field that is not PEFT's is another tool's bookkeeping
-(``foreign.py``), or refused until the pusher says that it is to be ignored.
+Every field of ``LoraConfig`` (PEFT 0.21) is in one of three sets: supported here, without effect on the result, or
+refused by name unless it is empty (null, false, empty). Any other field is another tool's bookkeeping
+(``foreign.py``), or is refused until the push says that it may be ignored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WITHOUT_EFFECT = {
     "megatron_core",  # only used with megatron_config
     "qalora_group_size",  # only used with use_qalora
     "ensure_weight_tying",  # only used with modules and tokens that are refused
-    # How the matrices were initialised: what is left of it is in the tensors (see init_lora_weights).
+    # How the matrices were initialised: the tensors contain the result (see init_lora_weights).
     "eva_config", "corda_config", "lora_ga_config", "loftq_config",
 }  # fmt: skip
 _PLAIN = "train without it, or convert the adapter to plain LoRA"
@@ -51,17 +51,17 @@ REFUSED = {
     ),
     _PLAIN,
 )  # fmt: skip
-"""PEFT's own fields that change what is computed, with a remedy; nobody may have them ignored."""
+"""PEFT's own fields that change what is computed, with a remedy; a push cannot ignore them."""
 _INITS = {"gaussian", "eva", "orthogonal", "mica"}
 CAUSAL = "CAUSAL_LM"
 OTHER_TASKS = ("SEQ_2_SEQ_LM", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")
-"""What PEFT computes with them on a causal base is the same, as long as the file holds no head."""
+"""For these, PEFT computes the same on a causal base, as long as the file has no head."""
 _BOOLEANS = ("use_rslora", "fan_in_fan_out", "lora_bias")
 _VALUE_CHARS = 80
 
 
 class LoraConfig(BaseModel):
-    """The honoured fields."""
+    """The supported fields."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -75,7 +75,7 @@ class LoraConfig(BaseModel):
     alpha_pattern: dict[str, FiniteFloat] | None = None
     use_rslora: bool = False
     fan_in_fan_out: bool = False
-    """How the base stores the weight; the adapter's own tensors are the same either way."""
+    """How the base stores the weight; the adapter's tensors are the same in both cases."""
     bias: Literal["none", "all", "lora_only"] = "none"
     lora_bias: bool = False
     init_lora_weights: bool | str | None = True
@@ -83,7 +83,7 @@ class LoraConfig(BaseModel):
 
 
 def read_config(config: Mapping[str, Any], allowed: Allowances = NOTHING) -> tuple[LoraConfig, list[Note]]:
-    """The honoured fields, and what of the others was passed over."""
+    """The supported fields, and notes on ignored ones."""
     notes = _unhonoured(config, allowed)
     given = {name: value for name, value in config.items() if value is not None or name not in _BOOLEANS}
     try:
@@ -113,7 +113,7 @@ def read_config(config: Mapping[str, Any], allowed: Allowances = NOTHING) -> tup
 
 
 def _unhonoured(config: Mapping[str, Any], allowed: Allowances) -> list[Note]:
-    """Notes of the fields that say something and are passed over; refuses those that are not to be."""
+    """Notes on fields that are set and ignored; refuses those that must not be ignored."""
     for name in allowed.ignore_fields:
         if name in REFUSED or name in LoraConfig.model_fields or name == "peft_type":
             raise InvalidValue(
@@ -161,7 +161,7 @@ def _task(task: str | None) -> list[Note]:
 
 
 def targets(fields: LoraConfig, base: BaseManifest, matcher: Matcher) -> tuple[frozenset[str], list[Note]]:
-    """The modules that PEFT would adapt on this base, and which names it would not find."""
+    """The modules that PEFT would adapt on this base, with notes on names that match none."""
     wanted = fields.target_modules
     if isinstance(wanted, str) and wanted.lower() == "all-linear":
         chosen = {name for name, module in base.modules.items() if module.type in PROJECTIONS}
@@ -187,7 +187,7 @@ def targets(fields: LoraConfig, base: BaseManifest, matcher: Matcher) -> tuple[f
 
 
 def _unmatched(wanted: Sequence[str], chosen: Iterable[str], base: BaseManifest) -> list[Note]:
-    """PEFT passes over names that match nothing, as long as one matches."""
+    """PEFT ignores names that match nothing, as long as one matches."""
     known = {suffix for name in chosen for suffix in suffixes(name)}
     absent = [entry for entry in wanted if entry not in known]
     if absent and len(absent) == len(wanted):
@@ -202,7 +202,7 @@ def _unmatched(wanted: Sequence[str], chosen: Iterable[str], base: BaseManifest)
 
 
 def _named(wanted: str | Sequence[str], modules: Iterable[str], matcher: Matcher, field: str) -> set[str]:
-    """A string is a regular expression for the whole name; a list has names or their last parts."""
+    """A string is a regular expression for the whole name; a list contains names or their last parts."""
     if isinstance(wanted, str):
         return {name for name in modules if matcher.match(wanted, name, field, full=True)}
     entries = frozenset(wanted)

@@ -1,13 +1,13 @@
-"""A LoRA file's tensor names to modules of the base: as PEFT writes them, and as raw state dicts have them.
+"""A LoRA file's tensor names to modules of the base: as PEFT writes them, and as in raw state dicts.
 
     base_model.model.<module>.lora_A.weight             PEFT's save_pretrained
-    base_model.model.<module>.lora_A.<adapter>.weight   a state dict: the adapter's name stays in
-    _orig_mod.…  …._fsdp_wrapped_module.…  module.…     wrappers of torch.compile, FSDP and DDP, wherever they stand
+    base_model.model.<module>.lora_A.<adapter>.weight   a state dict: contains the adapter's name
+    _orig_mod.…  …._fsdp_wrapped_module.…  module.…     wrappers of torch.compile, FSDP and DDP, at any position
     <module>.lora_A.weight                              without PEFT's prefix
     base_model.model.layers.0.…                         trained on the inner model: the base's own prefix is missing
 
-What is not PEFT's own form is taken only where the whole file reads in one way, and is noted. PEFT itself would load
-most of these files without a word and change nothing.
+Other forms than PEFT's are accepted only if the whole file can be read in exactly one way, and are noted. PEFT itself
+would load most of these files without a message and change nothing.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ _REMEDIES = {
 
 @dataclass(slots=True)
 class Names:
-    """What the tensors of one file are."""
+    """The names of one file's tensors, resolved."""
 
     modules: dict[str, dict[str, str]] = field(default_factory=dict)
     """By module and part (a, b, b_bias, bias): the tensor's name."""
     copies: dict[str, str] = field(default_factory=dict)
-    """Modules by the tensor that should be a copy of their weight."""
+    """By tensor: the module whose weight it should be a copy of."""
     notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """One tensor's name taken apart."""
+    """The parts of one tensor's name."""
 
     tensor: str
     module: str
@@ -61,7 +61,8 @@ class _Split:
 
 
 def read_names(tensors: Iterable[str], base: BaseManifest) -> Names:
-    """Each of ``tensors`` to what it is; refuses what is nothing of a LoRA, and a file that reads in two ways."""
+    """Resolves each of ``tensors``; refuses names that are no part of a LoRA, and a file that can be read in two
+    ways."""
     splits = [_split(tensor) for tensor in sorted(tensors)]
     adapters = {split.adapter for split in splits if split.part in ("a", "b", "b_bias")}
     if len(adapters) > 1:
@@ -105,7 +106,8 @@ def _split(tensor: str) -> _Split:
 
 
 def _inner_prefix(splits: Sequence[_Split], base: BaseManifest) -> str:
-    """What every module's name lacks in front, as the first shows; nothing where that is not one, or one is known."""
+    """The prefix that every module's name lacks, found by the first one; empty if it lacks none, or a name is
+    known."""
     modules = [split.module for split in splits]
     if not modules or any(module in base.modules for module in modules):
         return ""
@@ -147,8 +149,8 @@ def _unexpected(tensor: str) -> UnexpectedTensor:
 
 
 def _notes(splits: Sequence[_Split], inner: str) -> tuple[Note, ...]:
-    """How the names differ from PEFT's own."""
-    told: Mapping[str, list[str]] = {
+    """How the names differ from PEFT's."""
+    groups: Mapping[str, list[str]] = {
         "wrapper's prefix left out": [split.tensor for split in splits if split.wrapped],
         "adapter's name left out": [split.tensor for split in splits if split.adapter],
         f"read as if after {PREFIX}": [split.tensor for split in splits if not split.prefixed],
@@ -156,6 +158,6 @@ def _notes(splits: Sequence[_Split], inner: str) -> tuple[Note, ...]:
     }
     return tuple(
         Note.of("names_normalised", f"{what} in {len(tensors)} tensors' names, such as {tensors[0]}.")
-        for what, tensors in told.items()
+        for what, tensors in groups.items()
         if tensors
     )

@@ -1,4 +1,4 @@
-"""How much a LoRA's matrices weigh, without ever forming B·A; reads every value of the file once."""
+"""Norms of a LoRA's matrices, without ever forming B·A; reads every value of the file once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adapters_registry.tensorfile import TensorInfo, rows
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 FLOAT32_TINY = float(np.finfo(np.float32).tiny)
-"""Smallest normal number; what is below it may count as zero."""
+"""Smallest normal number; smaller values may count as zero."""
 
 Matrix = NDArray[np.float64]
 
@@ -40,7 +40,8 @@ class _Reader:
 def measure(
     file: BinaryIO, infos: Mapping[str, TensorInfo], modules: Sequence[LoraModule]
 ) -> tuple[ModuleNorms, ...]:
-    """One entry a module, unrounded. ``NotFinite`` names a tensor with NaN or infinity, or a delta beyond float32."""
+    """One entry per module, unrounded. ``NotFinite`` names a tensor with NaN or infinity, or a delta beyond
+    float32."""
     return tuple(_module(_Reader(file, infos), module) for module in modules)
 
 

@@ -1,4 +1,4 @@
-"""What a kind makes of a config and a header, before any value is read."""
+"""What a kind returns for a config and a header, before any value is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapters_registry.tensorfile import TensorInfo
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What every kind's manifest says."""
+    """Fields of every kind's manifest."""
 
     base: str
     """Digest."""
@@ -23,25 +23,25 @@ class Contents:
 
 
 class Interpretation(Protocol):
-    """One artifact of one kind, whose config and shapes are right."""
+    """One artifact of one kind, whose config and shapes are valid."""
 
     @property
     def copies(self) -> Mapping[str, str]:
-        """Modules of the base by the tensor that should be a copy of their weight."""
+        """By tensor: the module of the base whose weight it should be a copy of."""
 
     @property
     def notes(self) -> Sequence[Note]:
-        """What was normalised, passed over or allowed."""
+        """What was normalised, ignored or allowed."""
 
     @property
     def weighed(self) -> frozenset[str]:
         """Modules whose deltas are compared with each other: those with matrices."""
 
     def measure(self, file: BinaryIO, infos: Mapping[str, TensorInfo]) -> tuple[ModuleNorms, ...]:
-        """Reads every value, one entry a module; ``NotFinite`` names what is not a number."""
+        """Reads every value, one entry per module; ``NotFinite`` names a tensor with NaN or infinity."""
 
     def check_effect(self, norms: Sequence[ModuleNorms]) -> None:
         """``NoEffect`` if nothing would change."""
 
     def manifest(self, contents: Contents) -> Manifest:
-        """What is done to each module."""
+        """The manifest of the artifact."""

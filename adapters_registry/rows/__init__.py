@@ -1,4 +1,4 @@
-"""The named queries of one transaction, a file for each family of rows."""
+"""The named queries of one transaction, one file per family of rows."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Rows:
         self.blobs = BlobRows(connection)
 
     def record(self, change: Change, *, actor: str = "anonymous") -> int:
-        """Add ``change`` to the audit; its seq."""
+        """Add ``change`` to the audit log; returns its seq."""
         return self.feed.record(change, actor)
 
     def tenant_id(self, name: str, *, create: bool = False) -> int | None:
-        """The tenant's row, made now if it is to be; None if there is none."""
+        """Id of the tenant's row, created if ``create``; None if there is none."""
         return self.tenants.make(name) if create else self.tenants.id(name)

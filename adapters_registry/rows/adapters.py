@@ -1,4 +1,4 @@
-"""Adapters, whom they are shared with, and their records as they stand."""
+"""Adapters, the tenants they are shared with, and their current records."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from adapters_registry.tables import adapters, aliases, shares, tenants, utc, ve
 
 
 class AdapterRows:
-    """Names of versions and aliases."""
+    """Queries of adapters, which group versions and aliases under a name."""
 
     def __init__(self, db: sa.Connection) -> None:
         self._db = db
 
     def get(self, tenant: str, name: str, visible_to: str | None = None) -> AdapterRow | None:
-        """One that ``visible_to`` owns or was granted; None sees all."""
+        """An adapter that ``visible_to`` owns or was granted; None sees all."""
         query = (
             sa.select(adapters.c.id, adapters.c.tenant_id, adapters.c.deleted_at)
             .join(tenants, adapters.c.tenant_id == tenants.c.id)
@@ -31,7 +31,7 @@ class AdapterRows:
         return None if row is None else AdapterRow(row.id, row.tenant_id, row.deleted_at is not None)
 
     def named(self, name: str, most: int = 20) -> tuple[str, ...]:
-        """The first live ones that ``name`` may mean as a request spells it, with or without its tenant."""
+        """The first live adapters that ``name`` may mean in a request, with or without its tenant."""
         tenant, _, adapter = name.rpartition("/")
         query = (
             sa.select(tenants.c.name, adapters.c.name)
@@ -70,7 +70,7 @@ class AdapterRows:
         self._db.execute(shares.delete().where(shares.c.adapter_id == adapter_id))
 
     def grant(self, adapter_id: int, grantee: str, shared: bool) -> bool:
-        """Share it with ``grantee`` or not; whether that is new."""
+        """Share it with ``grantee``, or stop sharing; returns whether that changed anything."""
         which = shares.c.adapter_id == adapter_id, shares.c.grantee == grantee
         if (self._db.execute(sa.select(shares.c.grantee).where(*which)).first() is not None) == shared:
             return False
@@ -109,7 +109,7 @@ class AdapterRows:
         return tuple(sorted(found, key=lambda record: (record.tenant, record.name)))
 
     def record(self, adapter_id: int) -> AdapterRecord:
-        """The adapter as it stands."""
+        """The adapter's current record."""
         (record,) = self._records([adapter_id])
         return record
 
@@ -170,6 +170,6 @@ class AdapterRows:
 
 
 def visible(tenant: str) -> sa.ColumnElement[bool]:
-    """Of ``adapters`` joined with ``tenants``: those that are ``tenant``'s own or shared with it."""
+    """On ``adapters`` joined with ``tenants``: the rows that ``tenant`` owns or that are shared with it."""
     granted = sa.select(shares.c.adapter_id).where(shares.c.grantee.in_([tenant, EVERYBODY]))
     return sa.or_(tenants.c.name == tenant, adapters.c.id.in_(granted))

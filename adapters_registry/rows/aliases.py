@@ -1,4 +1,4 @@
-"""Aliases: where they point, who may move them, and where they pointed before."""
+"""Aliases: where they point, who may move them, and their earlier targets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AliasRows:
         self._db.execute(aliases.insert().values(values))
 
     def point(self, adapter_id: int, alias: str, version_id: int | None, generation: int) -> bool:
-        """Move it if it is still of ``generation``; whether it was."""
+        """Move it if its generation is still ``generation``; returns whether it was."""
         moved = self._db.execute(
             aliases.update()
             .where(*_at(adapter_id, alias), aliases.c.generation == generation)
@@ -37,12 +37,12 @@ class AliasRows:
         self._db.execute(aliases.update().where(*_at(adapter_id, alias)).values(values))
 
     def at(self, version_id: int) -> list[str]:
-        """Those that point at a version."""
+        """The aliases that point at a version."""
         query = sa.select(aliases.c.alias).where(aliases.c.version_id == version_id).order_by(aliases.c.alias)
         return list(self._db.execute(query).scalars())
 
     def pointing(self) -> list[tuple[int, str, int]]:
-        """Adapter, alias and version of all that point somewhere."""
+        """(adapter, alias, version) of every alias that points at a version."""
         query = sa.select(aliases.c.adapter_id, aliases.c.alias, aliases.c.version_id)
         found = self._db.execute(query.where(aliases.c.version_id.is_not(None)))
         return [(row.adapter_id, row.alias, row.version_id) for row in found]

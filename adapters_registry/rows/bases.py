@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from pydantic import TypeAdapter
 
-from adapters_registry.announcing import Announcement, heard
+from adapters_registry.announcing import Announcement, with_announcement
 from adapters_registry.choosing import KnownBase, is_served, only
 from adapters_registry.manifest import BaseManifest
 from adapters_registry.records import BaseRecord
@@ -20,13 +20,13 @@ _ANNOUNCEMENTS = TypeAdapter(tuple[Announcement, ...])
 
 
 class BaseRows:
-    """What uploads are checked against."""
+    """Queries of bases, which uploads are checked against."""
 
     def __init__(self, db: sa.Connection) -> None:
         self._db = db
 
     def put(self, manifest: BaseManifest, announced_seq: int) -> None:
-        """As announced just now, anew or with other contents."""
+        """Record an announcement now, of a new base or with new contents."""
         values = {
             "name": manifest.name,
             "manifest": manifest.model_dump_json(exclude={"runs"}),
@@ -38,17 +38,18 @@ class BaseRows:
             self._db.execute(bases.insert().values(digest=manifest.digest, **values))
 
     def touch(self, digest: str) -> None:
-        """Announced just now, with nothing new."""
+        """Record an announcement now, with nothing new."""
         self._db.execute(bases.update().where(bases.c.digest == digest).values(announced_at=now()))
 
-    def hear(self, digest: str, runs: Sequence[str] | None) -> None:
-        """A service that announced it just now can run this."""
-        told = heard(self.announcements(digest), runs, now())
-        values = {"announcements": _ANNOUNCEMENTS.dump_json(told).decode()}
+    def record_announcement(self, digest: str, runs: Sequence[str] | None) -> None:
+        """Record what a service that announced the base now can run."""
+        current = with_announcement(self.announcements(digest), runs, now())
+        values = {"announcements": _ANNOUNCEMENTS.dump_json(current).decode()}
         self._db.execute(bases.update().where(bases.c.digest == digest).values(values))
 
     def announcements(self, digest: str) -> tuple[Announcement, ...]:
-        """What its services can run, last heard first; none of a release that did not write it down."""
+        """What its services can run, most recently announced first; empty if announced by a release that did not
+        store it."""
         text = self._db.execute(sa.select(bases.c.announcements).where(bases.c.digest == digest)).scalar()
         return () if text is None else _ANNOUNCEMENTS.validate_json(text)
 
@@ -61,13 +62,13 @@ class BaseRows:
         return None if text is None else BaseManifest.model_validate_json(text)
 
     def known(self) -> tuple[KnownBase, ...]:
-        """Last announced anew first: what a service repeats moves nothing."""
+        """Most recently announced with new contents first: repeated announcements do not change the order."""
         moment = now()
         query = sa.select(bases.c.digest, bases.c.name, bases.c.announced_at).order_by(bases.c.announced_seq.desc())
         return tuple(_known(row, moment) for row in self._db.execute(query))
 
     def all(self) -> tuple[BaseRecord, ...]:
-        """As ``known``, with what people want to see."""
+        """As ``known``, with fields for people."""
         known = self.known()
         default = only(known)
         query = sa.select(bases.c.digest, bases.c.manifest)

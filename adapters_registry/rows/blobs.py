@@ -1,12 +1,12 @@
-"""Blobs that the registry answers for: who holds them, until when, and which the collector condemned.
+"""Blobs of the registry: which tenants hold them, until when, and which the collector has condemned.
 
-A blob's bytes are a store's, its row says that they are there:
+A store has a blob's bytes; a row says that they exist:
 
-             uploaded               nobody holds it, and the grace period is over
+             uploaded               not held, and the grace period is over
     (none) ───────────→ row, lease ──────────────────────────────────────────────→ condemned ──→ bytes gone ──→ (none)
 
-Held is what a live version is made of, and what a lease covers. Whoever holds a blob took hold of it in a transaction
-that found it not condemned, and condemning finds nobody who holds it: both run under the writers' lock.
+A blob is held by the live versions that contain it and by leases. A hold is taken in a transaction that finds the
+blob not condemned, and a blob is condemned only while it is not held: both run under the writers' lock.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from adapters_registry.rows.values import BlobRow, now, parts
 from adapters_registry.tables import adapters, blobs, leases, tenants, utc, version_files, versions
 
 ABANDONED_S = 300.0
-"""A collector is done with a blob, or has ended, so long after it condemned it."""
+"""How long after condemning a blob a collector has surely deleted it or ended."""
 
 
 class Grace(NamedTuple):
-    """The times of one collection."""
+    """Times of one collection."""
 
     began: datetime
-    """What was made or given up later stays."""
+    """Blobs made or released later are kept."""
     ends: datetime
     """Now."""
     abandoned: datetime
-    """Whoever condemned a blob before this ended without deleting it."""
+    """A collector that condemned a blob before this ended without deleting it."""
 
 
 class BlobRows:
-    """Bytes by digest."""
+    """Queries of blobs and of what holds them."""
 
     def __init__(self, db: sa.Connection) -> None:
         self._db = db
@@ -49,13 +49,13 @@ class BlobRows:
         return BlobRow(row.size, None if row.condemned_at is None else utc(row.condemned_at))
 
     def put(self, digest: str, size: int) -> None:
-        """Its row, no longer condemned."""
+        """Create its row, or mark it as not condemned."""
         values = {"size": size, "condemned_at": None}
         if self._db.execute(blobs.update().where(blobs.c.digest == digest).values(values)).rowcount == 0:
             self._db.execute(blobs.insert().values(digest=digest, created_at=now(), **values))
 
     def lease(self, tenant_id: int, digest: str, expires_at: datetime) -> None:
-        """Anew, or longer."""
+        """Create the lease, or extend it."""
         which = leases.c.tenant_id == tenant_id, leases.c.blob == digest
         if self._db.execute(leases.update().where(*which).values(expires_at=expires_at)).rowcount == 0:
             values = {"tenant_id": tenant_id, "blob": digest, "expires_at": expires_at}
@@ -65,7 +65,7 @@ class BlobRows:
         self._db.execute(leases.delete().where(leases.c.tenant_id == tenant_id, leases.c.blob.in_(digests)))
 
     def held(self, tenant_id: int, digest: str) -> bool:
-        """Whether the tenant has a lease of it, or a live version made of it."""
+        """Whether the tenant has a lease of it, or a live version that contains it."""
         leased = sa.select(leases.c.blob).where(
             leases.c.tenant_id == tenant_id, leases.c.blob == digest, leases.c.expires_at > now()
         )
@@ -81,7 +81,7 @@ class BlobRows:
         return self._db.execute(made).first() is not None
 
     def seen(self, tenant: str, digest: str) -> bool:
-        """Whether a live version that the tenant may see is made of it."""
+        """Whether a live version that the tenant may see contains it."""
         made = (
             sa.select(versions.c.id)
             .join(version_files, version_files.c.version_id == versions.c.id)
@@ -95,18 +95,18 @@ class BlobRows:
     # Collection
 
     def unheld(self, grace: Grace) -> dict[str, int]:
-        """Those that nobody has held since the grace period began, and their sizes."""
+        """Digests and sizes of blobs that were not held since the grace period began."""
         query = sa.select(blobs.c.digest, blobs.c.size).where(*_unheld(grace)).order_by(blobs.c.digest)
         return {row.digest: row.size for row in self._db.execute(query)}
 
     def leased_only(self, grace: Grace) -> int:
-        """How many are held by nothing but a lease."""
+        """Number of blobs held by nothing but a lease."""
         which = _leased(grace.began), sa.not_(_made_of(grace.began))
         query = sa.select(sa.func.count()).select_from(blobs).where(*which)
         return int(self._db.execute(query).scalar_one())
 
     def condemn(self, sizes: Mapping[str, int], grace: Grace) -> dict[str, int]:
-        """Those of ``sizes`` that ``unheld`` still gives, and those that have no row: they get one."""
+        """Condemn those of ``sizes`` that are still in ``unheld`` or have no row (they get one); returns them."""
         which = blobs.c.digest.in_(sizes), *_unheld(grace)
         found = {row.digest: row.size for row in self._db.execute(sa.select(blobs).where(*which))}
         self._db.execute(blobs.update().where(blobs.c.digest.in_(found)).values(condemned_at=grace.ends))
@@ -117,7 +117,7 @@ class BlobRows:
         return found
 
     def forget(self, digests: Collection[str], condemned_at: datetime) -> None:
-        """Rows of blobs whose bytes are gone, unless they were condemned by somebody else meanwhile."""
+        """Delete rows of blobs whose bytes are deleted, unless another collector has condemned them again."""
         which = blobs.c.digest.in_(digests), blobs.c.condemned_at == condemned_at
         gone = list(self._db.execute(sa.select(blobs.c.digest).where(*which)).scalars())
         self._db.execute(version_files.delete().where(version_files.c.blob.in_(gone)))  # of deleted versions
@@ -125,7 +125,7 @@ class BlobRows:
         self._db.execute(blobs.delete().where(blobs.c.digest.in_(gone)))
 
     def unknown(self, digests: Collection[str]) -> set[str]:
-        """Those that have no row."""
+        """Those without a row."""
         found: set[str] = set()
         for part in parts(sorted(digests)):
             found.update(self._db.execute(sa.select(blobs.c.digest).where(blobs.c.digest.in_(part))).scalars())
@@ -133,7 +133,7 @@ class BlobRows:
 
 
 def _made_of(before: datetime) -> sa.Exists:
-    """A version has the blob, or had it after ``before``."""
+    """A version contains the blob, or did after ``before``."""
     return sa.exists().where(
         version_files.c.blob == blobs.c.digest,
         version_files.c.version_id == versions.c.id,

@@ -1,4 +1,4 @@
-"""The change feed, which is the audit: one chained row a change."""
+"""The change feed, which is the audit log: one chained row per change."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ _ENTRIES_PER_QUERY = 1000
 
 
 class FeedRows:
-    """What changed, in commit order."""
+    """Changes in commit order."""
 
     def __init__(self, db: sa.Connection) -> None:
         self._db = db
 
     def start(self) -> None:
-        """The first seq is the time of creation in ms: a ``since`` of another database is never in the history.
+        """The first seq is the time of creation in ms, so that a ``since`` of another database is never in the
+        history.
 
-        Of processes that start at once on an empty database one makes the row, the others find it.
+        If several processes start at once on an empty database, one creates the row and the others find it.
         """
         values = {"id": _FEED, "seq": time.time_ns() // 1_000_000, "head": GENESIS}
         into = "INSERT INTO feed (id, first_seq, seq, head) VALUES (:id, :seq, :seq, :head) ON CONFLICT DO NOTHING"
@@ -34,7 +35,7 @@ class FeedRows:
             self._db.execute(sa.text(into), values)
 
     def lock(self) -> None:
-        """Lets no other writer in until the transaction ends, also one of another process."""
+        """Block all other writers, also those of other processes, until the transaction ends."""
         self._db.execute(sa.select(feed.c.seq).with_for_update())
 
     def seq(self) -> int:
@@ -55,12 +56,12 @@ class FeedRows:
         return None if found is None else str(found)
 
     def record(self, change: Change, actor: str) -> int:
-        """Add ``change`` to the audit; its seq."""
+        """Add ``change`` to the audit log; returns its seq."""
         seq, prev, at = self.seq() + 1, self.head(), now()
         detail = None if change.detail is None else json.dumps(change.detail, sort_keys=True, separators=(",", ":"))
-        said = change._asdict() | {"detail": detail, "actor": actor}
+        entry = change._asdict() | {"detail": detail, "actor": actor}
         digest = link(prev, seq, at, actor, change.action, change.subject, change.alias, detail)
-        self._db.execute(audit.insert().values(seq=seq, at=at, prev=prev, digest=digest, **said))
+        self._db.execute(audit.insert().values(seq=seq, at=at, prev=prev, digest=digest, **entry))
         self._db.execute(feed.update().values(seq=seq, head=digest))
         return seq
 
@@ -75,7 +76,7 @@ class FeedRows:
         return self._db.execute(query).first() is not None
 
     def tenants_touched(self, since: int) -> bool:
-        """Whether a tenant's bounds changed after ``since``."""
+        """Whether a tenant's limits changed after ``since``."""
         query = sa.select(audit.c.seq).where(audit.c.seq > since, audit.c.action == "tenant.put").limit(1)
         return self._db.execute(query).first() is not None
 
@@ -98,7 +99,7 @@ class FeedRows:
         ]
 
     def all_entries(self) -> Iterator[AuditEntry]:
-        """Oldest first, a portion at a time."""
+        """Oldest first, read in portions."""
         after = 0
         while found := self.entries(after, _ENTRIES_PER_QUERY):
             yield from found

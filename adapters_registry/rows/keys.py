@@ -1,4 +1,4 @@
-"""Rows of API keys: never deleted, so that a registry which once had a key never lets anybody in without one."""
+"""Rows of API keys. They are never deleted, so that a registry that once had a key never accepts requests without."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ class KeyRows:
         self._db = connection
 
     def exist(self) -> bool:
-        """Whether any key was ever made."""
+        """Whether any key was ever created."""
         return self._db.execute(sa.select(keys.c.id).limit(1)).first() is not None
 
     def get(self, id: str) -> KeyGrant | None:
-        """Of any state: valid, expired, revoked."""
+        """The key in any state: valid, expired, revoked."""
         row = self._db.execute(_select().where(keys.c.id == id)).first()
         return None if row is None else _grant(row)
 
     def all(self, tenant: str | None = None) -> tuple[KeyGrant, ...]:
-        """Oldest first, of any state; None is of every tenant and of none."""
+        """Oldest first, in any state; None is all keys, with and without a tenant."""
         query = _select() if tenant is None else _select().where(tenants.c.name == tenant)
         return tuple(map(_grant, self._db.execute(query)))
 
     def unrevoked(self) -> tuple[KeyGrant, ...]:
-        """All that are not revoked. Expired ones are among them: a serving plane without any key asks for none."""
+        """All that are not revoked, including expired ones: a gateway that receives no key at all requires none."""
         return tuple(map(_grant, self._db.execute(_select().where(keys.c.revoked_at.is_(None)))))
 
     def count(self, tenant_id: int | None = None) -> int:
-        """How many are not revoked; None counts those of every tenant and of none."""
+        """Number of keys that are not revoked; None counts all keys, with and without a tenant."""
         query = sa.select(sa.func.count()).select_from(keys).where(keys.c.revoked_at.is_(None))
         if tenant_id is not None:
             query = query.where(keys.c.tenant_id == tenant_id)
         return int(self._db.execute(query).scalar_one())
 
     def was_rotated(self, id: str) -> bool:
-        """Whether another key took its place, as the audit has it."""
+        """Whether another key replaced it, according to the audit log."""
         query = sa.select(audit.c.seq).where(audit.c.action == ROTATED, audit.c.subject == id).limit(1)
         return self._db.execute(query).first() is not None
 

@@ -1,4 +1,4 @@
-"""Tenants: their bounds, and what they use."""
+"""Tenants: their limits and their usage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapters_registry.tables import adapters, blobs, leases, tenants, utc, vers
 
 
 class TenantRows:
-    """Owners of adapters."""
+    """Queries of tenants, which own adapters."""
 
     def __init__(self, db: sa.Connection) -> None:
         self._db = db
@@ -23,16 +23,16 @@ class TenantRows:
         return None if found is None else int(found)
 
     def make(self, name: str) -> int:
-        """Its row, which is made if there is none."""
+        """Id of its row, which is created if there is none."""
         found = self.id(name)
         if found is not None:
             return found
         return inserted_id(self._db.execute(tenants.insert().values(name=name, created_at=now())))
 
     def bound(self, tenant_id: int, bounds: TenantBounds) -> None:
-        told = bounds.model_dump(exclude=set(Quotas.model_fields))
+        values = bounds.model_dump(exclude=set(Quotas.model_fields))
         quotas = bounds.model_dump_json(include=set(Quotas.model_fields), exclude_none=True)
-        self._db.execute(tenants.update().where(tenants.c.id == tenant_id).values(**told, quotas=quotas))
+        self._db.execute(tenants.update().where(tenants.c.id == tenant_id).values(**values, quotas=quotas))
 
     def bounds(self, tenant_id: int) -> TenantBounds:
         row = self._db.execute(sa.select(tenants).where(tenants.c.id == tenant_id)).one()
@@ -43,7 +43,7 @@ class TenantRows:
         return {row.id: _bounds(row) for row in self._db.execute(sa.select(tenants))}
 
     def quotas(self) -> tuple[TenantQuotas, ...]:
-        """Of those that have any, by name."""
+        """Of tenants that have quotas, by name."""
         query = sa.select(tenants.c.name, tenants.c.quotas).where(
             tenants.c.quotas.is_not(None), tenants.c.quotas != "{}"
         )
@@ -51,7 +51,7 @@ class TenantRows:
         return tuple(TenantQuotas(name=row.name, **json.loads(row.quotas)) for row in found)
 
     def records(self, name: str | None = None) -> tuple[TenantRecord, ...]:
-        """By name, with what each uses; None is all."""
+        """By name, with the usage of each; None is all."""
         query = sa.select(tenants).order_by(tenants.c.name)
         if name is not None:
             query = query.where(tenants.c.name == name)
@@ -70,11 +70,11 @@ class TenantRows:
         )
 
     def used_bytes(self, tenant_id: int) -> int:
-        """Of its live versions and its leases, equal blobs counted once."""
+        """Bytes of its live versions and its leases; equal blobs are counted once."""
         return self._bytes(tenant_id).get(tenant_id, 0)
 
     def used_versions(self, tenant_id: int) -> int:
-        """Live ones."""
+        """Number of live versions."""
         return self._versions(tenant_id).get(tenant_id, 0)
 
     def _bytes(self, tenant_id: int | None) -> dict[int, int]:
@@ -94,7 +94,7 @@ class TenantRows:
 
 
 def holdings(at: datetime) -> sa.CompoundSelect[tuple[int, str]]:
-    """(tenant_id, blob), each once: what live versions are made of, and what was uploaded lately."""
+    """(tenant_id, blob), each once: blobs of live versions, and those recently uploaded."""
     made = (
         sa.select(adapters.c.tenant_id, version_files.c.blob)
         .join(versions, versions.c.adapter_id == adapters.c.id)

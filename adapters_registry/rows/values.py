@@ -1,4 +1,4 @@
-"""What queries take and give, where it is no record of the wire."""
+"""Values that queries take and return, except the wire records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from adapters_registry.records import VersionRecord
 from adapters_registry.tables import utc, versions
 
 PER_QUERY = 500
-"""Databases bound the parameters of one statement."""
+"""Bound on parameters per query: databases limit the parameters of a statement."""
 T = TypeVar("T")
 
 
@@ -34,7 +34,7 @@ class VersionRow(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A live version, as retention looks at it."""
+    """A live version, with what retention needs to know."""
 
     id: int
     tenant_id: int
@@ -58,16 +58,16 @@ class AliasRow(NamedTuple):
 
 
 class BlobRow(NamedTuple):
-    """A blob that the registry answers for."""
+    """A row of a blob."""
 
     size: int
     """Bytes."""
     condemned_at: datetime | None
-    """Since when the collector deletes its bytes; nobody may rely on them any more."""
+    """Since when the collector deletes its bytes; from then on it must not be used."""
 
 
 class Change(NamedTuple):
-    """What the audit says of one change."""
+    """The audit log's fields of one change."""
 
     action: str
     subject: str
@@ -78,7 +78,7 @@ class Change(NamedTuple):
 
 
 RECORD = tuple(versions.c[name] for name in ("number", "digest", "base", "kind", "rank", "size_bytes", "created_at"))
-"""What ``version_record`` reads: without the manifest, which is long."""
+"""The columns that ``version_record`` reads: without the manifest, which is long."""
 
 
 def version_record(row: Any) -> VersionRecord:
@@ -98,7 +98,7 @@ def now() -> datetime:
 
 
 def parts(values: Sequence[T], size: int = PER_QUERY) -> Iterator[Sequence[T]]:
-    """``values`` in portions, by default such as one statement may name."""
+    """``values`` in portions, by default of the size that one statement may have."""
     return (values[start : start + size] for start in range(0, len(values), size))
 
 

@@ -1,4 +1,4 @@
-"""Versions: immutable, numbered within their adapter, deleted ones still known."""
+"""Versions: immutable, numbered within their adapter; deleted ones keep their rows."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _NOTES = TypeAdapter(tuple[Note, ...])
 
 
 class VersionRows:
-    """What may be served."""
+    """Queries of versions."""
 
     def __init__(self, db: sa.Connection) -> None:
         self._db = db
 
     def add(self, adapter_id: int, found: Inspection, lineage: Mapping[str, JsonValue]) -> VersionRow:
-        """Under the adapter's next number. Its blobs' rows are there."""
+        """Add a version under the adapter's next number. The rows of its blobs must exist."""
         number = self._db.execute(sa.select(adapters.c.next_number).where(adapters.c.id == adapter_id)).scalar_one()
         self._db.execute(adapters.update().where(adapters.c.id == adapter_id).values(next_number=number + 1))
         manifest = found.manifest
@@ -60,13 +60,13 @@ class VersionRows:
         }
 
     def get(self, adapter_id: int, version: int | str) -> VersionRow | None:
-        """By number, or the live (else the newest deleted) one of a digest."""
+        """By number, or by digest: the live version, otherwise the newest deleted one."""
         which = versions.c.number == version if isinstance(version, int) else versions.c.digest == version
         found = self._rows(versions.c.adapter_id == adapter_id, which)
         return next((row for row in found if not row.deleted), found[-1] if found else None)
 
     def number(self, version_id: int | None) -> int | None:
-        """None of None."""
+        """Number of the version; None for None."""
         query = sa.select(versions.c.number).where(versions.c.id == version_id)
         return self._db.execute(query).scalar()
 
@@ -74,10 +74,10 @@ class VersionRows:
         self._db.execute(versions.update().where(versions.c.id == version_id).values(deleted_at=now()))
 
     def detail(self, digest: str, tenant: str | None) -> tuple[VersionDetail, bool] | None:
-        """The version with this digest that ``tenant`` owns, else one shared with it, and whether it is deleted.
+        """The version with this digest that ``tenant`` owns, or one shared with it, and whether it is deleted.
 
-        Two adapters given the same files have versions of the same digest: their manifests are equal. Live ones come
-        first, then the oldest; deleted ones are known to their owner only. None looks at all tenants'.
+        Two adapters with the same files have versions of the same digest, since their manifests are equal. Live ones
+        come first, then the oldest; only the owner sees deleted ones. None sees those of all tenants.
         """
         query = (
             sa.select(versions, adapters.c.name, tenants.c.name.label("tenant"))
@@ -121,7 +121,7 @@ class VersionRows:
         )
 
     def put_evaluation(self, version_id: int, evaluation: Evaluation) -> None:
-        """In place of an earlier one of that name."""
+        """Replaces an earlier evaluation of that name."""
         values = evaluation.model_dump() | {"metrics": json.dumps(evaluation.metrics)}
         which = evaluations.c.version_id == version_id, evaluations.c.name == evaluation.name
         if self._db.execute(evaluations.update().where(*which).values(values)).rowcount == 0:
@@ -132,9 +132,9 @@ class VersionRows:
         return bool(self._db.execute(sa.select(evaluations.c.passed).where(*which)).scalar())
 
     def nodes(self, by: Literal["digest", "parent"], digests: Iterable[str], tenant: str | None) -> list[LineageNode]:
-        """Versions whose digest or parent is one of ``digests``, as far as ``tenant`` may know of them.
+        """Versions whose digest or parent is one of ``digests``, as far as ``tenant`` may see them.
 
-        None may know of all; others of their own, and of live ones that are shared with them.
+        None sees all; a tenant sees its own, and live ones that are shared with it.
         """
         query = (
             sa.select(versions, adapters.c.name, tenants.c.name.label("tenant"))
@@ -151,7 +151,7 @@ class VersionRows:
         return [_node(row, tuple(pointers.get(row.id, ()))) for row in rows]
 
     def candidates(self) -> list[Candidate]:
-        """All that are live, of tenants with a retention policy, by adapter and number."""
+        """All live versions of tenants with a retention policy, by adapter and number."""
         query = (
             sa.select(
                 versions.c.id,
@@ -215,10 +215,12 @@ def _text(value: JsonValue) -> str | None:
 
 
 def _numbers(value: JsonValue) -> dict[str, float]:
-    """What of the metrics that a push told is numbers."""
+    """The numeric ones of the metrics of a push."""
     if not isinstance(value, dict):
         return {}
     numbers = {
-        key: told for key, told in value.items() if isinstance(told, int | float) and not isinstance(told, bool)
+        key: metric
+        for key, metric in value.items()
+        if isinstance(metric, int | float) and not isinstance(metric, bool)
     }
-    return {key: float(told) for key, told in numbers.items() if abs(told) <= sys.float_info.max}
+    return {key: float(metric) for key, metric in numbers.items() if abs(metric) <= sys.float_info.max}

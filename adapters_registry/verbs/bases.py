@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pydantic import JsonValue
 
 from adapters_registry.access import ANONYMOUS, Principal
-from adapters_registry.announcing import last_heard, runs_of
+from adapters_registry.announcing import last_announced, runs_of
 from adapters_registry.choosing import is_served
 from adapters_registry.errors import BaseNotFound
 from adapters_registry.manifest import BaseManifest, BaseModule
@@ -31,18 +31,18 @@ class BaseVerbs(Verbs):
         digest = manifest.digest
         with self.metadata.reading() as rows:
             known, at = rows.bases.get(digest), rows.bases.announced_at(digest)
-            said_at = last_heard(rows.bases.announcements(digest), runs)
+            announced_at = last_announced(rows.bases.announcements(digest), runs)
         if known is not None and known.name != manifest.name and is_served(at, now()):
             # If it is announced under two names at once, it keeps the first while that one is announced.
-            if _is_old(said_at):
+            if _is_old(announced_at):
                 with self.metadata.writing() as rows:
-                    rows.bases.hear(digest, runs)
+                    rows.bases.record_announcement(digest, runs)
             return
         if known is not None and _says_nothing_new(manifest, known):
-            if _is_old(at) or _is_old(said_at):
+            if _is_old(at) or _is_old(announced_at):
                 with self.metadata.writing() as rows:
                     rows.bases.touch(digest)
-                    rows.bases.hear(digest, runs)
+                    rows.bases.record_announcement(digest, runs)
             return
         with self._changing() as rows:
             detail: dict[str, JsonValue] = {"name": manifest.name}
@@ -55,7 +55,7 @@ class BaseVerbs(Verbs):
                 )
             change = Change("base.put", digest, detail=detail)
             rows.bases.put(_merged(manifest, known), rows.record(change, actor=by.id))
-            rows.bases.hear(digest, runs)
+            rows.bases.record_announcement(digest, runs)
 
     def base(self, digest: str) -> BaseManifest:
         """With everything that any of its services can run."""

@@ -12,7 +12,7 @@ from pydantic import JsonValue
 from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.announcing import missing, read_format_1_only
-from adapters_registry.capabilities import needs, remedies, told
+from adapters_registry.capabilities import in_words, needs, remedies
 from adapters_registry.choosing import Bases, Elsewhere, asked_for, first_guess
 from adapters_registry.errors import (
     AliasInUse,
@@ -219,8 +219,8 @@ def _check_runnable(rows: Rows, manifest: Manifest) -> None:
         name = base_of(rows, manifest.base).name
         remedy = remedies(lacking)
         raise NotRunnable(
-            f"No service of {name} can run {told(lacking)}: {remedy + ', or ' if remedy else ''}start a service of "
-            f"{name} that can, with another backend or of a newer release.",
+            f"No service of {name} can run {in_words(lacking)}: {remedy + ', or ' if remedy else ''}start a "
+            f"service of {name} that can, with another backend or of a newer release.",
             param=min(lacking),
         )
 
@@ -249,6 +249,6 @@ def _record(
     by: Principal,
     detail: Mapping[str, JsonValue] | None = None,
 ) -> None:
-    said = {"digest": version.record.digest} | dict(detail or {})
+    recorded = {"digest": version.record.digest} | dict(detail or {})
     subject = f"{at}@{version.record.number}"
-    rows.record(Change(action, subject, at.adapter_id, version_id=version.id, detail=said), actor=by.id)
+    rows.record(Change(action, subject, at.adapter_id, version_id=version.id, detail=recorded), actor=by.id)

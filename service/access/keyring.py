@@ -10,7 +10,7 @@ from datetime import datetime
 from adapters_registry.access import ANONYMOUS, DEFAULT_TENANT, Principal
 from adapters_registry.errors import RegistryError
 from adapters_registry.mark import KeyMark
-from adapters_registry.recognition import REFUSED, Stranger, recognise
+from adapters_registry.recognition import REFUSED, Unrecognised, recognise
 from adapters_registry.records import KeyGrant, Quotas, TenantQuotas
 from service.errors import InvalidKey, KeysLost, KeysStale, NotReady
 
@@ -149,7 +149,7 @@ class Keyring:
                 retry_after_s=RETRY_S,
             )
         found = recognise(authorization, self._grants.get, now)
-        if isinstance(found, Stranger):
+        if isinstance(found, Unrecognised):
             error = InvalidKey(REFUSED)
             error.why = found.why
             raise error

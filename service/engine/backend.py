@@ -6,7 +6,7 @@ from typing import Protocol
 
 import torch
 
-from adapters_registry.capabilities import needs, told
+from adapters_registry.capabilities import in_words, needs
 from adapters_registry.manifest import Manifest
 from service.engine.adapter import BoundAdapter
 from service.engine.model import Sites
@@ -62,4 +62,4 @@ def missing(manifest: Manifest, backend: Backend) -> str | None:
     lacking = needs(manifest) - backend.capabilities
     if not lacking:
         return None
-    return f"it needs {told(lacking)}, which the backend of this engine ({backend.name}) does not compute"
+    return f"it needs {in_words(lacking)}, which the backend of this engine ({backend.name}) does not compute"

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from adapters_registry.announcing import MOST, Announcement, heard, last_heard, missing, read_format_1_only, runs_of
+from adapters_registry.announcing import (
+    MOST,
+    Announcement,
+    last_announced,
+    missing,
+    read_format_1_only,
+    runs_of,
+    with_announcement,
+)
 from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS, UNANNOUNCED
 from adapters_registry.choosing import ALIVE
 from adapters_registry.client import RegistryClient
@@ -59,11 +67,11 @@ def test_a_silent_service_counts_only_where_all_are_silent():
 
 def test_what_is_heard_again_is_kept_once_and_what_is_silent_is_forgotten():
     before = (said(["a"], EARLIER), said(["b"], SILENT))
-    assert heard(before, ["c", "a", "c"], NOW) == (said(["a", "c"]), said(["a"], EARLIER))
-    assert heard(before, ["a"], NOW) == (said(["a"]),)
-    assert (last_heard(before, ["a"]), last_heard(before, None)) == (EARLIER, None)
+    assert with_announcement(before, ["c", "a", "c"], NOW) == (said(["a", "c"]), said(["a"], EARLIER))
+    assert with_announcement(before, ["a"], NOW) == (said(["a"]),)
+    assert (last_announced(before, ["a"]), last_announced(before, None)) == (EARLIER, None)
     for number in range(2 * MOST):
-        before = heard(before, [str(number)], NOW)
+        before = with_announcement(before, [str(number)], NOW)
     assert len(before) == MOST
 
 

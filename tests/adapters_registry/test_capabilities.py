@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS, needs, remedies, told
+from adapters_registry.capabilities import LORA, LORA_B_BIAS, LORA_BIAS, in_words, needs, remedies
 from adapters_registry.manifest import stored_manifest
 from tests.adapters_registry import artifacts
 
@@ -26,5 +26,5 @@ def test_what_only_a_newer_release_knows_is_a_need_too():
 
 
 def test_needs_in_words():
-    assert told({LORA_BIAS, "lora.magnitude"}) == "replaced biases (lora.bias), lora.magnitude"
+    assert in_words({LORA_BIAS, "lora.magnitude"}) == "replaced biases (lora.bias), lora.magnitude"
     assert remedies({LORA_BIAS, "lora.magnitude"}) == "train with bias='none'"

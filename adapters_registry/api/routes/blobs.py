@@ -36,8 +36,8 @@ async def blob_size(by: ReaderOrServer, plane: P, sha256: Sha256) -> Response:
 async def blob(by: ReaderOrServer, plane: P, sha256: Sha256) -> StreamingResponse:
     """One file of a version that the caller may see."""
     name = digest(sha256)
-    told = _headers(name, await asyncio.to_thread(_size, plane, by, name))
-    return StreamingResponse(send(plane.registry.blobs, name), headers=told)
+    headers = _headers(name, await asyncio.to_thread(_size, plane, by, name))
+    return StreamingResponse(send(plane.registry.blobs, name), headers=headers)
 
 
 def _headers(name: str, size: int) -> dict[str, str]:

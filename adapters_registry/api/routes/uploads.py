@@ -109,5 +109,5 @@ def _status(state: State) -> int:
 
 
 def _headers(state: State) -> dict[str, str]:
-    told = {"upload-offset": str(state.size), "upload-complete": flag(state.complete)}
-    return told if state.length is None else told | {"upload-length": str(state.length)}
+    headers = {"upload-offset": str(state.size), "upload-complete": flag(state.complete)}
+    return headers if state.length is None else headers | {"upload-length": str(state.length)}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters_registry.blobs import Staging
-from adapters_registry.blobs.staging import SMALLEST_BYTES, Partial, crowd_out
+from adapters_registry.blobs.staging import SMALLEST_BYTES, Partial, evict
 from adapters_registry.blobs.upload import Target
 from adapters_registry.errors import DigestMismatch, InvalidValue, OffsetMismatch, StorageFailed, StorageFull
 from adapters_registry.settings import Limits
@@ -337,7 +337,7 @@ def test_crowding_out_is_enough_and_no_more_than_that(parked, needed):
         Partial(Target(tenant, f"sha256:{number}", Path("x"), None), size, at)
         for number, (tenant, size, at) in enumerate(parked)
     ]
-    out = crowd_out(partials, needed)
+    out = evict(partials, needed)
     assert len(set(out)) == len(out)
     if needed <= sum(partial.cost for partial in partials):
         assert sum(partial.cost for partial in out) >= needed
