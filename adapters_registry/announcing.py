@@ -63,8 +63,8 @@ def read_format_1_only(announced: Sequence[Announcement], moment: datetime) -> b
 
 def runs_of(announced: Sequence[Announcement], moment: datetime) -> tuple[str, ...] | None:
     """All that one or another of the services can run, sorted; None if none of them says."""
-    announced = [one.runs for one in _current(announced, moment) if one.runs is not None]
-    return tuple(sorted({capability for runs in announced for capability in runs})) if announced else None
+    capabilities = [one.runs for one in _current(announced, moment) if one.runs is not None]
+    return tuple(sorted({capability for runs in capabilities for capability in runs})) if capabilities else None
 
 
 def _able(announced: Sequence[Announcement], moment: datetime) -> Iterator[frozenset[str]]:
