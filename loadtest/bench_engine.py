@@ -183,7 +183,7 @@ class Bench:
         name = str(self._requests)
         sampling = SamplingParams(max_tokens=most, temperature=0, ignore_eos=True)
         tokens = tuple(3 + (self._requests * 977 + at * 31) % 40_000 for at in range(prompt))
-        self.engine.submit(GenerateRequest(name, "t", None, tokens, sampling, deadline_s=600), adapter)
+        self.engine.submit(GenerateRequest(name, "t", tokens, sampling, deadline_s=600), adapter)
         return name
 
 

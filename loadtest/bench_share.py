@@ -103,7 +103,7 @@ class Alone:
         name = f"alone/{self._asked}"
         sampling = SamplingParams(max_tokens=WORK.max_tokens, temperature=0, ignore_eos=True)
         tokens = tuple(prompt(WORK, name))
-        self._bench.engine.submit(GenerateRequest(name, "t", None, tokens, sampling, deadline_s=600), adapter)
+        self._bench.engine.submit(GenerateRequest(name, "t", tokens, sampling, deadline_s=600), adapter)
         return name
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -20,6 +21,35 @@ class AdapterRef:
 
     def __str__(self) -> str:
         return f"{self.tenant}/{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSet:
+    """The adapter versions that one request wears, in order. With none it is the base that answers.
+
+    Today at most one: what several do together is not defined yet, and engines refuse it.
+    """
+
+    parts: tuple[AdapterRef, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The identity of the whole: of one part its own, of several that of theirs in order, of none ""."""
+        if len(self.parts) < 2:
+            return self.parts[0].digest if self.parts else ""
+        return "sha256:" + hashlib.sha256("+".join(part.digest for part in self.parts).encode()).hexdigest()
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    def __iter__(self) -> Iterator[AdapterRef]:
+        return iter(self.parts)
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.parts))
+
+
+NO_ADAPTERS = AdapterSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +80,17 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class GenerateRequest:
-    """One prompt under one adapter version, fixed at admission; ``n`` choices of it."""
+    """One prompt under adapter versions fixed at admission; ``n`` choices of it."""
 
     request_id: str
     tenant: str
-    adapter: AdapterRef | None
-    """None is the base model itself, asked for by its own name."""
     prompt: tuple[int, ...]
     sampling: SamplingParams
     deadline_s: float
     """Seconds from arrival after which the request is given up."""
     n: int = 1
+    adapters: AdapterSet = NO_ADAPTERS
+    """Whose weights a replica leases; an engine is given them bound."""
 
 
 class FinishReason(StrEnum):

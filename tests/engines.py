@@ -85,7 +85,7 @@ def greedy_jobs(adapters: Seq[BoundAdapter | None], vocabulary: int, max_tokens:
     jobs = []
     for number in range(32):
         prompt = text[: 3 + number] if number % 2 else text[number : number + 20]
-        request = GenerateRequest(f"r{number}", "t", None, tuple(prompt), sampling, 60)
+        request = GenerateRequest(f"r{number}", "t", tuple(prompt), sampling, 60)
         jobs.append((request, adapters[number % len(adapters)]))
     return jobs
 

@@ -1,8 +1,8 @@
-"""The right to run an adapter: what pins it in memory."""
+"""The right to run adapters: what pins them in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -34,3 +34,18 @@ class Lease(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+class Leases(Generic[T]):
+    """The leases of all the adapters that one request wears, in its order."""
+
+    def __init__(self, parts: Sequence[Lease[T]] = ()) -> None:
+        self._parts = tuple(parts)
+
+    @property
+    def adapters(self) -> tuple[T, ...]:
+        return tuple(lease.adapter for lease in self._parts)
+
+    def release(self) -> None:
+        for lease in self._parts:
+            lease.release()

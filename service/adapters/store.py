@@ -33,7 +33,7 @@ from service.adapters.clock import Clock, SystemClock
 from service.adapters.counts import StoreCounts, StoreTally
 from service.adapters.eviction import Held, choose_victims
 from service.adapters.failures import Failures
-from service.adapters.lease import Lease
+from service.adapters.lease import Lease, Leases
 from service.adapters.loader import Loaded, Loader
 from service.adapters.residency import Resident
 from service.adapters.strikes import Strikes
@@ -48,7 +48,7 @@ from service.errors import (
 )
 from service.settings import AdapterOptions
 from service.support.threads import stay_behind
-from service.values import AdapterRef
+from service.values import AdapterRef, AdapterSet
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +138,21 @@ class AdapterStore(Generic[T]):
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 waiter.result().release()
             raise
+
+    async def acquire_all(self, adapters: AdapterSet, tenant: str | None = None) -> Leases[T]:
+        """Leases on all parts or on none. Raises what ``acquire`` raises for the first part that fails.
+
+        A set that waits for memory holds what it has for at most ``room_wait_s``, so two sets that want each other's
+        room do not wait for ever.
+        """
+        held: list[Lease[T]] = []
+        try:
+            for ref in adapters:
+                held.append(await self.acquire(ref, tenant))
+        except BaseException:
+            Leases(held).release()
+            raise
+        return Leases(held)
 
     def blame(self, ref: AdapterRef) -> None:
         """A request of the adapter's owner failed by its weights; the third quarantines it on this replica.

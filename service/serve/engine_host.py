@@ -1,8 +1,8 @@
-"""One engine behind calls: a lease, a submit, frames out, and every request ended exactly once.
+"""One engine behind calls: leases, a submit, frames out, and every request ended exactly once.
 
-run(request) ─► lease ─► submit ─► engine thread ─► deliver(events) ─► feed of the gateway
-    ▲                                                    │
-    └────────── ended, lease released ◄── last finish ───┘
+run(request) ─► leases ─► submit ─► engine thread ─► deliver(events) ─► feed of the gateway
+    ▲                                                     │
+    └────────── ended, leases released ◄── last finish ───┘
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from adapters_registry.background import in_background
+from service.adapters.lease import Leases
 from service.dispatch.feed import Feeds
 from service.errors import (
     AdapterFailed,
+    AdapterIncompatible,
     DeadlineExceeded,
     InternalError,
     NonFiniteLogits,
@@ -23,7 +26,7 @@ from service.errors import (
     ReplicaFailed,
 )
 from service.report import ReplicaReport
-from service.serve.parts import Lease, Parts
+from service.serve.parts import Parts
 from service.support.logs import request_id as logged_id
 from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest
 
@@ -51,10 +54,10 @@ class _Running:
     gateway_id: str
     open: set[int]
     """Choices that have not ended."""
-    lease: Lease | None
+    leases: Leases[Any]
     ended: asyncio.Future[Failure | None]
-    owned: AdapterRef | None
-    """The adapter as requested, if it is the asking tenant's own: others' requests quarantine nobody's."""
+    owned: tuple[AdapterRef, ...]
+    """Its adapters that are the asking tenant's own: others' requests quarantine nobody's."""
     failure: Failure | None = None
 
 
@@ -66,8 +69,8 @@ class EngineHost:
         self._store = parts.store
         self._disk_bytes = parts.disk_bytes
         self._running: dict[str, _Running] = {}
-        self._loading: dict[str, asyncio.Task[Lease]] = {}
-        """Requests that the engine does not have yet, since their adapter is being loaded."""
+        self._loading: dict[str, asyncio.Task[Leases[Any]]] = {}
+        """Requests that the engine does not have yet, since their adapters are being loaded."""
         self._aborted: dict[str, None] = {}
         """Requests that were given up before they came; oldest first."""
         self.feeds = Feeds()
@@ -96,7 +99,7 @@ class EngineHost:
         if request_id in self._running:
             self._engine.cancel(request_id)
         elif (loading := self._loading.get(request_id)) is None or not loading.cancel():
-            # Not here yet, or its lease has come and its task has not run since.
+            # Not here yet, or its leases have come and its task has not run since.
             self._aborted[request_id] = None
             if len(self._aborted) > ABORTED:
                 del self._aborted[next(iter(self._aborted))]
@@ -133,29 +136,28 @@ class EngineHost:
             raise InternalError(f"Two requests have the id {request.request_id}.")
         if self._was_aborted(request.request_id):
             raise _Aborted
-        lease = await self._lease(request, request.adapter) if request.adapter is not None else None
+        if len(request.adapters.parts) > 1:
+            raise AdapterIncompatible(f"{request.adapters}: this engine runs a request under one adapter at most")
+        leases = await self._lease(request) if request.adapters else Leases[Any]()
         if self._was_aborted(request.request_id):
-            if lease is not None:
-                lease.release()
+            leases.release()
             raise _Aborted
-        adapter = request.adapter
-        owned = adapter if adapter is not None and adapter.tenant == request.tenant else None
-        # From here to the try there is no await, so that a cancellation cannot lose the lease.
-        running = _Running(gateway_id, set(range(request.n)), lease, self._loop.create_future(), owned)
+        owned = tuple(ref for ref in request.adapters if ref.tenant == request.tenant)
+        # From here to the try there is no await, so that a cancellation cannot lose the leases.
+        running = _Running(gateway_id, set(range(request.n)), leases, self._loop.create_future(), owned)
         self._running[request.request_id] = running  # before the engine's thread can tell of it
         try:
             if self._stopped or self._engine.failed is not None:
                 raise ReplicaFailed("The engine of this replica has stopped.")
-            self._engine.submit(request, lease.adapter if lease is not None else None)
+            self._engine.submit(request, next(iter(leases.adapters), None))
         except BaseException:
             del self._running[request.request_id]
-            if lease is not None:
-                lease.release()
+            leases.release()
             raise
         try:
             return await asyncio.shield(running.ended)
         except asyncio.CancelledError:
-            # The lease stays until the engine has let go: its last step may still read the adapter.
+            # The leases stay until the engine has let go: its last step may still read the adapters.
             self._engine.cancel(request.request_id)
             raise
 
@@ -165,14 +167,14 @@ class EngineHost:
         self._aborted.pop(request_id, None)
         return known
 
-    async def _lease(self, request: GenerateRequest, ref: AdapterRef) -> Lease:
+    async def _lease(self, request: GenerateRequest) -> Leases[Any]:
         """Raises ``_Aborted`` if the request is given up meanwhile, or what the store raises."""
-        loading = asyncio.create_task(self._store.acquire(ref, request.tenant))
+        loading = asyncio.create_task(self._store.acquire_all(request.adapters, request.tenant))
         self._loading[request.request_id] = loading
         try:
             await asyncio.wait({loading})
         except asyncio.CancelledError:
-            # The lease may have come in the same turn of the loop in which we are cancelled.
+            # The leases may have come in the same turn of the loop in which we are cancelled.
             loading.cancel()
             loading.add_done_callback(_release)
             raise
@@ -213,16 +215,16 @@ class EngineHost:
         running.open.discard(event.choice)
         if event.finish is FinishReason.FAILED and running.failure is None:
             running.failure = event.failure or InternalError("A step of the engine failed.").failure()
-            if running.owned is not None and running.failure.code in _BY_WEIGHTS:
-                self._store.blame(running.owned)
+            if running.failure.code in _BY_WEIGHTS:
+                for ref in running.owned:
+                    self._store.blame(ref)
             self._engine.cancel(event.request_id)  # the other choices cannot make it whole
         if not running.open:
             self._end(event.request_id)
 
     def _end(self, request_id: str) -> None:
         running = self._running.pop(request_id)
-        if running.lease is not None:
-            running.lease.release()
+        running.leases.release()
         if not running.ended.done():
             running.ended.set_result(running.failure)
 
@@ -257,6 +259,6 @@ class EngineHost:
             self.feeds.forget(gateway_id)
 
 
-def _release(loading: asyncio.Task[Lease]) -> None:
+def _release(loading: asyncio.Task[Leases[Any]]) -> None:
     if not loading.cancelled() and loading.exception() is None:
         loading.result().release()

@@ -7,27 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from service.adapters.counts import StoreCounts
+from service.adapters.lease import Leases
 from service.adapters.residency import Resident
 from service.engine.port import Deliver, EnginePort
-from service.values import AdapterRef, ServedBase
-
-
-class Lease(Protocol):
-    """A pinned adapter (``service.adapters.store.Lease``)."""
-
-    @property
-    def ref(self) -> AdapterRef: ...
-
-    @property
-    def adapter(self) -> Any: ...
-
-    def release(self) -> None: ...
+from service.values import AdapterRef, AdapterSet, ServedBase
 
 
 class Store(Protocol):
     """Where leases come from (``service.adapters.store.AdapterStore``)."""
 
-    async def acquire(self, ref: AdapterRef, tenant: str | None = None) -> Any: ...
+    async def acquire_all(self, adapters: AdapterSet, tenant: str | None = None) -> Leases[Any]: ...
 
     def blame(self, ref: AdapterRef) -> None: ...
 

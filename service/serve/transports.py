@@ -41,7 +41,7 @@ class ServeTransport:
         self._gateway_id = uuid.uuid4().hex
 
     async def run(self, request: GenerateRequest) -> Failure | None:
-        digest = request.adapter.digest if request.adapter is not None else self._base_digest
+        digest = request.adapters.digest or self._base_digest
         with _translated():
             return await self._engine.options(session_id=digest).run.remote(request, self._gateway_id)
 

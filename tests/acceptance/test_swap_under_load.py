@@ -77,7 +77,7 @@ def reference(base: PreTrainedModel, folders: dict[str, Path]) -> dict[tuple[str
     for ref, folder in folders.items():
         adapter = bound_adapter(engine, base, folder)
         jobs = [
-            (GenerateRequest(str(number), "t", None, tuple(prompt), sampling, 60), adapter)
+            (GenerateRequest(str(number), "t", tuple(prompt), sampling, 60), adapter)
             for number, prompt in enumerate(PROMPTS)
         ]
         for number, tokens in run_jobs(engine, jobs).items():

@@ -102,7 +102,7 @@ def seeded(adapters: list[BoundAdapter], first_seed: int) -> list[Job]:
     for number in range(24):
         cut = [{"top_p": 0.9}, {"top_k": 20}, {"min_p": 0.02}, {"repetition_penalty": 1.3}][number % 4]
         sampling = SamplingParams(max_tokens=16, temperature=1.2, seed=first_seed + number, ignore_eos=True, **cut)
-        request = GenerateRequest(f"s{number}", "t", None, tuple(prompt_of(number % 5)), sampling, 60)
+        request = GenerateRequest(f"s{number}", "t", tuple(prompt_of(number % 5)), sampling, 60)
         jobs.append((request, adapters[number % len(adapters)]))
     return jobs
 

@@ -42,7 +42,7 @@ class Place:
         """Greedy tokens after the prompt."""
         count = len(self.golden.tokens("base"))
         sampling = SamplingParams(max_tokens=count, temperature=0, ignore_eos=True)
-        request = GenerateRequest("r", "t", None, tuple(self.golden.expected["prompt"]), sampling, 60)
+        request = GenerateRequest("r", "t", tuple(self.golden.expected["prompt"]), sampling, 60)
         return run_jobs(self.engine, [(request, adapter)])["r"]
 
     def served(self, alias: str) -> list[int]:

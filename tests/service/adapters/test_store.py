@@ -26,6 +26,7 @@ from service.errors import (
     QuickchangeError,
 )
 from service.settings import AdapterOptions
+from service.values import AdapterSet
 from tests.fakes import FakeClock, FakeSource
 from tests.service.adapters.stub_loader import StubLoader, Weights, ref, until
 from tests.service.adapters.versions import WIDE, publish
@@ -48,6 +49,31 @@ async def store(stub: StubLoader, clock: FakeClock) -> AsyncIterator[AdapterStor
     yield store
     stub.gate.set()
     await store.close()
+
+
+async def test_the_leases_of_a_set_come_together_or_not_at_all(
+    store: AdapterStore[Weights], stub: StubLoader
+) -> None:
+    leases = await store.acquire_all(AdapterSet((ref("a"), ref("b"))))
+    assert len(set(leases.adapters)) == 2
+    assert leased(store) == {"a": 1, "b": 1}
+    leases.release()
+    stub.errors[ref("broken").digest] = AdapterFailed("down")
+    with pytest.raises(AdapterFailed):
+        await store.acquire_all(AdapterSet((ref("a"), ref("broken"))))
+    assert leased(store) == {"a": 0, "b": 0, "broken": 0}
+    stub.gate.clear()
+    given_up = asyncio.create_task(store.acquire_all(AdapterSet((ref("a"), ref("c")))))
+    await until(lambda: len(stub.running) == 1)
+    assert leased(store)["a"] == 1
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    assert leased(store) == {"a": 0, "b": 0, "broken": 0, "c": 0}
+
+
+def leased(store: AdapterStore[Weights]) -> dict[str, int]:
+    """By name; 0 where nobody holds or wants it."""
+    return {resident.ref.name: resident.leases for resident in store.residency()}
 
 
 async def touch(store: AdapterStore[Weights], name: str) -> None:

@@ -17,7 +17,7 @@ from service.dispatch.feed import follow
 from service.errors import AdapterFailed, DeadlineExceeded, InternalError, NotReady, Overloaded, ReplicaFailed
 from service.serve.engine_host import EngineHost
 from service.serve.parts import Parts
-from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
+from service.values import AdapterRef, AdapterSet, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.serve.fake_engine import SERVED, FakeLoop, FakeStore, announce, expected
 
 T = TypeVar("T")
@@ -113,7 +113,8 @@ async def transport() -> AsyncIterator[FakeTransport]:
 def request(
     id: str = "r", *, tokens: int = 5, n: int = 1, adapter: AdapterRef | None = None, deadline_s: float = 20.0
 ) -> GenerateRequest:
-    return GenerateRequest(id, "acme", adapter, (1, 2), SamplingParams(max_tokens=tokens), deadline_s, n)
+    adapters = AdapterSet() if adapter is None else AdapterSet((adapter,))
+    return GenerateRequest(id, "acme", (1, 2), SamplingParams(max_tokens=tokens), deadline_s, n, adapters)
 
 
 async def answer(transport: FakeTransport, asked: GenerateRequest) -> list[Event]:

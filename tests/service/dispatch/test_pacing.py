@@ -13,9 +13,7 @@ def test_few_streams_are_told_every_token() -> None:
 
 async def test_requests_that_wait_for_their_first_token_slow_no_stream() -> None:
     attempts = Attempts()
-    begun = [
-        attempts.begin(GenerateRequest(str(at), "acme", None, (1,), SamplingParams(1), 20.0)) for at in range(200)
-    ]
+    begun = [attempts.begin(GenerateRequest(str(at), "acme", (1,), SamplingParams(1), 20.0)) for at in range(200)]
     pacing = Pacing(attempts)
     for attempt in begun[:4]:
         attempt.begun = True

@@ -146,7 +146,7 @@ def request(
         min_tokens=min_tokens,
         stop_token_ids=stop,
     )
-    return GenerateRequest(name, tenant, None, tuple(prompt), sampling, deadline_s=60, n=n)
+    return GenerateRequest(name, tenant, tuple(prompt), sampling, deadline_s=60, n=n)
 
 
 def expected(tenant: str, digest: str, prompt: Seq[int], max_tokens: int) -> tuple[list[int], str]:

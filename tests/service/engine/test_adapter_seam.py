@@ -251,7 +251,7 @@ def jobs_of(adapters: list[BoundAdapter | None], lead: list[int], tenant: str = 
         adapter = adapters[number % len(adapters)]
         prompt = text[: 3 + 2 * number] if number % 2 else text[number : number + 20]
         whole = tuple(prompt if adapter is not None else lead + prompt)
-        jobs.append((GenerateRequest(f"r{number}", tenant, None, whole, sampling, 60), adapter))
+        jobs.append((GenerateRequest(f"r{number}", tenant, whole, sampling, 60), adapter))
     return jobs
 
 
@@ -287,11 +287,11 @@ def test_whole_blocks_of_an_adapters_own_rows_are_held_once_for_all_tenants(
     adapter = fronted(base, engine, front(base), "sha256:a")
     sampling = SamplingParams(max_tokens=60, temperature=0, ignore_eos=True)
     prompt = tuple(prompt_of(0)[:5])
-    engine.submit(GenerateRequest("first", "t", None, prompt, sampling, 60), adapter)
+    engine.submit(GenerateRequest("first", "t", prompt, sampling, 60), adapter)
     engine.step()
     one = engine.snapshot().kv_blocks_used
     for number in range(4):
-        engine.submit(GenerateRequest(f"r{number}", f"tenant{number}", None, prompt, sampling, 60), adapter)
+        engine.submit(GenerateRequest(f"r{number}", f"tenant{number}", prompt, sampling, 60), adapter)
     while engine.snapshot().running < 5:
         engine.step()
     whole = len(LEAD) // OPTIONS.block_tokens
@@ -305,7 +305,7 @@ def test_rows_in_front_take_of_the_context() -> None:
     engine = load(copy.deepcopy(base), OPTIONS, None)
     adapter = fronted(base, engine, embeddings_in_front(base), "sha256:a")
     most = engine.context_tokens - len(LEAD)
-    request = GenerateRequest("r", "t", None, (1,) * (most - 4), SamplingParams(max_tokens=5), 60)
+    request = GenerateRequest("r", "t", (1,) * (most - 4), SamplingParams(max_tokens=5), 60)
     engine.check(request)
     with pytest.raises(ContextLengthExceeded, match=f"more than the {most} that fit"):
         engine.submit(request, adapter)

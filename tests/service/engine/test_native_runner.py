@@ -86,7 +86,7 @@ def test_bfloat16_is_as_near_to_float32_as_the_reference_is(way: Level) -> None:
 def sampled(engine: Engine, wants: list[SamplingParams]) -> dict[str, list[object]]:
     """Tokens and log-probabilities by request, all run together."""
     for number, (prompt, sampling) in enumerate(zip(prompts(len(wants)), wants, strict=True)):
-        engine.submit(GenerateRequest(f"r{number}", "t", None, tuple(prompt), sampling, 60), None)
+        engine.submit(GenerateRequest(f"r{number}", "t", tuple(prompt), sampling, 60), None)
     told: dict[str, list[object]] = {f"r{number}": [] for number in range(len(wants))}
     while engine.has_work():
         for event in engine.step():

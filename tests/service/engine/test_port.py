@@ -32,7 +32,7 @@ def test_the_use_on_its_page_gives_what_the_engine_gives(tmp_path: Path) -> None
 
     engine = load_engine(copy.deepcopy(base), EngineOptions(kv_cache_bytes=1 << 20), name="base")
     greedy = SamplingParams(max_tokens=8, temperature=0)
-    ask = {name: GenerateRequest(name, "t", None, used["prompt"], greedy, 60) for name in ("r1", "r2")}
+    ask = {name: GenerateRequest(name, "t", used["prompt"], greedy, 60) for name in ("r1", "r2")}
     wanted = run_jobs(engine, [(ask["r1"], bound_adapter(engine, base, folder)), (ask["r2"], None)])
     assert wanted["r1"] != wanted["r2"]
     answers = used["answers"]

@@ -56,7 +56,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def asked(name: str, seed: int, length: int, **wants: object) -> GenerateRequest:
     prompt = torch.randint(1, VOCABULARY, (length,), generator=torch.Generator().manual_seed(seed)).tolist()
     wants = {"max_tokens": 10, "ignore_eos": True, "seed": seed, "temperature": 0} | wants
-    return GenerateRequest(name, "t", None, tuple(prompt), SamplingParams(**wants), 60)  # type: ignore[arg-type]
+    return GenerateRequest(name, "t", tuple(prompt), SamplingParams(**wants), 60)  # type: ignore[arg-type]
 
 
 def run(engine: Engine, jobs: list[Job]) -> dict[str, list[Event]]:

@@ -13,13 +13,14 @@ from functools import partial
 from typing import Any
 
 from service.adapters.counts import StoreCounts, StoreTally
+from service.adapters.lease import Leases
 from service.adapters.residency import Resident
 from service.engine.snapshot import EngineSnapshot
 from service.errors import AdapterFailed, InvalidValue
 from service.serve.parts import Deliver, Parts
 from service.settings import Settings
 from service.support.counting import Buckets
-from service.values import AdapterRef, Event, FinishReason, GenerateRequest, ServedBase
+from service.values import AdapterRef, AdapterSet, Event, FinishReason, GenerateRequest, ServedBase
 
 POISON = 666
 """A prompt token that kills the engine's thread."""
@@ -28,7 +29,7 @@ SERVED = ServedBase("fake", "sha256:" + "0" * 64, "/nowhere", 4096, 1000)
 
 def expected(request: GenerateRequest, choice: int = 0) -> list[int]:
     """The tokens that the fake gives for a choice of ``request``."""
-    start = sum(request.prompt) + 7 * choice + (request.adapter.version if request.adapter else 0)
+    start = sum(request.prompt) + 7 * choice + sum(ref.version for ref in request.adapters)
     return [(start + i) % 1000 for i in range(request.sampling.max_tokens)]
 
 
@@ -79,7 +80,7 @@ class FakeLoop:
     def submit(self, request: GenerateRequest, adapter: object) -> None:
         if not request.prompt:
             raise InvalidValue("empty prompt", param="prompt")
-        assert (adapter is None) == (request.adapter is None)
+        assert (adapter is None) == (not request.adapters)
         self._commands.append(lambda: self._add(request))
 
     def cancel(self, request_id: str) -> None:
@@ -144,12 +145,13 @@ class FakeStore:
     leases: list[FakeLease] = field(default_factory=list)
     blamed: list[AdapterRef] = field(default_factory=list)
 
-    async def acquire(self, ref: AdapterRef, tenant: str | None = None) -> FakeLease:
+    async def acquire_all(self, adapters: AdapterSet, tenant: str | None = None) -> Leases[str]:
         await asyncio.sleep(self.load_s)
-        if ref.name == "broken":
-            raise AdapterFailed(f"{ref} cannot be loaded", retry_after_s=2.0)
-        self.leases.append(FakeLease(ref.digest, ref))
-        return self.leases[-1]
+        if any(ref.name == "broken" for ref in adapters):
+            raise AdapterFailed(f"{adapters} cannot be loaded", retry_after_s=2.0)
+        leases = [FakeLease(ref.digest, ref) for ref in adapters]
+        self.leases += leases
+        return Leases(leases)
 
     def blame(self, ref: AdapterRef) -> None:
         self.blamed.append(ref)

@@ -14,7 +14,7 @@ from service.dispatch.feed import follow
 from service.errors import AdapterFailed, InternalError, NonFiniteLogits, QuickchangeError
 from service.serve.engine_host import EngineHost
 from service.serve.parts import Parts
-from service.values import AdapterRef, Event, Failure, FinishReason, GenerateRequest, SamplingParams
+from service.values import AdapterRef, AdapterSet, Event, Failure, FinishReason, GenerateRequest, SamplingParams
 from tests.service.serve.fake_engine import POISON, SERVED, FakeLoop, FakeStore, announce, expected
 
 REF = AdapterRef("acme", "support", 3, "sha256:" + "a" * 64)
@@ -64,7 +64,8 @@ def request(
     adapter: AdapterRef | None = None,
     deadline_s: float = 10.0,
 ) -> GenerateRequest:
-    return GenerateRequest(id, "acme", adapter, prompt, SamplingParams(max_tokens=tokens), deadline_s, n)
+    adapters = AdapterSet() if adapter is None else AdapterSet((adapter,))
+    return GenerateRequest(id, "acme", prompt, SamplingParams(max_tokens=tokens), deadline_s, n, adapters)
 
 
 async def test_every_choice_comes_whole_and_ends_once(bench: Bench) -> None:
@@ -110,6 +111,15 @@ async def test_an_adapter_that_does_not_load_is_a_failure_with_its_pause(bench: 
     failure = await bench.host.run(request(adapter=broken), "g")
     assert failure is not None
     assert (failure.code, failure.retry_after_s) == ("adapter_failed", 2.0)
+
+
+async def test_several_adapters_in_one_request_are_refused(bench: Bench) -> None:
+    other = replace(REF, name="tone", digest="sha256:" + "c" * 64)
+    failure = await bench.host.run(replace(request(), adapters=AdapterSet((REF, other))), "g")
+    assert failure is not None
+    assert failure.code == "adapter_incompatible"
+    assert "acme/support@3+acme/tone@3" in failure.message
+    assert bench.store.leases == []
 
 
 @pytest.mark.parametrize(
