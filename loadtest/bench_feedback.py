@@ -131,7 +131,7 @@ def _record() -> ResponseRecord:
         id="chatcmpl-bench",
         tenant="default",
         model="base",
-        adapter=None,
+        adapters=(),
         base_digest="sha256:" + "b" * 64,
         prompts=((question,),),
         choices=(Given(text="An answer of about sixty tokens. " * 8, finish=FinishReason.STOP),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -34,10 +34,8 @@ class AdapterSet:
 
     @property
     def digest(self) -> str:
-        """The identity of the whole: of one part its own, of several that of theirs in order, of none ""."""
-        if len(self.parts) < 2:
-            return self.parts[0].digest if self.parts else ""
-        return "sha256:" + hashlib.sha256("+".join(part.digest for part in self.parts).encode()).hexdigest()
+        """The identity of the whole; of none ""."""
+        return joint_digest([part.digest for part in self.parts])
 
     def __bool__(self) -> bool:
         return bool(self.parts)
@@ -50,6 +48,13 @@ class AdapterSet:
 
 
 NO_ADAPTERS = AdapterSet()
+
+
+def joint_digest(digests: Sequence[str]) -> str:
+    """One digest for several adapters in their order: of one its own, of none ""."""
+    if len(digests) < 2:
+        return "".join(digests)
+    return "sha256:" + hashlib.sha256("+".join(digests).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

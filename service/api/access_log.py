@@ -42,7 +42,7 @@ class Line:
     @classmethod
     def of(cls, exchange: Exchange, status: int | None, route: str | None) -> Line:
         served, job, usage = exchange.served, exchange.job, exchange.usage
-        adapter = None if served is None else served.adapter
+        worn = () if served is None else served.adapters
         return cls(
             request_id=exchange.request_id,
             client_request_id=exchange.client_request_id,
@@ -54,7 +54,7 @@ class Line:
             tenant=None if served is None else served.tenant,
             model=None if served is None else served.model,
             digest=None if served is None else served.digest,
-            adapter=None if adapter is None else f"{adapter.tenant}/{adapter.name}",
+            adapter="+".join(f"{ref.tenant}/{ref.name}" for ref in worn) or None,
             prompt_tokens=None if job is None else job.prompt_tokens,
             completion_tokens=None if usage is None else usage.completion,
             error=exchange.error,

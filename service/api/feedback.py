@@ -76,12 +76,11 @@ class FeedbackRoutes:
 
 def response_record(job: Job, choices: Sequence[Choice], unfinished: FinishReason) -> ResponseRecord:
     """A response that has ended, as feedback will find it; ``unfinished`` is how choices without an end ended."""
-    ref = job.served.adapter
     return ResponseRecord(
         id=job.id,
         tenant=job.caller,
         model=job.served.model,
-        adapter=_adapter(ref) if ref is not None else None,
+        adapters=tuple(map(_adapter, job.served.adapters)),
         base_digest=job.base_digest,
         prompts=tuple(map(_prompt, job.asked)),
         choices=tuple(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from service.api.schemas import Message, Prompt
 from service.api.text import Showing
-from service.values import AdapterRef, GenerateRequest
+from service.values import AdapterSet, GenerateRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +15,13 @@ class Served:
 
     tenant: str
     """For whom it is asked: whose cache and fair share the request is of, whosever adapter answers."""
-    adapter: AdapterRef | None
+    adapters: AdapterSet
     model: str
     """``acme/support@3``, or the base's name."""
     digest: str
     fingerprint: str
     size_bytes: int = 0
-    """Of the adapter's files; 0 is the base."""
+    """Of the adapters' files; 0 is the base."""
 
     @property
     def headers(self) -> dict[str, str]:

@@ -16,7 +16,7 @@ from service.api.schemas import ChatRequest, CompletionRequest, Message, Prompt,
 from service.api.template import Rendering
 from service.api.text import Showing
 from service.errors import DeadlineExceeded
-from service.values import GenerateRequest, SamplingParams
+from service.values import NO_ADAPTERS, AdapterSet, GenerateRequest, SamplingParams
 
 _LEAST_TOP_P = 1e-6
 """What 0 means: the likeliest token alone, without an engine that must know a special case."""
@@ -45,11 +45,11 @@ class Jobs:
         fingerprint = f"fp_{_short(base.digest)}"
         name = parse_model(model, base.name)
         if name is None:
-            return Served(caller.tenant, None, base.name, base.digest, fingerprint)
+            return Served(caller.tenant, NO_ADAPTERS, base.name, base.digest, fingerprint)
         found = self._front.catalog.find(name, caller.principal)
-        ref = found.ref
-        tenant = caller.principal.tenant or ref.tenant  # a key for all tenants acts for the one that it names
-        return Served(tenant, ref, str(ref), ref.digest, f"{fingerprint}_{_short(ref.digest)}", found.size_bytes)
+        tenant = caller.principal.tenant or found.ref.tenant  # a key for all tenants acts for the one that it names
+        worn = AdapterSet((found.ref,))
+        return Served(tenant, worn, str(worn), worn.digest, f"{fingerprint}_{_short(worn.digest)}", found.size_bytes)
 
     async def chat(self, parsed: Parsed[ChatRequest], served: Served, origin: Origin) -> Job:
         body = parsed.request
@@ -119,11 +119,11 @@ class Jobs:
             GenerateRequest(
                 request_id=origin.request_id if len(prompts) == 1 else f"{origin.request_id}-{i}",
                 tenant=served.tenant,
-                adapter=served.adapter,
                 prompt=prompt,
                 sampling=sampling,
                 deadline_s=left_s,
                 n=body.n or 1,
+                adapters=served.adapters,
             )
             for i, (prompt, sampling) in enumerate(prompts)
         )

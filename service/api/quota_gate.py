@@ -76,8 +76,7 @@ def billed(usage: Usage | None, *, failed: bool) -> int:
 
 def _need(job: Job) -> Need:
     generated = sum(request.n * request.sampling.max_tokens for request in job.requests)
-    ref = job.served.adapter
-    digest = None if ref is None else ref.digest
+    digest = job.served.adapters.digest or None
     sequences = sum(request.n for request in job.requests)
     return Need(job.prompt_tokens, job.prompt_tokens + generated, digest, job.served.size_bytes, sequences)
 

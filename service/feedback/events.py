@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 
 from adapters_registry.manifest import Digest, Name
 from service.feedback.said import MAX_CHOICES, FeedbackInput, Label, ResponseId
-from service.values import FinishReason, SamplingParams
+from service.values import FinishReason, SamplingParams, joint_digest
 
 MAX_TEXT = 1 << 22
 """Characters of a prompt's or an answer's text."""
@@ -61,8 +70,9 @@ class ResponseRecord(_Value):
     tenant: Name
     """Of the caller: only the same tenant's feedback finds it."""
     model: Annotated[str, Field(min_length=1, max_length=1024)]
-    adapter: Adapter | None
-    """None is the base itself."""
+    adapters: tuple[Adapter, ...]
+    """In the request's order; none is the base itself. At most one is written as ``adapter``, which earlier releases
+    read and wrote."""
     base_digest: Digest
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=MAX_CHOICES)]
     """Each has the same number of choices: choice j of prompt i is choice i × n + j."""
@@ -77,10 +87,25 @@ class ResponseRecord(_Value):
             raise ValueError("choices: their number is no multiple of the prompts'")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_one(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or "adapter" not in data:
+            return data
+        one = data["adapter"]
+        others = {name: value for name, value in data.items() if name != "adapter"}
+        return {"adapters": () if one is None else (one,)} | others
+
+    @model_serializer(mode="wrap")
+    def _write_one(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        written: dict[str, Any] = handler(self)
+        adapters = written.pop("adapters")
+        return written | ({"adapters": adapters} if len(adapters) > 1 else {"adapter": next(iter(adapters), None)})
+
     @property
     def digest(self) -> str:
-        """Of the weights that answered: the adapter's, else the base's."""
-        return self.adapter.digest if self.adapter else self.base_digest
+        """Of the weights that answered: the adapters', else the base's."""
+        return joint_digest([adapter.digest for adapter in self.adapters]) or self.base_digest
 
     def prompt(self, choice: int) -> Prompt:
         """What ``choice`` answers."""

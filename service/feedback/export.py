@@ -217,5 +217,4 @@ def _answered(record: ResponseRecord, choice: int) -> Answered:
 
 def _names(record: ResponseRecord) -> set[str]:
     """What a selection may call the weights that answered."""
-    adapter = record.adapter
-    return {record.digest} | ({f"{adapter.tenant}/{adapter.name}"} if adapter else set())
+    return {record.digest, *(f"{adapter.tenant}/{adapter.name}" for adapter in record.adapters)}

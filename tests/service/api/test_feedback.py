@@ -99,8 +99,8 @@ async def test_the_record_is_the_servers_own(on: World, store: FeedbackStore) ->
         ("hello world", "stop"),
         ("STOP here", "stop"),
     ]
-    assert kept.adapter is not None
-    assert (kept.adapter.tenant, kept.adapter.name, kept.adapter.version) == ("acme", "support", 3)
+    (adapter,) = kept.adapters
+    assert (adapter.tenant, adapter.name, adapter.version) == ("acme", "support", 3)
     assert (kept.tenant, kept.sampling.temperature, kept.sampling.seed, kept.stops) == ("default", 0.5, 7, ("xyz",))
 
 

@@ -37,7 +37,7 @@ def response(
         id=name,
         tenant=tenant,
         model=f"{adapter.tenant}/{adapter.name}@{adapter.version}" if adapter else "base",
-        adapter=adapter,
+        adapters=() if adapter is None else (adapter,),
         base_digest=BASE,
         prompts=prompts,
         choices=tuple(Given(text=text, finish=finish) for text in texts or ("hello",)),
