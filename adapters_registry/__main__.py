@@ -40,6 +40,7 @@ from adapters_registry.opening import open_registry
 from adapters_registry.registry import Registry
 from adapters_registry.settings import RegistrySettings
 from adapters_registry.support.loopback import listens_on_loopback
+from adapters_registry.support.threads import NO_THREAD, is_no_thread
 
 CREATE_KEY = "create-admin-key"
 REOPEN = "reopen"
@@ -86,6 +87,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except RegistryError as error:
         print(error.message, file=sys.stderr)
+        return 1
+    except RuntimeError as error:
+        if not is_no_thread(error):
+            raise
+        print(NO_THREAD, file=sys.stderr)
         return 1
 
 

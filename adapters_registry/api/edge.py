@@ -19,7 +19,8 @@ from adapters_registry.edge.cors import preflight_answer
 from adapters_registry.edge.headers import coding
 from adapters_registry.edge.origins import Origins, is_preflight, refusal
 from adapters_registry.edge.paths import canonical
-from adapters_registry.errors import OriginRefused, RegistryError, UnsupportedMediaType
+from adapters_registry.errors import OriginRefused, Overloaded, RegistryError, UnsupportedMediaType
+from adapters_registry.support.threads import NO_THREAD, is_no_thread
 
 _log = logging.getLogger(__name__)
 
@@ -74,12 +75,13 @@ class Edge:
         token = ids.set(_ids(request_id, theirs))
         try:
             await self._answer(inner, receive, send_with_ids)
-        except Exception:
+        except Exception as error:
             # The server's default answer to a defect would have neither the ids nor the CORS headers.
             _log.exception("a request failed unexpectedly")
             if ended.status is not None:
                 raise
-            await render(RegistryError(DEFECT))(inner, receive, send_with_ids)
+            told = Overloaded(f"Come back later: {NO_THREAD}.") if is_no_thread(error) else RegistryError(DEFECT)
+            await render(told)(inner, receive, send_with_ids)
         finally:
             if inner["path"] not in QUIET:
                 _log.info(

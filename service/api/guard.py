@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters_registry.edge.headers import coding
+from adapters_registry.support.threads import NO_THREAD, is_no_thread
 from service.api.access_log import Line, log_request
 from service.api.disconnect import ClientGone
 from service.api.edge import stamp_of
@@ -22,6 +23,7 @@ from service.errors import (
     HeadersTooLarge,
     InternalError,
     InvalidValue,
+    Overloaded,
     QuickchangeError,
     RequestTimeout,
     UnsupportedMediaType,
@@ -87,13 +89,13 @@ class Guard:
             if isinstance(error, BodyTooLarge) and not _waits_to_send(scope):
                 await body.discard()
             await error_response(error)(scope, receive, send_noting)
-        except Exception:
+        except Exception as error:
             # Whatever a defect throws becomes our error shape here; the trace stays in the log, under the id.
             log.exception("a request failed unexpectedly")
-            exchange.error = InternalError.code
+            unexpected = _unexpected(error)
+            exchange.error = unexpected.code
             if sent.status is not None:
                 raise
-            unexpected = InternalError("internal error; its cause is in the log under this request's id")
             await error_response(unexpected)(scope, receive, send_noting)
         finally:
             line = Line.of(exchange, sent.status, getattr(scope.get("route"), "path", None))
@@ -117,6 +119,12 @@ class Guard:
             raise InvalidValue("content-length is not a number", param="content-length")
         if len(length) > 18 or int(length) > self._limits.body_bytes:  # int() refuses thousands of digits
             raise _too_large(self._limits)
+
+
+def _unexpected(error: Exception) -> QuickchangeError:
+    if is_no_thread(error):
+        return Overloaded(f"come back later: {NO_THREAD}")
+    return InternalError("internal error; its cause is in the log under this request's id")
 
 
 class _Body:

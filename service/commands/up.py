@@ -20,6 +20,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict, SettingsError
 
 from adapters_registry.access import new_key
+from adapters_registry.support.threads import NO_THREAD, is_no_thread
 from service.access.marks import key_mark, mark_dir
 from service.base import PreparedBase, prepare_base
 from service.commands.examples import BUNDLED_FOLDER, Example, NoExamples, find_examples, offer
@@ -127,6 +128,11 @@ def _serve(settings: Settings, examples: Sequence[Example]) -> int:
         _say("stopped")
     except (CannotStart, NotOurs, QuickchangeError) as error:
         _say(f"quickchange up: {error}")
+        return 1
+    except RuntimeError as error:
+        if not is_no_thread(error):
+            raise
+        _say(f"quickchange up: {NO_THREAD}")
         return 1
     return 0
 

@@ -127,9 +127,11 @@ class EngineHost:
             return
         self._stopped = True
         self._watch.cancel()
-        await asyncio.to_thread(self._engine.stop)
-        self._fail_all("The replica is stopping.")
-        self.feeds.close()
+        try:
+            await asyncio.to_thread(self._engine.stop)
+        finally:  # also where no thread can be started for it: every request ends
+            self._fail_all("The replica is stopping.")
+            self.feeds.close()
 
     async def _run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
         if request.request_id in self._running or request.request_id in self._loading:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
@@ -132,3 +133,18 @@ async def test_an_error_inside_a_stream_is_in_the_line(tmp_path: Path, caplog: p
     await front.post(CHAT, chat(stream=True))
     [line] = [record.__dict__ for record in caplog.records if record.message == "request"]
     assert (line["status"], line["error"]) == (200, "overloaded")
+
+
+async def test_a_thread_that_cannot_be_started_is_told_as_overload() -> None:
+    """What CPython raises, from within a request; its cause is the machine's limit and not a defect."""
+
+    async def fails(request: Request) -> PlainTextResponse:
+        raise RuntimeError("can't start new thread")
+
+    metrics = GatewayMetrics(CollectorRegistry(), MetricsOptions())
+    around = [Middleware(Edge), Middleware(Guard, limits=Limits(), metrics=metrics)]
+    app = Starlette(routes=[Route("/", fails)], middleware=around)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        answer = await client.get("/")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "overloaded")
+    assert "starts no further thread" in answer.json()["error"]["message"]
