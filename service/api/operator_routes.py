@@ -88,6 +88,8 @@ def _registry(catalog: CatalogReport) -> dict[str, object]:
 def _load(id: str, report: ReplicaReport) -> dict[str, object]:
     return {
         "replica": id,
+        "backend": report.engine.backend,
+        "fallback": report.engine.fallback,
         "running": report.engine.running,
         "waiting": report.engine.waiting,
         "kv_blocks_used": report.engine.kv_blocks_used,

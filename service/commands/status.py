@@ -79,7 +79,7 @@ def _look(url: str, registry_url: str | None, key_file: Path | None) -> Status:
         request_log=None if isinstance(service.replicas, Problem) else service.replicas.request_log,
         problems=[
             *(part for part in parts if isinstance(part, Problem)),
-            *([] if isinstance(service.replicas, Problem) else _followed(service.replicas.registry or Followed())),
+            *([] if isinstance(service.replicas, Problem) else _reported(service.replicas)),
         ],
     )
 
@@ -95,6 +95,13 @@ async def _service(url: str, key: str | None) -> _Service:
 
 async def _replicas(service: Service) -> Residency:
     return await service.get("/v1/adapters/residency", Residency)
+
+
+def _reported(residency: Residency) -> Iterator[Problem]:
+    """What the gateway and the replicas report of themselves."""
+    yield from _followed(residency.registry or Followed())
+    for reason in sorted({replica.fallback for replica in residency.data if replica.fallback is not None}):
+        yield Problem(part="replicas", code="native_unavailable", message=reason)
 
 
 def _followed(registry: Followed) -> Iterator[Problem]:

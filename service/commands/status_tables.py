@@ -29,8 +29,8 @@ def print_status(found: Status) -> None:
     )
     say("")
     print_table(
-        ("REPLICA", "RUNNING", "WAITING", "KV BLOCKS", "ADAPTERS", "BYTES"),
-        map(_row, found.replicas) if found.replicas is not None else [(NONE,) * 6],
+        ("REPLICA", "BACKEND", "RUNNING", "WAITING", "KV BLOCKS", "ADAPTERS", "BYTES"),
+        map(_row, found.replicas) if found.replicas is not None else [(NONE,) * 7],
     )
     held = [(replica.replica, adapter) for replica in found.replicas or [] for adapter in replica.adapters]
     if held:
@@ -68,6 +68,7 @@ def _row(replica: Replica) -> tuple[str, ...]:
     states = Counter(adapter.state for adapter in replica.adapters)
     return (
         replica.replica,
+        replica.backend or NONE,
         _count(replica.running),
         _count(replica.waiting),
         _blocks(replica),

@@ -29,6 +29,10 @@ class Replica(BaseModel):
     """One entry of ``/v1/adapters/residency``."""
 
     replica: str
+    backend: str | None = None
+    """How it computes; None for a tenant's key, and of an earlier release."""
+    fallback: str | None = None
+    """Why the native kernels do not compute although they may; None where they do."""
     running: int | None
     waiting: int | None
     kv_blocks_used: int | None

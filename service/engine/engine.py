@@ -60,13 +60,16 @@ class Engine:
         limits: EngineLimits,
         scheduling: SchedulerLimits,
         pool: BlockPool,
+        *,
+        fallback: str | None = None,
     ) -> None:
+        """``fallback`` says why ``backend`` is not the one that is preferred, for those who ask how it goes."""
         self.limits = limits
         self.backend = backend
         self.runner = backend.runner
         self._scheduler = Scheduler(scheduling, pool)
         self._told: list[Event] = []
-        self._tally = Tally(backend.name)
+        self._tally = Tally(backend.name, fallback)
 
     @property
     def context_tokens(self) -> int:

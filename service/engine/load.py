@@ -48,7 +48,7 @@ def load_engine(
         torch.set_float32_matmul_precision("highest")  # some CUDA images switch TF32 on by their environment
     prompts = trial_prompts(model.config.vocab_size)
     own = own_logits(model, prompts, device)
-    backend, reason = _choose(model, options, name, cache_dir or default_cache(), level)
+    backend, reason, fallback = _choose(model, options, name, cache_dir or default_cache(), level)
     check_base(backend.runner, prompts, own, name)
     beside = options.chunk_tokens
     if beside is None and backend.blocks * options.block_tokens >= MANY:
@@ -65,6 +65,8 @@ def load_engine(
             "seconds": round(time.perf_counter() - began, 2),
         },
     )
+    if fallback is not None:
+        logger.warning("%s", fallback)
     return Engine(
         backend,
         EngineLimits(context_tokens(model.config), model.config.vocab_size, options.waiting),
@@ -78,21 +80,24 @@ def load_engine(
             chunk_tokens=beside,
         ),
         BlockPool(backend.blocks - 1),  # the last one is for trials of adapters
+        fallback=fallback,
     )
 
 
 def _choose(
     model: PreTrainedModel, options: EngineOptions, name: str, cache: Path, level: Level | None
-) -> tuple[BaseBackend, str]:
-    """The backend, and why it is this one."""
+) -> tuple[BaseBackend, str, str | None]:
+    """The backend, why it is this one, and what to tell people if it is not the faster one that a CPU could have."""
     asked = options.backend != "auto"
     if options.backend == "torch":
-        return torch_backend(model, options, name), "asked for"
+        return torch_backend(model, options, name), "asked for", None
     try:
-        return native_backend(model, options, cache, level), "asked for" if asked else "it can run here"
+        return native_backend(model, options, cache, level), "asked for" if asked else "it can run here", None
     except NativeUnavailable as error:
         if options.backend == "native":
             raise BaseUnavailable(
                 f"{name} cannot be served by the native backend: {error}; use --engine.backend auto or torch"
             ) from error
-        return torch_backend(model, options, name), f"no native backend: {error}"
+        fallback = f"torch computes instead of the native kernels, which are faster: {error}"
+        on_cpu = next(model.parameters()).device.type == "cpu"
+        return torch_backend(model, options, name), f"no native backend: {error}", fallback if on_cpu else None

@@ -18,6 +18,8 @@ class EngineSnapshot:
 
     backend: str
     """How the base's rows are computed, in the engine's own words."""
+    fallback: str | None
+    """Why the native kernels do not compute them, where they were wanted if they can run; None: they do."""
     running_limit: int
     """Most sequences that run at once, and so most adapters in one step."""
     running: int

@@ -12,10 +12,11 @@ from service.support.counting import Spread
 class Tally:
     """The engine's thread counts; any thread may take a snapshot."""
 
-    def __init__(self, backend: str) -> None:
+    def __init__(self, backend: str, fallback: str | None = None) -> None:
         self.failed_steps = 0
         self.failed_rows = 0
         self._backend = backend
+        self._fallback = fallback
         self._steps = 0
         self._prompt_tokens = 0
         self._prefix_hit_tokens = 0
@@ -45,6 +46,7 @@ class Tally:
         running = list(scheduler.running)
         return EngineSnapshot(
             backend=self._backend,
+            fallback=self._fallback,
             running_limit=scheduler.limits.running,
             running=len(running),
             waiting=scheduler.waiting,

@@ -11,11 +11,14 @@ import threading
 from collections.abc import Coroutine
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from service.dispatch.dispatcher import DRAIN_S
 from service.process.spare import PRELOAD, keep_spares
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.report import FleetReport
 
 APPLICATION = "quickchange"
 SHUTDOWN_S = DRAIN_S + 2.0
@@ -76,6 +79,7 @@ class Cluster:
         self._directory = directory
         self._gateway: Any = None
         """A handle, once the application runs."""
+        self._warnings: tuple[str, ...] = ()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True).start()
 
@@ -110,8 +114,11 @@ class Cluster:
         )
         return Path(context.address_info["session_dir"]) / "logs"
 
-    def run(self, application: object) -> None:
-        """Deploy and wait until it runs; raises ``RuntimeError`` with Serve's account if it does not."""
+    def run(self, application: object) -> tuple[str, ...]:
+        """Deploy and wait until it runs; raises ``RuntimeError`` with Serve's account if it does not.
+
+        Returns what people should know of the replicas, each thing once.
+        """
         from ray import serve
 
         try:
@@ -126,6 +133,7 @@ class Cluster:
             ) from error
         self._within(MEET_S, self._meet_gateway())
         keep_spares(self._settings.spares)
+        return self._warnings
 
     def abandon(self) -> None:
         """Refuse new requests and let running ones finish within ``DRAIN_S``; asks the gateway alone.
@@ -148,6 +156,9 @@ class Cluster:
 
         self._gateway = serve.get_app_handle(APPLICATION)
         await self._gateway.ready.remote()
+        fleet: FleetReport = await self._gateway.inspect.remote()
+        told = {replica.engine.fallback for replica in fleet.replicas.values()} - {None}
+        self._warnings = tuple(sorted(f"warning: {text}" for text in told))
 
     def _within(self, limit_s: float, work: Coroutine[None, None, None]) -> None:
         """Run ``work`` on the loop to which the gateway's handle belongs, for at most ``limit_s``."""

@@ -33,6 +33,8 @@ class Running:
 
     logs: Path
     """Where Ray and Serve log."""
+    warnings: tuple[str, ...] = ()
+    """What people at the terminal should know of the replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,10 @@ def _deployed(cluster: Cluster, settings: Settings) -> Running | Refused:
     logs = cluster.start()
 
     try:
-        cluster.run(build(settings))
+        warnings = cluster.run(build(settings))
     except RuntimeError as error:
         return Refused(f"the service does not start: {_reason(str(error))}\nlogs: {logs}")
-    return Running(logs)
+    return Running(logs, warnings)
 
 
 def _reason(account: str) -> str:

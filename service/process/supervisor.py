@@ -79,6 +79,8 @@ class Service:
                 raise CannotStart(said.reason)
             if isinstance(said, Running):
                 logs = said.logs
+                for warning in said.warnings:
+                    self._say(warning)
             if (lost := self._life.lost()) is not None:
                 raise CannotStart(f"{lost} while the service was starting")
             if stop.wait(POLL_S):

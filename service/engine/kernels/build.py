@@ -62,7 +62,7 @@ def find_compiler() -> tuple[str, str]:
         asked = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
         if asked.returncode == 0:
             return path, asked.stdout
-    raise NativeUnavailable(f"there is no C++ compiler ({' or '.join(COMPILERS)})")
+    raise NativeUnavailable(f"there is no C++ compiler; install {' or '.join(COMPILERS)} and start again")
 
 
 def _key(source: str, version: str, flags: tuple[str, ...]) -> str:

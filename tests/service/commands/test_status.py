@@ -18,12 +18,15 @@ from adapters_registry.client import RegistryClient
 from tests.adapters_registry.conftest import serving
 from tests.service.api.world import BASE_NAME, World, key, says, world
 
+FALLBACK = "torch computes instead: there is no C++ compiler"
 NOBODY = "http://127.0.0.1:1"
 RESIDENCY: dict[str, Any] = {
     "object": "list",
     "data": [
         {
             "replica": "r1",
+            "backend": "native avx2",
+            "fallback": None,
             "running": 3,
             "waiting": 1,
             "kv_blocks_used": 12,
@@ -53,6 +56,8 @@ RESIDENCY: dict[str, Any] = {
         },
         {
             "replica": "r2",
+            "backend": "torch",
+            "fallback": FALLBACK,
             "running": 0,
             "waiting": 0,
             "kv_blocks_used": 0,
@@ -94,9 +99,25 @@ def test_all_is_well(run, folder, url, service):
         ["PART", "WHERE", "STATE", "HOLDS"],
         ["service", service, "ready", "base", f"{BASE_NAME},", "3", "models"],
         ["registry", url, "reachable", "1", "adapters,", "2", "versions,", "base", "tiny"],
-        ["REPLICA", "RUNNING", "WAITING", "KV", "BLOCKS", "ADAPTERS", "BYTES"],
-        ["r1", "3", "1", "12", "of", "48", "(25%)", "1", "quarantined,", "1", "ready", "3.0", "MiB"],
-        ["r2", "0", "0", "0", "of", "48", "(0%)", "-", "0", "B"],
+        ["REPLICA", "BACKEND", "RUNNING", "WAITING", "KV", "BLOCKS", "ADAPTERS", "BYTES"],
+        [
+            "r1",
+            "native",
+            "avx2",
+            "3",
+            "1",
+            "12",
+            "of",
+            "48",
+            "(25%)",
+            "1",
+            "quarantined,",
+            "1",
+            "ready",
+            "3.0",
+            "MiB",
+        ],
+        ["r2", "torch", "0", "0", "0", "of", "48", "(0%)", "-", "0", "B"],
         ["ADAPTER", "REPLICA", "STATE", "IN", "USE", "BY", "IDLE", "SIZE", "ERROR"],
         ["acme/support@3", "r1", "ready", "2", "-", "3.0", "MiB", "-"],
         [
@@ -117,6 +138,7 @@ def test_all_is_well(run, folder, url, service):
             "2",
             "s",
         ],
+        ["replicas:", *FALLBACK.split()],
     ]
 
 
@@ -133,7 +155,7 @@ def test_one_document(run, url, service):
         "registry_url": url,
         "registry": {"adapters": 0, "versions": 0, "base": "tiny"},
         "request_log": None,
-        "problems": [],
+        "problems": [{"part": "replicas", "code": "native_unavailable", "message": FALLBACK}],
     }
 
 
@@ -154,7 +176,7 @@ def test_a_part_that_does_not_answer_is_a_dash(run, front, url):
         code, out, _ = run("status", "--url", service, "--registry", NOBODY)
     assert code == 0  # the service answers without its registry
     assert rows(out)[2] == ["registry", NOBODY, "not", "reachable", "-"]
-    assert rows(out)[4] == ["-"] * 6
+    assert rows(out)[4] == ["-"] * 7
     assert "replicas: http://" in out
     assert f"registry: The registry at {NOBODY} does not answer" in out
 
@@ -212,6 +234,7 @@ def test_what_the_gateway_found_wrong_with_the_registry(run, front, tmp_path):
         "keys_lost",
         "registry_restored",
         "contested_keys",
+        "native_unavailable",
     ]
 
 

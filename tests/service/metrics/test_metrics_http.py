@@ -139,7 +139,15 @@ async def test_residency_is_what_replicas_hold(tmp_path: Path) -> None:
     assert answer["object"] == "list"
     (one,) = answer["data"]
     adapters = one.pop("adapters")
-    assert one == {"replica": "r1", "running": 2, "waiting": 1, "kv_blocks_used": 25, "kv_blocks_total": 100}
+    assert one == {
+        "replica": "r1",
+        "backend": "fake",
+        "fallback": None,
+        "running": 2,
+        "waiting": 1,
+        "kv_blocks_used": 25,
+        "kv_blocks_total": 100,
+    }
     assert [(adapter["adapter"], adapter["state"]) for adapter in adapters] == [
         ("acme/a@1", "ready"),
         ("acme/a@2", "ready"),

@@ -29,10 +29,11 @@ class FakeCluster:
         self.done.append("start")
         return Path("/logs")
 
-    def run(self, application: object) -> None:
+    def run(self, application: object) -> tuple[str, ...]:
         self.done.append("run")
         if self.refusal is not None:
             raise RuntimeError(self.refusal)
+        return ("warning: slow",)
 
     def stop(self) -> None:
         self.done.append("stop")
@@ -57,7 +58,7 @@ def test_it_starts_when_told_and_ends_as_told(told: tuple[Connection, Connection
     ours.send(order)
     driver.drive(theirs)
     assert FakeCluster.done == ["prepare", "start", "run", last]
-    assert ours.recv() == Running(Path("/logs"))
+    assert ours.recv() == Running(Path("/logs"), ("warning: slow",))
 
 
 @pytest.mark.parametrize("started", [True, False])

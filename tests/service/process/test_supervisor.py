@@ -23,6 +23,7 @@ class FakeLife:
     dies_after: int | None = None
     refused: str | None = None
     dies_starting: bool = False
+    warnings: tuple[str, ...] = ()
     done: list[str] = field(default_factory=list)
     started: bool = False
     last: threading.Event | None = None
@@ -32,7 +33,7 @@ class FakeLife:
         self.done.append("went")
 
     def said(self) -> Running | Refused | None:
-        return Running(LOGS) if self.refused is None else Refused(self.refused)
+        return Running(LOGS, self.warnings) if self.refused is None else Refused(self.refused)
 
     def is_ready(self) -> bool:
         self.started = True
@@ -131,3 +132,9 @@ def test_a_signal_ends_a_start() -> None:
     lives.begun[0].end = lambda *_: lives.stop.set()  # type: ignore[method-assign]
     with pytest.raises(Interrupted):
         lives.service.keep(lives.stop)
+
+
+def test_what_people_should_know_of_the_replicas_is_said() -> None:
+    lives = Lives(FakeLife(warnings=("warning: torch computes",)))
+    lives.run()
+    assert lives.said == ["warning: torch computes"]

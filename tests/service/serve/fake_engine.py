@@ -49,7 +49,7 @@ def snapshot(**known: Any) -> EngineSnapshot:
         0,
     )
     spreads = dict.fromkeys(("step_s", "rows", "sequences", "queue_s"), Buckets((1.0,), (0, 0), 0.0))
-    fixed = {"backend": "fake", "running_limit": 64, "running": 0, "kv_blocks_total": 100}
+    fixed = {"backend": "fake", "fallback": None, "running_limit": 64, "running": 0, "kv_blocks_total": 100}
     adapters = {"running_digests": (), "waiting_digests": ()}
     return EngineSnapshot(**(counts | spreads | fixed | adapters | known))
 

@@ -83,7 +83,7 @@ def test_other_sources_or_flags_are_another_library(small_sources: Path) -> None
 
 def test_no_compiler_and_a_broken_one_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NativeUnavailable, match=r"no C\+\+ compiler \(g\+\+ or clang\+\+\)"):
+    with pytest.raises(NativeUnavailable, match=r"no C\+\+ compiler; install g\+\+ or clang\+\+"):
         build.library(supported_levels()[0], tmp_path / "cache", PROBE)
     compiler(tmp_path, 'case "$1" in --version) echo g++ 0 ;; *) echo "x.h:1: error: sorry" >&2; exit 1 ;; esac')
     with pytest.raises(NativeUnavailable, match=r"g\+\+ failed: x.h:1: error: sorry"):
@@ -98,7 +98,11 @@ def test_without_a_compiler_auto_serves_with_torch_and_native_refuses(
     options = EngineOptions(kv_cache_bytes=1 << 20)
     with caplog.at_level(logging.INFO):
         engine = load_engine(tiny_base("llama"), options, name="mine", cache_dir=tmp_path / "cache")
-    assert engine.snapshot().backend.startswith("torch")
+    snapshot = engine.snapshot()
+    assert snapshot.backend.startswith("torch")
+    assert "torch computes instead of the native kernels" in (snapshot.fallback or "")
+    [warned] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert warned.getMessage() == snapshot.fallback
     [ready] = [record for record in caplog.records if record.message == "engine ready"]
     assert "no C++ compiler" in ready.__dict__["reason"]
     with pytest.raises(BaseUnavailable, match=r"mine cannot be served by the native backend: there is no C\+\+"):
