@@ -25,6 +25,13 @@ def test_what_is_installed_is_pinned() -> None:
     assert "torch" in installs[0]  # before anything else could bring its CUDA build
 
 
+def test_the_kernels_are_compiled_in_it_and_no_compiler_is() -> None:
+    build, _, image = DOCKERFILE.read_text().partition("\nFROM python:3.11-slim-bookworm\n")
+    assert "\nRUN python -I -m service.engine.kernels.build\n" in build
+    assert "g++" in build
+    assert "apt-get" not in image
+
+
 def test_what_is_copied_exists_and_is_let_through() -> None:
     allowed = {
         line[1:] for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")

@@ -1,4 +1,10 @@
-"""Compiles the kernels once for each compiler, level and source, into a cache that may be deleted at any time."""
+"""Compiles the kernels once for each compiler, level and source, into a cache that may be deleted at any time.
+
+    python -m service.engine.kernels.build      compile them for every level, into the package itself
+
+What lies in the package needs no compiler when the service starts: an image is made so. It is used while it is of
+these sources; elsewhere the kernels are compiled at the first start.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +15,19 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import platformdirs
 
 from service.engine.kernels.errors import NativeUnavailable
-from service.engine.kernels.levels import Level, processor_flags
+from service.engine.kernels.levels import Level, compilable_levels, processor_flags
 
 logger = logging.getLogger(__name__)
 
 SOURCES = Path(__file__).parent / "csrc"
+COMPILED = Path(__file__).parent / "compiled"
+STEP = "step.cpp"
 COMPILERS = ("g++", "clang++")
 TIMEOUT_S = 300.0
 
@@ -31,8 +40,8 @@ _FLAGS = (
     "-pthread",
     "-ffp-contract=off",
     "-fno-math-errno",
-    "-mtune=native",
 )
+_TUNED = "-mtune=native"
 
 
 def default_cache() -> Path:
@@ -40,17 +49,32 @@ def default_cache() -> Path:
     return platformdirs.user_cache_path("quickchange") / "kernels"
 
 
-def library(level: Level, cache: Path, source: str = "step.cpp") -> Path:
+def library(level: Level, cache: Path, source: str = STEP) -> Path:
     """The shared library of ``source`` for ``level``; ``NativeUnavailable`` if it cannot be compiled.
+
+    That of the package where there is one, else that of ``cache``, tuned for the processor at hand.
 
     Compiled beside its place and renamed: a reader finds it whole, also when several replicas compile at once.
     """
+    packaged = _packaged(level, source)
+    if packaged.exists():
+        return packaged
     compiler, version = find_compiler()
-    flags = (*_FLAGS, *level.flags)
-    target = cache / f"{Path(source).stem}-{level.name}-{_key(source, version, flags)}.so"
+    flags = (*_FLAGS, *level.flags, _TUNED)
+    target = _name(cache, level, source, (version, *flags, *sorted(processor_flags())))
     if not target.exists():
         _compile(compiler, flags, SOURCES / source, target)
     return target
+
+
+def compile_into_package() -> list[Path]:
+    """The engine's library for every level of this kind of machine, also those that this processor does not have."""
+    compiler, _ = find_compiler()
+    made = []
+    for level in compilable_levels():
+        made.append(_packaged(level, STEP))
+        _compile(compiler, (*_FLAGS, *level.flags), SOURCES / STEP, made[-1])
+    return made
 
 
 def find_compiler() -> tuple[str, str]:
@@ -65,12 +89,21 @@ def find_compiler() -> tuple[str, str]:
     raise NativeUnavailable(f"there is no C++ compiler; install {' or '.join(COMPILERS)} and start again")
 
 
-def _key(source: str, version: str, flags: tuple[str, ...]) -> str:
-    """16 hex digits that change with whatever the library is made from and for."""
+def _packaged(level: Level, source: str) -> Path:
+    """Where the package has its library, compiled by whatever compiler there was."""
+    return _name(COMPILED, level, source, (*_FLAGS, *level.flags))
+
+
+def _name(folder: Path, level: Level, source: str, made_with: Iterable[str]) -> Path:
+    return folder / f"{Path(source).stem}-{level.name}-{_key(source, made_with)}.so"
+
+
+def _key(source: str, made_with: Iterable[str]) -> str:
+    """16 hex digits that change with the sources and with what the library is ``made_with``."""
     digest = hashlib.sha256()
     for path in [*sorted(SOURCES.glob("*.h")), SOURCES / source]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    for text in (source, version, *flags, *sorted(processor_flags())):
+    for text in (source, *made_with):
         digest.update(text.encode() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -94,3 +127,8 @@ def _compile(compiler: str, flags: tuple[str, ...], source: Path, target: Path) 
 def _first_error(text: str) -> str:
     lines = text.strip().splitlines() or ["no message"]
     return next((line for line in lines if "error" in line), lines[0])[:400]
+
+
+if __name__ == "__main__":
+    for path in compile_into_package():
+        print(path)

@@ -45,11 +45,14 @@ def processor_flags() -> frozenset[str]:
     return frozenset(line.partition(":")[2].split())
 
 
+def compilable_levels() -> tuple[Level, ...]:
+    """The levels that a compiler of this kind of machine knows, best first; none where it is no x86-64 with Linux."""
+    return LEVELS if platform.system() == "Linux" and platform.machine() == "x86_64" else ()
+
+
 def supported_levels() -> tuple[Level, ...]:
     """The levels that this processor can run, best first; may be empty."""
-    if platform.system() != "Linux" or platform.machine() != "x86_64":
-        return ()
-    return tuple(level for level in LEVELS if level.needs <= processor_flags())
+    return tuple(level for level in compilable_levels() if level.needs <= processor_flags())
 
 
 def best_level() -> Level:

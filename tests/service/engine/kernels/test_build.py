@@ -11,14 +11,14 @@ import pytest
 
 from service.engine.kernels import build
 from service.engine.kernels.errors import NativeUnavailable
-from service.engine.kernels.levels import supported_levels
+from service.engine.kernels.levels import LEVELS, supported_levels
 from service.engine.load import load_engine
 from service.errors import BaseUnavailable
 from service.settings import EngineOptions
 from tests.models import tiny_base
 
 pytestmark = pytest.mark.skipif(not supported_levels(), reason="no level of the kernels runs on this processor")
-PROBE = "small.cpp"
+PROBE = build.STEP
 
 
 def compiler(folder: Path, script: str) -> None:
@@ -72,13 +72,27 @@ def test_replicas_that_compile_at_once_find_it_whole(counted: Path, tmp_path: Pa
 
 
 def test_other_sources_or_flags_are_another_library(small_sources: Path) -> None:
-    version = build.find_compiler()[1]
-    key = build._key(PROBE, version, ("-O3",))
-    assert build._key(PROBE, version, ("-O2",)) != key
-    assert build._key(PROBE, version + "x", ("-O3",)) != key
+    key = build._key(PROBE, ("g++ 12", "-O3"))
+    assert build._key(PROBE, ("g++ 12", "-O2")) != key
+    assert build._key(PROBE, ("g++ 13", "-O3")) != key
     with (small_sources / "one.h").open("a") as header:
         header.write("// changed\n")
-    assert build._key(PROBE, version, ("-O3",)) != key
+    assert build._key(PROBE, ("g++ 12", "-O3")) != key
+
+
+def test_what_the_package_has_needs_no_compiler_while_it_is_of_these_sources(
+    small_sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "COMPILED", tmp_path / "compiled")
+    made = build.compile_into_package()
+    assert [path.name.split("-")[1] for path in made] == [level.name for level in LEVELS]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    level = supported_levels()[0]
+    assert build.library(level, tmp_path / "cache") == made[LEVELS.index(level)]
+    with (small_sources / "one.h").open("a") as header:
+        header.write("// changed\n")
+    with pytest.raises(NativeUnavailable):
+        build.library(level, tmp_path / "cache", PROBE)
 
 
 def test_no_compiler_and_a_broken_one_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
