@@ -138,7 +138,7 @@ def _reopen(settings: RegistrySettings) -> int:
                 f"python -m adapters_registry {CREATE_KEY}, with the same options."
             )
         _mark(settings).remove()
-    print("without a key everybody on this machine may do everything again", file=sys.stderr)
+    print("without a key, every caller on this machine has full access again", file=sys.stderr)
     return 0
 
 

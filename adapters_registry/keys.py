@@ -223,7 +223,10 @@ class Keys:
         try:
             self._mark.set()
         except (StorageFailed, StorageFull) as error:
-            _log.error("a lost database would let everybody in", extra={"error": error.message})
+            _log.error(
+                "cannot write the mark of keys: a registry that loses its database would accept every caller",
+                extra={"error": error.message},
+            )
 
     @contextmanager
     def _changing(self) -> Iterator[Rows]:

@@ -140,7 +140,7 @@ async def _end(how: Callable[[], None]) -> None:
     try:
         await asyncio.shield(asyncio.to_thread(how))
     except RegistryError as error:
-        _log.error("an upload that broke off could not be parked", extra={"code": error.code}, exc_info=error)
+        _log.error("an interrupted upload could not be suspended", extra={"code": error.code}, exc_info=error)
 
 
 async def _patiently(request: Request, limits: Limits) -> AsyncIterator[bytes]:

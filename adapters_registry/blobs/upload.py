@@ -135,4 +135,4 @@ def remove(disk: Disk, path: Path) -> None:
     try:
         disk.unlink(path)
     except OSError as error:
-        _log.error("a staged file stays behind", extra={"path": str(path)}, exc_info=error)
+        _log.error("a staged file could not be deleted", extra={"path": str(path)}, exc_info=error)

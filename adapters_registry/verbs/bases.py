@@ -49,8 +49,8 @@ class BaseVerbs(Verbs):
             if shadowed := rows.adapters.named(manifest.name):
                 detail["adapters_of_that_name"] = len(shadowed)
                 _log.warning(
-                    "a base has the name of adapters: that name alone means the base, and they need their tenant's "
-                    "before it or an alias or a version behind it",
+                    "a base has the name of adapters: the bare name means the base, and the adapters need their "
+                    "tenant, an alias or a version in the name",
                     extra={"base": manifest.name, "adapters": list(shadowed)},
                 )
             change = Change("base.put", digest, detail=detail)

@@ -178,12 +178,16 @@ class Catalog:
                 lost, self._lost = self._lost, isinstance(error, KeysLost)
                 if self._lost and not lost:
                     self.keys.lose()
-                    log.error("the registry has lost its keys, serving what is known", extra={"error": str(error)})
+                    log.error(
+                        "the registry has lost its keys, continuing with the known state", extra={"error": str(error)}
+                    )
                 elif not down:
-                    log.warning("registry does not answer, serving what is known", extra={"error": str(error)})
+                    log.warning(
+                        "registry does not answer, continuing with the known state", extra={"error": str(error)}
+                    )
             except Exception:
                 # A follower that died would freeze every alias until a restart, so a defect is told and retried.
-                log.exception("cannot take the registry's answer")
+                log.exception("cannot apply the registry's answer")
             else:
                 if down:
                     log.info("registry answers again", extra={"seq": self._seq})
@@ -235,7 +239,7 @@ class Catalog:
         self._restores += 1
         self._restored_at = time.time()
         log.warning(
-            "the registry has another history, as after a restore from a backup: it is obeyed",
+            "the registry has another history, as after a restore from a backup: following it",
             extra={"before": before, "seq": snapshot.seq, "keys_to_revoke_again": ", ".join(self.keys.contested)},
         )
 

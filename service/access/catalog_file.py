@@ -67,7 +67,9 @@ class CatalogFile:
             try:
                 laters.append(Later.model_validate_json(line))
             except ValidationError:
-                log.warning("the catalog's file ends within a line, which is left out", extra={"at": len(laters)})
+                log.warning(
+                    "the catalog file ends with an incomplete line, which is ignored", extra={"at": len(laters)}
+                )
                 self._bytes = None
                 break
         return _after(known, laters)

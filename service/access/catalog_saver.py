@@ -81,7 +81,7 @@ class CatalogSaver:
             self._whole = True  # a cache may be deleted at any time
             self._dirty.set()
         except OSError as error:
-            log.warning("cannot note that the registry answers", extra={"error": str(error)})
+            log.warning("cannot record the time of the registry's answer", extra={"error": str(error)})
 
     async def run(self) -> None:
         """Write what changes until cancelled."""

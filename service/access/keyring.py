@@ -172,7 +172,10 @@ class Keyring:
         try:
             self._mark.set()
         except RegistryError as error:
-            log.error("a registry that loses its keys would let everybody in", extra={"error": error.message})
+            log.error(
+                "cannot write the mark of keys: a registry that loses its keys would accept every caller",
+                extra={"error": error.message},
+            )
 
 
 def _ends_before(one: KeyGrant, other: KeyGrant) -> bool:

@@ -67,7 +67,7 @@ class FileLedger:
             try:
                 text = path.read_text(errors="replace")
             except OSError as error:
-                log.warning("cannot read what was used of quotas", extra={"error": str(error)})
+                log.warning("cannot read the quota counts", extra={"error": str(error)})
                 continue
             for line in text.splitlines():
                 try:
@@ -106,6 +106,6 @@ class FileLedger:
 
     def _give_up(self, error: OSError) -> None:
         """Until the next minute's file; told once a minute."""
-        log.warning("a restart will forget what was used of quotas", extra={"error": str(error)})
+        log.warning("cannot write the quota counts: a restart will reset them", extra={"error": str(error)})
         self.close()
         self._file = os.open(os.devnull, os.O_WRONLY)

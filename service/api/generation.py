@@ -117,6 +117,6 @@ class Generation(Generic[B]):
             record = response_record(job, choices, unfinished)
         except ValidationError:
             # The answer is right and must go out, though nobody can leave feedback on it.
-            log.exception("no record of a response", extra={"id": job.id})
+            log.exception("a response could not be recorded", extra={"id": job.id})
         else:
             self._front.backend.feedback.keep(record)

@@ -14,7 +14,7 @@ from service.commands.target import JsonOption, KeyFileOption, RegistryOption, o
 
 def delete(
     name: Annotated[str, typer.Argument(metavar="[TENANT/]NAME[@VERSION]")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     json: JsonOption = False,
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,

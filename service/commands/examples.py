@@ -1,4 +1,4 @@
-"""``quickchange up --examples``: a folder's adapters pushed where the registry lacks them, then asked a token each.
+"""``quickchange up --examples``: pushes adapters that the registry does not have, then requests one token of each.
 
 ```
 DIR/<tenant>/<name>/<n>/    version n = 1, 2, 3… as PEFT's save_pretrained wrote it
@@ -25,7 +25,7 @@ from adapters_registry.wire import bearer
 from service.commands.target import api_key
 
 LIMIT_S = 30.0
-"""How long the registry may take to hear of the base, and the gateway of what was pushed."""
+"""How long the registry may take to know the base, and the gateway to know what was pushed."""
 POLL_S = 0.1
 BUNDLED_FOLDER = Path(__file__).parents[1] / "examples"
 """Small adapters of the bundled base; how they were trained is in the repository's ``examples/``."""
@@ -84,10 +84,10 @@ def find_examples(root: Path) -> tuple[Example, ...]:
 def offer(
     examples: Sequence[Example], service: Service, say: Callable[[str], None], stop: threading.Event
 ) -> tuple[Example, ...]:
-    """Push what the registry lacks and ask each example for a token; those that answered.
+    """Push what the registry lacks and request a token of each example; returns those that answered.
 
-    An adapter that the registry has is left as it is. What fails is said and holds up nothing. Once ``stop`` is set
-    nothing new is begun.
+    An adapter that the registry has is not changed. A failure is reported and does not stop the others. Once ``stop``
+    is set, nothing new is begun.
     """
     answering = []
     key = api_key()
@@ -142,7 +142,7 @@ def _await_base(registry: RegistryClient, base: str, stop: threading.Event) -> N
 
 
 def _ask(example: Example, http: httpx.Client, url: str, stop: threading.Event) -> None:
-    """One token, as soon as the gateway has heard of the adapter."""
+    """Request one token, as soon as the gateway knows the adapter."""
     body = {"model": example.model, "messages": [{"role": "user", "content": "Hello!"}], "max_tokens": 1}
     deadline = time.monotonic() + LIMIT_S
     while True:

@@ -1,4 +1,4 @@
-"""What on this machine, or at the registry, is in the way of ``quickchange up``: told before anything is loaded."""
+"""What prevents ``quickchange up`` on this machine or at the registry, checked before anything is loaded."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def listens_beyond(host: str) -> bool:
 
 
 def need_good_key(settings: Settings, say: Callable[[str], None], *, beyond: bool) -> None:
-    """The registry, if it answers at all, takes our key; and it has keys of callers if we listen ``beyond`` loopback.
+    """Check that the registry, if it answers, accepts our key, and that it has keys if we listen ``beyond`` loopback.
 
-    One that has lost its keys is reported. Like one that is down it delays nothing: the gateway goes by the keys of
-    before, or lets nobody in.
+    A registry that has lost its keys is reported. Like one that is down, it does not delay the start: the gateway uses
+    the keys that it knows, or rejects all requests.
     """
     try:
         keys = asyncio.run(_keys(settings))
@@ -63,7 +63,7 @@ async def _keys(settings: Settings) -> int:
 
 
 def need_own_registry(settings: Settings) -> None:
-    """What answers on the registry's port is the one that was started with our key, and not another's."""
+    """Check that the process on the registry's port was started with our key and is not a foreign registry."""
     if (foreign := foreign_registry(settings.registry, settings.registry_bearer)) is not None:
         raise CannotStart(f"{foreign}; choose another --registry-port")
 

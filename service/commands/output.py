@@ -54,11 +54,11 @@ def moment(when: datetime) -> str:
 
 
 def short(digest: str) -> str:
-    """Enough of a digest to tell versions apart."""
+    """Enough of a digest to distinguish versions."""
     return digest.removeprefix("sha256:")[:12]
 
 
 def _console() -> Console:
     console = Console(highlight=False)
-    # In a pipe nobody sees the width: one row must stay one line.
+    # A pipe has no width: one row must stay one line.
     return console if console.is_terminal else Console(highlight=False, width=10_000)

@@ -1,4 +1,4 @@
-"""How this program is called here, for the lines that tell people what to type next."""
+"""How this program is called here, for the lines that show the next command."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.settings import Settings
 
 
 def program() -> str:
-    """``quickchange`` where the shell finds it, else the path by which it was called."""
+    """``quickchange`` if the shell finds it, otherwise the path by which it was called."""
     called = Path(sys.argv[0])
     if called.name == "__main__.py":
         return f"{_shown(Path(sys.executable))} -m service"
@@ -22,7 +22,7 @@ def program() -> str:
 
 
 def at(registry: str) -> str:
-    """The option that a command needs to reach ``registry``, in front a space; nothing where it goes there anyway."""
+    """The option that a command needs to reach ``registry``, after a space; empty for the default registry."""
     default = f"http://127.0.0.1:{Settings.model_fields['registry_port'].default}"
     return "" if registry == default else f" --registry {registry}"
 

@@ -151,7 +151,7 @@ class Dispatcher:
             async with asyncio.timeout(INSPECT_S):
                 return await self._transport.inspect(replica_id)
         except (QuickchangeError, TimeoutError) as error:
-            logger.warning("replica does not say how it is: %s", error, extra={"replica": replica_id})
+            logger.warning("replica does not report its state: %s", error, extra={"replica": replica_id})
             return None
 
     async def _abort(self, replica_id: str, request_id: str) -> None:

@@ -129,7 +129,7 @@ class Feeds:
             if gateway_id is None:
                 connection.close()
         if gateway_id is None:
-            logger.warning("somebody without the secret of this replica asked for its events")
+            logger.warning("a connection without the secret of this replica requested its events")
             return
         self.outbox(gateway_id).attach(connection)
 

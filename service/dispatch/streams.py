@@ -56,14 +56,14 @@ class Streams:
                     async for frame in frames:
                         tries = 0
                         self._on_frame(frame, replica_id)
-                logger.info("frames ended", extra={"replica": replica_id})
+                logger.info("event stream ended", extra={"replica": replica_id})
             except QuickchangeError as error:
-                logger.warning("frames broke: %s", error, extra={"replica": replica_id})
+                logger.warning("event stream broke: %s", error, extra={"replica": replica_id})
             except Exception:
                 # A defect must not leave the replica unheard: it costs what runs there, and the stream is reopened.
                 if is_ending():
                     raise
-                logger.exception("frames broke", extra={"replica": replica_id})
+                logger.exception("event stream broke", extra={"replica": replica_id})
             # Frames sent into a broken stream are lost, so nothing that ran over it can be completed.
             for attempt in self._attempts.on(replica_id):
                 attempt.fail(ReplicaFailed("The replica that ran the request went away."))

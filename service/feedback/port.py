@@ -97,5 +97,5 @@ class Measure:
 def _failure(error: BaseException) -> Failure:
     if isinstance(error, QuickchangeError):
         return error.failure()
-    logger.error("a response record was not kept", exc_info=error)
+    logger.error("a response record was not stored", exc_info=error)
     return InternalError("the response record could not be kept: internal error").failure()

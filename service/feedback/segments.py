@@ -168,7 +168,9 @@ class SegmentLog:
         try:
             self._tail = (number, end)
             if torn:
-                log.warning("torn tail of the log cut off", extra={"segment": path.name, "position": end})
+                log.warning(
+                    "incomplete record at the end of the log removed", extra={"segment": path.name, "position": end}
+                )
                 self._cut(end)
             # What a killed process had written may not be on the disk yet: from here on it counts as kept.
             self._disk.sync(self._file)

@@ -141,7 +141,7 @@ class DriverLife:
         try:
             self._connection.send(message)
         except OSError:
-            logger.info("the driver is gone")
+            logger.info("the driver has ended")
 
 
 def _rotate(output: Path, most_bytes: int) -> None:

@@ -106,4 +106,4 @@ class Gateway:
                     async with asyncio.timeout(FLUSH_S):
                         await self._feedback.flush()
                 except TimeoutError:
-                    logger.warning("the recorder does not take the last response records: they are lost")
+                    logger.warning("the recorder did not accept the last response records: they are lost")

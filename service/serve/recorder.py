@@ -38,7 +38,7 @@ class StoreOwner:
         try:
             self._store = open_store()
         except StorageInUse as error:
-            logger.warning("%s; waiting until it lets go", error.message)
+            logger.warning("%s; waiting until it is released", error.message)
             self._opening = asyncio.create_task(self._open_later(every_s))
 
     async def answer(self, ask: Ask[T]) -> T | Failure:
@@ -69,7 +69,7 @@ class StoreOwner:
             await asyncio.sleep(every_s)
             with suppress(StorageInUse):
                 self._store = self._open_store()
-        logger.warning("the feedback log is free and open now")
+        logger.warning("the feedback log was released and is open now")
 
 
 class Recorder(StoreOwner):

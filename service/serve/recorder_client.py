@@ -77,7 +77,7 @@ class RecorderClient:
             async with asyncio.timeout(INSPECT_S):
                 return RecorderReport(*await self._ask(Measure()))
         except (QuickchangeError, TimeoutError) as error:
-            logger.warning("the owner of the feedback log does not say how it is: %s", error)
+            logger.warning("the recorder does not report its state: %s", error)
             return None
 
     async def _ask(self, ask: Ask[T]) -> T:

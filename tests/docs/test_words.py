@@ -1,11 +1,13 @@
-"""Prose of the documentation uses plain words, and the README stays short."""
+"""The documentation, and the texts that programs show, use plain words; the README stays short."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.docs.messages import Text, command_help, messages, settings_help
 from tests.docs.words import in_page, in_text, paragraphs
 
 ROOT = Path(__file__).parents[2]
@@ -13,6 +15,12 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "deploy/README.md", "examples/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
+SOURCES = sorted(path for package in ("service", "adapters_registry") for path in (ROOT / package).rglob("*.py"))
+SETTINGS = [
+    ROOT / name for name in ("service/settings.py", "adapters_registry/settings.py", "service/commands/up.py")
+]
+SETTINGS.append(ROOT / "adapters_registry/edge/bounds.py")
+COMMANDS = sorted((ROOT / "service" / "commands").glob("*.py"))
 README_LINES = 150
 
 
@@ -20,6 +28,34 @@ README_LINES = 150
 def test_a_page_uses_plain_words(page: Path) -> None:
     found = [f"{page.name}:{use.line}: {use.phrase!r}; write: {use.better}" for use in in_page(page.read_text())]
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("read", "paths"),
+    [(messages, SOURCES), (settings_help, SETTINGS), (command_help, COMMANDS)],
+    ids=["logged and printed", "help of settings", "help of commands"],
+)
+def test_programs_show_plain_words(read: Callable[[Path], Iterator[Text]], paths: list[Path]) -> None:
+    shown = [(path, text) for path in paths for text in read(path)]
+    found = [
+        f"{path.relative_to(ROOT)}:{text.line}: {phrase!r}; write: {better}"
+        for path, text in shown
+        for phrase, better in in_text(text.text)
+    ]
+    assert len(shown) > len(paths) // 2
+    assert not found, "\n".join(found)
+
+
+def test_what_a_program_shows_is_found_in_its_source(tmp_path: Path) -> None:
+    source = tmp_path / "program.py"
+    source.write_text(
+        'log.info("one")\nprint(f"two {x} three")\nOption(help="four")\nraise E("five")\n'
+        'class A:\n    """Six."""\n    b: int = 0\n    """Seven."""\n'
+        'def run():\n    """Eight."""\n'
+    )
+    assert [text.text for text in messages(source)] == ["one", "two _ three", "two ", " three", "four"]
+    assert [text.text for text in settings_help(source)] == ["Six.", "Seven."]
+    assert [text.text for text in command_help(source)] == ["Eight."]
 
 
 @pytest.mark.parametrize(
