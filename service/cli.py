@@ -20,7 +20,7 @@ class Verb(NamedTuple):
     """``module:name``; a ``typer.Typer`` is a group of commands."""
     help: str
     raw: bool = False
-    """The function takes the arguments as they are and returns the exit code."""
+    """The function gets the unparsed arguments and returns the exit code."""
     extra: str | None = None
     """The extra whose packages it needs."""
 
@@ -62,20 +62,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     verb = given[0] if given else ""
-    if verb in TABLE and (told := _missing(TABLE[verb])) is not None:
-        print(f"quickchange {verb}: {told}", file=sys.stderr)
+    if verb in TABLE and (text := _missing(TABLE[verb])) is not None:
+        print(f"quickchange {verb}: {text}", file=sys.stderr)
         return 1
     if verb in TABLE and TABLE[verb].raw:
         code = TABLE[verb].load()(given[1:])
         sys.stdout.flush()
         sys.stderr.flush()
-        # A start that was interrupted leaves threads at work: the interpreter would wait for them.
+        # An interrupted start leaves running threads, for which the interpreter would wait.
         os._exit(code)
     return _run(_application(verb), given)
 
 
 def _missing(verb: Verb) -> str | None:
-    """What to install before ``verb`` can run; None where nothing is missing."""
+    """What to install before ``verb`` can run; None if nothing is missing."""
     if verb.extra is None:
         return None
     packages = missing_packages(verb.extra)
@@ -116,17 +116,17 @@ def _run(app: typer.Typer, arguments: list[str]) -> int:
         print(f"quickchange: {error}", file=sys.stderr)
         return 1
     except Exception as error:
-        told = _unreachable(error)
-        if told is None:
+        text = _unreachable(error)
+        if text is None:
             raise
-        print(f"quickchange: {told}", file=sys.stderr)
+        print(f"quickchange: {text}", file=sys.stderr)
         return 1
     return 0
 
 
 def _unreachable(error: Exception) -> str | None:
-    """What to do where the service does not answer; None is another error."""
-    import httpx  # not before: the help needs none of it
+    """What to do if the service does not answer; None for another error."""
+    import httpx  # not earlier, because the help does not need it
 
     from service.chat.remote import unreachable
 

@@ -1,4 +1,4 @@
-"""What was said so far: the values that a chat keeps, and how commands change them."""
+"""The conversation so far, and how commands change it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Turn(NamedTuple):
-    """One message as the service gets it."""
+    """One message as it is sent to the service."""
 
     role: str
     content: str
@@ -15,12 +15,12 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one request."""
+    """The answer to one request."""
 
     response_id: str
     text: str
     weights: str
-    """Which version gave it, as the service said: ``acme/support@3``, or the base."""
+    """The version that gave it, as reported by the service: ``acme/support@3``, or the base."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +65,5 @@ class Conversation:
         return self.undone().answered(said, replace(answer, text=text))
 
     def directed(self, system: str) -> Conversation:
-        """Under another system prompt; empty is none."""
+        """With another system prompt; an empty one removes it."""
         return replace(self, system=system or None)

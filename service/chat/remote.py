@@ -17,10 +17,10 @@ from service.errors import QuickchangeError, ReplicaFailed, RouteNotFound, from_
 from service.values import Failure
 
 TIMEOUT = httpx.Timeout(10.0, read=600.0)
-"""An answer may wait in the queue for as long as the service lets requests live, 300 s unless told otherwise."""
+"""A request may wait in the queue until the service's deadline (default 300 s)."""
 FEEDBACK_OFF = "feedback is off on this service: start it with `quickchange up --feedback.enabled`"
 SOURCE = "chat"
-"""Who judged, as the feedback log calls it."""
+"""The ``source`` of the feedback events."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -45,14 +45,14 @@ class Piece(NamedTuple):
 
 
 class Service:
-    """One for one event loop.
+    """A client for one event loop.
 
     Every method raises the ``QuickchangeError`` that the service answered with, or ``httpx.TransportError``, which
     ``unreachable`` puts into words.
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        """``key`` is the text of an API key; a service without keys wants none."""
+        """``key`` is the text of an API key; a service without keys needs none."""
         self._http = httpx.AsyncClient(
             base_url=url, timeout=TIMEOUT, trust_env=not is_local(url), headers=bearer(key)
         )
@@ -67,7 +67,7 @@ class Service:
         await self._http.aclose()
 
     async def get(self, path: str, shape: type[M]) -> M:
-        """What is at ``path``."""
+        """The value at ``path``."""
         return _parsed(await self._http.get(path), shape)
 
     async def models(self) -> list[Model]:
@@ -100,7 +100,7 @@ class Service:
         raise ReplicaFailed("the stream ended before its answer was complete: ask again")
 
     async def judge(self, kind: str, target: Mapping[str, object], value: object) -> str:
-        """The id of the event that was recorded, durably."""
+        """Record feedback durably; the id of the event."""
         event = {"kind": kind, "target": target, "value": value, "source": SOURCE}
         try:
             recorded = _parsed(await self._http.post("/v1/feedback", json=event), _Recorded)
@@ -110,7 +110,7 @@ class Service:
 
 
 def unreachable(error: httpx.TransportError) -> str:
-    """What a person can do about it."""
+    """What the user can do about the error."""
     why = str(error) or type(error).__name__
     try:
         url = error.request.url

@@ -1,4 +1,4 @@
-"""Where a chat is shown: a terminal with line editing and colours, or plain lines in a pipe."""
+"""The output of a chat: a terminal with line editing and colours, or plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from rich.table import Table
 from rich.text import Text
 
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""A model's words must not steer the terminal."""
+"""Control characters in a model's answer, which must not control the terminal."""
 
 Show = Callable[[int, str], None]
 """More text of the left (0) or the right (1) answer."""
 
 
 class Screen(Protocol):
-    """What a session needs to hear and to say."""
+    """Input and output of a session."""
 
     interactive: bool
-    """A person types: after an error the session goes on."""
+    """Whether a person types: the session then continues after an error."""
 
     def read(self, prompt: str) -> str:
         """The next line; raises ``EOFError`` at the end."""
         ...
 
     def piece(self, text: str) -> None:
-        """More of the answer under way."""
+        """More text of the current answer."""
         ...
 
     def end(self) -> None:
-        """The answer under way has ended."""
+        """The current answer has ended."""
         ...
 
     def pair(self, titles: tuple[str, str]) -> AbstractContextManager[Show]:
@@ -43,7 +43,7 @@ class Screen(Protocol):
         ...
 
     def listing(self, lines: Iterable[str]) -> None:
-        """What was asked for."""
+        """The output of a command."""
         ...
 
     def note(self, line: str) -> None:
@@ -59,7 +59,7 @@ def harmless(text: str) -> str:
 
 
 class Plain:
-    """Answers and lists on stdout, everything about them on stderr; what a model says comes byte for byte."""
+    """Answers and lists on stdout, notes and errors on stderr; answers are not changed."""
 
     interactive = False
 
@@ -97,7 +97,7 @@ class Plain:
 
 
 class Terminal:
-    """Line editing and history by readline, as long as the session lasts: what is typed goes to no file."""
+    """Line editing and history by readline. The history is not stored in a file."""
 
     interactive = True
 
@@ -134,7 +134,7 @@ class Terminal:
         def show(side: int, text: str) -> None:
             texts[side] += harmless(text)
 
-        # While they come, as much as fits the screen; then the whole of them.
+        # While the answers arrive, as much as fits the screen; afterwards the complete answers.
         with Live(get_renderable=drawn, console=self._console, transient=True, refresh_per_second=8):
             yield show
         self._console.print(drawn())

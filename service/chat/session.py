@@ -1,4 +1,4 @@
-"""One chat from its first line to its last: reads, asks, shows, records."""
+"""One chat session: reads lines, sends requests, shows answers, records feedback."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to ask."""
+    """Options of the requests."""
 
     sampling: Mapping[str, float]
     """Request fields, sent as they are."""
     swap: Callable[[], bool] | None
-    """Whether the next two answers change places, their names hidden until they are judged; None shows the names."""
+    """Whether to swap the next two answers, with hidden names; None: in the given order, with names."""
     key: str | None = field(default=None, repr=False)
-    """The API key; a service without keys wants none."""
+    """The API key; a service without keys needs none."""
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """An answer as far as it came: what is left when it is stopped."""
+    """An answer as far as it was received, also if it is stopped."""
 
     response_id: str = ""
     weights: str = ""
@@ -48,7 +48,7 @@ class _Gathered:
 
 
 class Session:
-    """Holds the conversation and who answers; ``run`` once."""
+    """The conversation and its current model. Call ``run`` once."""
 
     def __init__(self, url: str, model: str | None, system: str | None, options: Options, screen: Screen) -> None:
         self._url = url
@@ -57,10 +57,10 @@ class Session:
         self._screen = screen
         self._conversation = Conversation(system)
         self._rivals: tuple[str, str] | None = None
-        """To be asked the next message."""
+        """The two models that get the next message."""
 
     def run(self) -> int:
-        """The exit code. In a pipe the first error ends it: what follows was meant for another state.
+        """The exit code. In a pipe the first error ends the chat, because later lines assume that it did not happen.
 
         Raises what ``Service`` raises if there is nothing to talk to.
         """
@@ -180,7 +180,7 @@ class Session:
             self._screen.note("the next message goes to both")
 
     def _compare(self, rivals: tuple[str, str], before: Conversation, said: str) -> None:
-        """Asks both what follows ``before``; the answer that is judged better is the one the chat goes on with."""
+        """Send both models ``said`` after ``before``; the chat continues with the answer that is judged better."""
         swap = self._options.swap
         shown = (rivals[1], rivals[0]) if swap is not None and swap() else rivals
         titles = ("a", "b") if swap is not None else (f"a: {shown[0]}", f"b: {shown[1]}")
@@ -251,7 +251,7 @@ class Session:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        """Ctrl-C meanwhile cancels ``work``, which closes its streams, and raises ``KeyboardInterrupt``."""
+        """Run ``work``. Ctrl-C cancels it, which closes its streams, and raises ``KeyboardInterrupt``."""
         return self._runner.run(work)
 
 
@@ -260,7 +260,7 @@ def _target(answer: Answer) -> dict[str, object]:
 
 
 def _about(got: _Gathered, stopped: bool) -> str:
-    """Which weights answered, and whether that is all they would have said."""
+    """Which weights answered, and whether the answer is complete."""
     if stopped:
         return f"{got.weights}, stopped" if got.weights else "stopped"
     return f"{got.weights}, cut at the token limit" if got.finish == "length" else got.weights

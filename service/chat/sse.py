@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterable
 
 
 async def data_of(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
-    """The data of each event, in order; an event that was cut off is none.
+    """The data of each event, in order; an incomplete event is dropped.
 
     Lines end at LF, with or without CR. httpx's ``aiter_lines`` will not do: it also ends them at U+2028 and other
     characters that an answer may hold.

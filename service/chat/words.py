@@ -1,4 +1,4 @@
-"""What a line typed into the chat means: a message, a command with its words, or a verdict on two answers."""
+"""Parses a line of the chat: a message, a command with its words, or a verdict on two answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Better = Literal["a", "b", "tie", "both_bad"]
 
 
 class Mistake(ValueError):
-    """The line means nothing; the message says what would."""
+    """The line is not valid; the message shows what would be."""
 
 
 class Verb(NamedTuple):
@@ -59,7 +59,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Something to be answered."""
+    """A message to the model."""
 
     text: str
 

@@ -1,1 +1,1 @@
-"""The verbs of the command line, one file each, imported when called."""
+"""The commands, one file each, imported when called."""

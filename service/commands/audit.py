@@ -1,4 +1,4 @@
-"""``quickchange audit``: who changed what, and whether the record is whole."""
+"""``quickchange audit``: list the changes, or verify the audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``quickchange delete``: a version goes, or an adapter with all its versions."""
+"""``quickchange delete``: delete a version, or an adapter with all its versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``quickchange evaluate``: what an evaluation found of a version."""
+"""``quickchange evaluate``: record the result of an evaluation of a version."""
 
 from __future__ import annotations
 

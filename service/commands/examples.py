@@ -32,7 +32,7 @@ BUNDLED_FOLDER = Path(__file__).parents[1] / "examples"
 
 
 class NoExamples(Exception):
-    """The folder does not hold what is expected of it; the message says what."""
+    """The folder does not have the expected contents; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where examples go."""
+    """The service that gets the examples."""
 
     url: str
-    """The gateway's."""
+    """The gateway's address."""
     registry: str
     base: str
     """The name of the base that is served."""
@@ -112,11 +112,11 @@ def offer(
 
 
 class _NoAnswer(Exception):
-    """The example cannot be asked, or the gateway refused; the message says why."""
+    """The example is not usable, or the gateway refused the request; the message gives the reason."""
 
 
 def _is_live(example: Example, registry: RegistryClient) -> bool:
-    """False: the registry lacks it. One that somebody took out of service is theirs to put back."""
+    """Whether the registry has it. An adapter without a live version was taken out of service and is left so."""
     try:
         known = registry.adapter(example.tenant, example.name)
     except AdapterNotFound:
@@ -127,14 +127,14 @@ def _is_live(example: Example, registry: RegistryClient) -> bool:
 
 
 def _push(example: Example, registry: RegistryClient, base: str, stop: threading.Event) -> None:
-    """All versions; the first becomes the live one, as with every push."""
+    """Push all versions; the first becomes live, as with every push."""
     _await_base(registry, base, stop)
     for folder in example.versions:
         registry.push(folder, example.tenant, example.name, base=base)
 
 
 def _await_base(registry: RegistryClient, base: str, stop: threading.Event) -> None:
-    """The replica announces its base on its own time, which may be after it answers."""
+    """Wait until the replica has announced its base, which may be after it answers."""
     deadline = time.monotonic() + LIMIT_S
     while all(known.name != base for known in registry.bases()):
         if time.monotonic() > deadline or stop.wait(POLL_S):

@@ -1,4 +1,4 @@
-"""``quickchange feedback``: what people said of the answers, as training rows."""
+"""``quickchange feedback``: feedback on answers as training rows."""
 
 from __future__ import annotations
 

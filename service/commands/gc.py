@@ -1,4 +1,4 @@
-"""``quickchange gc``: old versions go by each tenant's retention, then bytes that nothing names."""
+"""``quickchange gc``: retire versions by each tenant's retention rules, then delete unused files."""
 
 from __future__ import annotations
 

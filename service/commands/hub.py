@@ -1,4 +1,4 @@
-"""An adapter's folder from a Hub id: its configuration and its safetensors, nothing else is even downloaded."""
+"""An adapter's folder from a Hub id. Only its configuration and its safetensors file are downloaded."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 def is_hub_id(source: str) -> bool:
-    """Whether it reads ``owner/name`` and is no folder of this machine."""
+    """Whether ``source`` has the form ``owner/name`` and is not a folder of this machine."""
     return _ID.fullmatch(source) is not None and not Path(source).exists()
 
 
 def fetch_adapter(id: str, cache_dir: Path) -> Path:
-    """The snapshot's directory, named by its commit; ``UnknownFile`` where it cannot be had."""
-    # Imported here: it takes half a second that only this path needs.
+    """The snapshot's directory, named by its commit; raises ``UnknownFile`` if it cannot be downloaded."""
+    # Imported here, because the import is slow and only this path needs it.
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError

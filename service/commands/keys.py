@@ -1,4 +1,4 @@
-"""``quickchange keys``: make, list, rotate and revoke API keys. A key is told once, when it is made."""
+"""``quickchange keys``: create, list, rotate and revoke API keys. A key is shown once, when it is created."""
 
 from __future__ import annotations
 
@@ -158,14 +158,14 @@ def reopen(
         if settings.registry_url is None:
             places = ["--data-dir", str(settings.data_dir), "--mark-dir", str(mark_dir(settings))]
             if subprocess.run([sys.executable, "-m", "adapters_registry", "reopen", *places], check=False).returncode:
-                raise typer.Exit(1)  # it has said why
+                raise typer.Exit(1)  # it has printed the reason
         forget_keys(settings)
     say("the record of keys was removed: start the service again")
 
 
 @contextlib.contextmanager
 def _stopped(settings: Settings) -> Iterator[None]:
-    """While ``quickchange up`` of an embedded registry does not run."""
+    """Make sure that ``quickchange up`` of an embedded registry does not run meanwhile."""
     if settings.registry_url is not None:
         yield
         return
@@ -177,7 +177,7 @@ def _stopped(settings: Settings) -> Iterator[None]:
 
 
 def _tell(made: NewKey, json: bool, line: str) -> None:
-    """The key alone on stdout, so that it can be sent to a file; all about it on stderr."""
+    """Print only the key on stdout, so that it can be redirected to a file, and the message on stderr."""
     if json:
         print_json(made)
     else:
@@ -186,7 +186,7 @@ def _tell(made: NewKey, json: bool, line: str) -> None:
 
 
 def _is_lasting_operator(record: KeyRecord) -> bool:
-    """Only another such key ends one: that somebody holds another is then certain."""
+    """Whether only another such key can end it, which proves that an operator has another."""
     return record.tenant is None and Scope.ADMIN in record.scopes and record.expires_at is None
 
 

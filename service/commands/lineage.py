@@ -1,4 +1,4 @@
-"""What was trained from what, as a tree: parents above their children."""
+"""Which version was trained from which, as a tree: parents above their children."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.commands.output import moment, short
 
 
 def tree(lineage: Lineage, shown: str) -> Tree:
-    """Every version once, under its parent; the one of digest ``shown`` is marked, and so are those in production."""
+    """Every version once, under its parent. The version of digest ``shown`` and those in production are marked."""
     nodes: dict[str, list[LineageNode]] = defaultdict(list)  # the same files may be a version of several adapters
     children: dict[str | None, list[str]] = defaultdict(list)
     for node in lineage.nodes:
@@ -23,7 +23,7 @@ def tree(lineage: Lineage, shown: str) -> Tree:
     root, left = Tree("", hide_root=True), dict.fromkeys(nodes)
 
     def grow(branch: Tree, digest: str) -> None:
-        if digest in left:  # a push may claim any parent, so there may be circles
+        if digest in left:  # a push may claim any parent, so cycles are possible
             del left[digest]
             below = branch.add(_label(nodes[digest], digest == shown))
             for child in children[digest]:

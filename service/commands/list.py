@@ -1,4 +1,4 @@
-"""``quickchange list``: every adapter and what is live."""
+"""``quickchange list``: all adapters and their live versions."""
 
 from __future__ import annotations
 

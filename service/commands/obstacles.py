@@ -32,8 +32,8 @@ def listens_beyond(host: str) -> bool:
 def need_good_key(settings: Settings, say: Callable[[str], None], *, beyond: bool) -> None:
     """Check that the registry, if it answers, accepts our key, and that it has keys if we listen ``beyond`` loopback.
 
-    A registry that has lost its keys is reported. Like one that is down, it does not delay the start: the gateway uses
-    the keys that it knows, or rejects all requests.
+    A registry that has lost its keys is reported. Like one that is down, it does not delay the start: the gateway
+    uses the keys that it knows, or rejects all requests.
     """
     try:
         keys = asyncio.run(_keys(settings))
@@ -69,7 +69,7 @@ def need_own_registry(settings: Settings) -> None:
 
 
 def need_bundled_base(settings: Settings) -> None:
-    """Where the bundled base is to be served, its package is installed; ``BaseUnavailable`` with the command."""
+    """Check that the bundled base's package is installed if needed; ``BaseUnavailable`` names the command."""
     if settings.base == BUNDLED_BASE:
         find_bundled()
 
@@ -87,7 +87,7 @@ def need_port(host: str, port: int, option: str) -> None:
 
 
 def need_directory(path: Path, option: str) -> None:
-    """Made if it is missing; it must take files."""
+    """Create ``path`` if it is missing, and check that it is writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -100,7 +100,7 @@ def need_directory(path: Path, option: str) -> None:
 
 @contextlib.contextmanager
 def only_one(data_dir: Path) -> Iterator[None]:
-    """Hold ``data_dir`` for this process; the lock goes with the process, however it ends."""
+    """Lock ``data_dir`` for this process. The lock ends with the process, also after a crash."""
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
         lock = FileLock(data_dir / "up.lock")

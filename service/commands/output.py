@@ -14,13 +14,13 @@ from rich.tree import Tree
 
 
 def print_json(value: BaseModel | dict[str, Any]) -> None:
-    """One document on stdout, and nothing else."""
+    """Print one document on stdout."""
     document = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """Never shortens a cell: a name that is cut cannot be copied."""
+    """Print a table. Cells are not shortened, so that names can be copied."""
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
@@ -34,7 +34,7 @@ def print_tree(tree: Tree) -> None:
 
 
 def say(line: str) -> None:
-    """A line for people."""
+    """Print a line for people."""
     _console().print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -28,6 +28,6 @@ def at(registry: str) -> str:
 
 
 def _shown(path: Path) -> str:
-    """From here, if it is below."""
+    """``path`` relative to the working directory, if it is below it."""
     path = Path.cwd() / path
     return shlex.quote(str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path))

@@ -1,4 +1,4 @@
-"""How far a long step has come: a bar on a terminal, a line a tenth otherwise."""
+"""Progress of a long step: a bar on a terminal, otherwise one line per 10 %."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 Progress = Callable[[int, int], None]
-"""Done and in all, in one unit; done never shrinks."""
+"""Called with the amount done and the total, in one unit; the amount never decreases."""
 LINE_S = 1.0
-"""Lines come at most this often, so that what is quick says nothing."""
+"""Minimum time between lines, so that a short step prints none."""
 
 
 @contextmanager
 def showing(label: str, *, quiet: bool = False) -> Iterator[Progress]:
-    """Shows on stderr what the block reports, from its first report until all is done."""
+    """Show on stderr what the block reports, from its first report until it is complete."""
     console = _Console(stderr=True)
     if quiet:
         yield lambda done, total: None
@@ -32,7 +32,7 @@ def showing(label: str, *, quiet: bool = False) -> Iterator[Progress]:
 
 
 def lines(label: str, say: Callable[[str], None], clock: Callable[[], float]) -> Progress:
-    """Says each tenth that is reached, but none less than ``LINE_S`` after the one before or the beginning."""
+    """Print each 10 % that is reached, with at least ``LINE_S`` between two lines."""
     said, said_at = 0, clock()
 
     def report(done: int, total: int) -> None:
@@ -46,14 +46,14 @@ def lines(label: str, say: Callable[[str], None], clock: Callable[[], float]) ->
 
 
 class _Console(Console):
-    """Leaves the cursor visible: a process that is killed while it shows a bar cannot give it back."""
+    """Leaves the cursor visible, because a process that is killed while it shows a bar cannot restore it."""
 
     def show_cursor(self, show: bool = True) -> bool:
         return False
 
 
 class _Bars(Bars):
-    """Leaves the cursor on an empty line, so that what others say begins on a line of its own."""
+    """Leaves the cursor on an empty line, so that other output begins on a new line."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
@@ -63,7 +63,7 @@ class _Bars(Bars):
 @contextmanager
 def _drawing(label: str, console: Console) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    # What others write meanwhile is theirs: redirecting it would take it from the process for good.
+    # Other output of the process is not redirected, because that could not be undone.
     bars = _Bars(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
     task = bars.add_task(label, total=None)
 

@@ -1,4 +1,4 @@
-"""``quickchange promote``: an alias moves to a version; the next request sees it."""
+"""``quickchange promote``: move an alias to a version, beginning with the next request."""
 
 from __future__ import annotations
 

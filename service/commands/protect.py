@@ -1,4 +1,4 @@
-"""``quickchange protect`` and ``unprotect``: an alias that moves only with the scope ``alias:write``."""
+"""``quickchange protect`` and ``unprotect``: aliases that only keys with ``alias:write`` can move."""
 
 from __future__ import annotations
 

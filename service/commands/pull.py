@@ -1,4 +1,4 @@
-"""``quickchange pull``: a version's PEFT folder, byte for byte as it was pushed."""
+"""``quickchange pull``: download a version's PEFT folder, byte for byte as it was pushed."""
 
 from __future__ import annotations
 

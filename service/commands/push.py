@@ -1,4 +1,4 @@
-"""``quickchange push``: a PEFT folder, of this machine or of the Hub, becomes an adapter's next version."""
+"""``quickchange push``: upload a PEFT folder, from this machine or the Hub, as an adapter's next version."""
 
 from __future__ import annotations
 

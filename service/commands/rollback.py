@@ -1,4 +1,4 @@
-"""``quickchange rollback``: an alias goes back to the version before."""
+"""``quickchange rollback``: move an alias back to the version before."""
 
 from __future__ import annotations
 

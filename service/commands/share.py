@@ -1,4 +1,4 @@
-"""``quickchange share`` and ``unshare``: another tenant may use an adapter, or no longer."""
+"""``quickchange share`` and ``unshare``: allow another tenant to use an adapter, or end this."""
 
 from __future__ import annotations
 

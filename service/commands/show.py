@@ -1,4 +1,4 @@
-"""``quickchange show``: one adapter's versions and aliases, one version, or what came of what."""
+"""``quickchange show``: one adapter's versions and aliases, one version, or the lineage."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def show(
 
 
 def _live(record: AdapterRecord) -> str:
-    """The live version's digest, else the newest's."""
+    """The digest of the live version, or of the newest if none is live."""
     newest = [version.digest for version in record.versions[-1:]]
     digests = [alias.digest for alias in record.aliases if alias.alias == PRODUCTION] + newest
     if not digests:

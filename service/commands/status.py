@@ -1,4 +1,4 @@
-"""``quickchange status``: is the service well, what do its replicas hold, does the registry answer."""
+"""``quickchange status``: whether the service is ready, what its replicas hold, whether the registry answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """The data plane's part of it."""
+    """The part that the gateway answers."""
 
     ready: Ready | Problem
     models: list[Model] | Problem
@@ -105,7 +105,7 @@ def _reported(residency: Residency) -> Iterator[Problem]:
 
 
 def _followed(registry: Followed) -> Iterator[Problem]:
-    """What the gateway has found wrong with the registry."""
+    """Problems of the registry that the gateway has detected."""
     if registry.keys_lost:
         lost = "the registry has lost its API keys: restore its database, or create an admin key on its machine"
         yield Problem(part="gateway", code="keys_lost", message=f"{lost}; keys known here stay valid meanwhile")

@@ -8,7 +8,7 @@ from service.commands.output import print_table, say, size
 from service.commands.status_values import UNREACHABLE, Held, Problem, Replica, Status
 
 NONE = "-"
-"""Shown for what did not answer."""
+"""Shown for a part that did not answer."""
 
 
 def print_status(found: Status) -> None:
@@ -42,7 +42,7 @@ def print_status(found: Status) -> None:
     if found.request_log is not None:
         say("")
         say(f"requests are logged in {found.request_log}")
-    # What ails the whole service ails its parts: told once.
+    # A problem of the whole service affects all parts: it is printed once.
     for message, parts in _by_message(found.problems).items():
         say(f"{', '.join(parts)}: {message}")
 

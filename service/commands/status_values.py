@@ -1,4 +1,4 @@
-"""What ``quickchange status`` finds out, and what it reads of the service's answers."""
+"""The results of ``quickchange status``, and the fields that it reads of the service's answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 UNREACHABLE = "unreachable"
-"""The code of a problem with what does not answer at all."""
+"""The code of the problem that a part does not answer."""
 
 
 class Held(BaseModel):
@@ -16,10 +16,10 @@ class Held(BaseModel):
     adapter: str
     digest: str
     state: str
-    """ready, fetching, failed, quarantined, or what a newer service knows."""
+    """ready, fetching, failed, quarantined, or a state of a newer service."""
     bytes: int
     leases: int | None
-    """Requests that use it now; None, as all that others add to, for a tenant's key."""
+    """Requests that use it now. None for a tenant's key, because requests of other tenants count too."""
     idle_s: float | None
     error: str | None = None
     retry_after_s: float | None = None
@@ -54,9 +54,9 @@ class Residency(BaseModel):
 
     data: list[Replica]
     registry: Followed | None = None
-    """None for a tenant's key, and of an earlier release."""
+    """None for a tenant's key, and from an earlier release."""
     request_log: str | None = None
-    """None too where requests are logged to a stream."""
+    """None also if requests are logged to a stream."""
 
 
 class Ready(BaseModel):
@@ -71,11 +71,11 @@ class Registry(BaseModel):
     adapters: int
     versions: int
     base: str | None
-    """The one that pushes are checked against, by name."""
+    """The name of the base that pushes are checked against."""
 
 
 class Problem(BaseModel):
-    """Why a part is not known."""
+    """The reason why a part is unknown, or a problem of it."""
 
     part: Literal["service", "replicas", "models", "registry", "gateway"]
     code: str
@@ -83,7 +83,7 @@ class Problem(BaseModel):
 
 
 class Status(BaseModel):
-    """Everything that was found out; None is what did not answer."""
+    """All results; None for a part that did not answer."""
 
     url: str
     ready: bool

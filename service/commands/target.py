@@ -1,4 +1,4 @@
-"""What the commands have in common: which adapter, which registry, which service, by which key."""
+"""Options and arguments that commands share: the adapter, the registry, the service, the key."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def open_registry(url: str | None, key_file: Path | None = None) -> RegistryClie
 
 
 def api_key(key_file: Path | None = None) -> str | None:
-    """What the caller shows; None where there is none. Never an argument: every user of the machine sees those."""
+    """The caller's key, or None. It is never an argument, because every user of the machine can read those."""
     text = (os.environ.get(KEY_VARIABLE, "") if key_file is None else key_file.read_text()).strip()
     if not text and key_file is None:
         return None
@@ -110,7 +110,7 @@ def parse_metrics(given: Iterable[str] | None) -> dict[str, float]:
 
 
 def find_version(client: RegistryClient, record: AdapterRecord, selector: str) -> VersionDetail:
-    """The adapter's version of that alias, number or digest. Raises ``VersionNotFound`` with what there is."""
+    """The adapter's version of that alias, number or digest. ``VersionNotFound`` lists the existing ones."""
     names = {alias.alias: alias.digest for alias in record.aliases}
     names |= {str(version.number): version.digest for version in record.versions}
     names |= {version.digest: version.digest for version in record.versions}
@@ -118,7 +118,7 @@ def find_version(client: RegistryClient, record: AdapterRecord, selector: str) -
         known = ", ".join(name for name in names if not name.startswith("sha256:")) or "nothing"
         raise VersionNotFound(f"{record.tenant}/{record.name}@{selector} does not exist: the adapter has {known}.")
     detail = client.version(names[selector])
-    # Another adapter with the very same files may answer for the digest: the version shown is this one's.
+    # Another adapter with the same files may be returned for the digest: show the version of this one.
     mine = next(version for version in record.versions if version.digest == detail.record.digest)
     return detail.model_copy(update={"tenant": record.tenant, "name": record.name, "record": mine})
 

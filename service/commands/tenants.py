@@ -1,4 +1,4 @@
-"""``quickchange tenants``: what each tenant holds, and its bounds."""
+"""``quickchange tenants``: the usage of each tenant, and its bounds."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def set_tenant(
     registry: RegistryOption = None,
     key_file: KeyFileOption = None,
 ) -> None:
-    """Set a tenant's bounds: bytes and versions that it may hold, what `quickchange gc` leaves of old versions, and
-    what all its keys together may use of the service.
+    """Set a tenant's bounds: the bytes and versions that it may store, the versions that `quickchange gc` keeps, and
+    the quotas of all its keys together.
 
-    A version goes when neither --keep-versions (an adapter's newest) nor --keep-days (younger ones) keeps it.
+    A version is retired when neither --keep-versions (an adapter's newest) nor --keep-days (younger ones) keeps it.
 
     quickchange tenants set acme --max-bytes 10000000000 --keep-versions 20
 

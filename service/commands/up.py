@@ -1,4 +1,4 @@
-"""``quickchange up``: start everything on this machine, say how to use it, stop without leftovers."""
+"""``quickchange up``: start all processes on this machine, show how to use them, stop them completely."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 
 def _shown(name: str) -> Any:
-    """The setting of that name with its default worked out: the help shows where things are."""
+    """The setting of that name with its computed default, for the help."""
     known = Settings.model_fields[name]
     return Field(known.get_default(call_default_factory=True), description=known.description)
 
@@ -73,7 +73,7 @@ class UpSettings(Settings):
         cli_avoid_json=True,
         cli_hide_none_type=True,
         cli_implicit_flags=True,
-        cli_exit_on_error=False,  # else all of the usage comes before the reason
+        cli_exit_on_error=False,  # otherwise the whole usage is printed before the reason
     )
 
     cache_dir: Path = _shown("cache_dir")
@@ -105,7 +105,7 @@ def up(arguments: Sequence[str]) -> int:
         return 2
     try:
         examples = _examples(settings.examples)
-        api_key()  # a text that is no key is told before anything is started
+        api_key()  # a malformed key is reported before anything is started
     except NoExamples as error:
         _say(f"quickchange up: --examples: {error}")
         return 2
@@ -186,20 +186,20 @@ def _run(settings: Settings, examples: Sequence[Example]) -> None:
 
 
 def _prepare(settings: Settings) -> PreparedBase:
-    """In a process of its own: converting a base takes memory that this one would hold for ever."""
+    """Prepare the base in a separate process, because this one would keep the memory of the conversion."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
         return pool.submit(_prepare_here, settings).result()
 
 
 def _prepare_here(settings: Settings) -> PreparedBase:
-    """The terminal is the same one there, so what there is to show is shown there."""
+    """In the separate process, which shows its progress on the same terminal."""
     with showing("converting") as progress:
         return prepare_base(settings, _say, progress)
 
 
 def _with_logs(settings: Settings) -> tuple[Settings, Path]:
-    """With a directory for logs, where this process logs as well; its warnings are also shown on the terminal."""
+    """The settings with a directory for logs, and that directory. This process logs there and shows its warnings."""
     directory = settings.logs.dir or settings.data_dir / "logs"
     logs = settings.logs.model_copy(update={"dir": directory})
     open_logs(settings.log_level, logs, "up")
@@ -237,7 +237,7 @@ def _signals(stack: contextlib.ExitStack) -> threading.Event:
 
 
 def _until(stop: threading.Event, work: Callable[[], T]) -> T:
-    """The result of slow ``work``, which leaves the main thread to hear signals.
+    """The result of slow ``work``, which runs in a thread so that the main thread receives signals.
 
     Raises ``Interrupted``, and leaves it running, when ``stop`` comes first.
     """
@@ -261,7 +261,7 @@ def _pids(registry: Child | None) -> tuple[int, ...]:
 
 
 def _with_key(settings: Settings) -> Settings:
-    """What the service shows its own registry: made anew at each start, and written nowhere."""
+    """With a key for the embedded registry, created at each start and stored nowhere."""
     if settings.registry_key is not None:
         return settings
     return settings.model_copy(update={"registry_key": SecretStr(str(new_key()))})
@@ -271,7 +271,7 @@ def _wants_key(settings: Settings) -> bool:
     """Whether a caller without a key is refused."""
     try:
         answer = httpx.get(f"{gateway_url(settings)}/v1/models", timeout=5.0, trust_env=False)
-    except httpx.TransportError:  # a gateway that went away again: another one is on its way
+    except httpx.TransportError:  # the gateway has ended again, and another one is starting
         return False
     return answer.status_code == httpx.codes.UNAUTHORIZED
 

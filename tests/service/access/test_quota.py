@@ -414,7 +414,7 @@ def test_a_torn_line_and_a_disk_that_fails_cost_the_memory_only(
     book = killed_and_started(tmp_path / "no directory" / "x", wall)
     for _ in range(3):
         book.enter(budget, 5000.0)
-    assert caplog.text.count("a restart will forget") == 1
+    assert caplog.text.count("a restart will reset") == 1
 
 
 def test_a_minute_recalls_what_was_lent() -> None:
