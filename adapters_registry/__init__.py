@@ -1,1 +1,1 @@
-"""What adapters exist, and which version is live."""
+"""The registry of adapters, versions and aliases."""

@@ -1,12 +1,12 @@
 """The registry from a shell.
 
-    python -m adapters_registry --data-dir D --port P               serve, to this machine only without a key
+    python -m adapters_registry --data-dir D --port P               serve; without a key to this machine only
     python -m adapters_registry create-admin-key --data-dir D       print a new admin key, once
-    python -m adapters_registry --data-dir D --host 0.0.0.0         serve to others; everybody needs a key now
-    python -m adapters_registry reopen --data-dir D                 no keys again, once those that were are lost
+    python -m adapters_registry --data-dir D --host 0.0.0.0         serve other machines; every client needs a key
+    python -m adapters_registry reopen --data-dir D                 allow requests without keys, after all were lost
 
-The second also helps whoever lost all admin keys; with SQLite the registry must not run meanwhile. On the machine
-itself the first key can be made as well by ``POST /v1/keys`` to a registry that has none.
+The second also helps operators that lost all admin keys; with SQLite the registry must not run meanwhile. On the same
+machine, ``POST /v1/keys`` to a registry without keys creates the first key too.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ from adapters_registry.support.threads import NO_THREAD, is_no_thread
 CREATE_KEY = "create-admin-key"
 REOPEN = "reopen"
 DRAIN_S = 1
-"""What requests under way get when the process is to stop; long-polls end at once."""
+"""Time that requests in progress get when the process stops; long-polls end at once."""
 
 
 class _Server(uvicorn.Server):
-    """Ends the long-polls as soon as it is told to stop: uvicorn itself would wait for them."""
+    """Ends the long-polls as soon as it is stopped: uvicorn itself would wait for them."""
 
     def __init__(self, config: uvicorn.Config, feed: Feed) -> None:
         super().__init__(config)
@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 
 
 class _KeyOptions(RegistrySettings):
-    """Of ``create-admin-key``: where the registry is, and what people call the key."""
+    """Of ``create-admin-key``: where the registry is, and the name of the key."""
 
     key_name: str = Field("operator", pattern=r"^[ -~]{1,128}$")
 
@@ -70,7 +70,7 @@ S = TypeVar("S", bound=RegistrySettings)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT, make a key, or forget that there were keys; the exit code."""
+    """Serve until SIGTERM or SIGINT, create a key, or allow requests without keys again; returns the exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         if given[:1] == [CREATE_KEY]:
@@ -130,7 +130,7 @@ def _create_key(settings: _KeyOptions) -> int:
 
 
 def _reopen(settings: RegistrySettings) -> int:
-    """Forget that there were keys, of a registry that does not run and whose database holds none."""
+    """Remove the mark that keys existed, for a registry that does not run and whose database has no keys."""
     with _opened(settings, Feed()) as registry:
         if Keys(registry.metadata).exist():
             raise InvalidValue(
@@ -156,7 +156,7 @@ def _opened(settings: RegistrySettings, feed: Feed) -> Iterator[Registry]:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it. What is no address is none of ours: listening will say so."""
+    """Whether only this machine can reach it. Text that is no address is left to the listener, which reports it."""
     try:
         return listens_on_loopback(host)
     except (OSError, ValueError):
@@ -179,7 +179,7 @@ def _config(app: Any, settings: RegistrySettings) -> uvicorn.Config:
 
 
 def _serve(server: _Server) -> int:
-    # uvicorn raises the signal again once it has stopped: by then all is closed, so it is a clean exit.
+    # uvicorn raises the signal again after it has stopped: by then all is closed, so this is a clean exit.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run()
@@ -188,7 +188,7 @@ def _serve(server: _Server) -> int:
 
 def _log_json(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    ignored = [*RESERVED_ATTRS, "color_message"]  # uvicorn's message again, with colours
+    ignored = [*RESERVED_ATTRS, "color_message"]  # uvicorn's message a second time, with colours
     handler.setFormatter(
         JsonFormatter(
             "{asctime}{levelname}{name}{message}",

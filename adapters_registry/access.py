@@ -1,9 +1,9 @@
-"""Who may do what: scopes, principals, and the text of an API key.
+"""Authorization: scopes, principals, and the text of an API key.
 
     qc_<id: 12 characters>_<secret: 43 characters of base64url, 256 bits>
 
-The id is public and names the key in lists, logs and the audit. Of the secret only its SHA-256 is kept: it is random
-and long, so that a slow hash would protect nothing more.
+The id is public and names the key in lists, logs and the audit log. Of the secret only the SHA-256 is kept: the
+secret is random and long, so a slow hash would protect nothing more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _KEY = re.compile(r"qc_([a-z2-7]{12})_([A-Za-z0-9_-]{43})")
 
 
 class Scope(StrEnum):
-    """One permission. ``admin`` holds all others but ``serve``."""
+    """One permission. ``admin`` includes all others but ``serve``."""
 
     INFER = "infer"
     FEEDBACK_WRITE = "feedback:write"
@@ -30,21 +30,21 @@ class Scope(StrEnum):
     ADAPTER_READ = "adapter:read"
     ADAPTER_WRITE = "adapter:write"
     ALIAS_WRITE = "alias:write"
-    """Move protected aliases; the others move with ``adapter:write`` as well."""
+    """Move protected aliases; ``adapter:write`` is enough for the others."""
     ADMIN = "admin"
-    """Keys, tenants, quotas, audit, collection."""
+    """Keys, tenants, quotas, audit log, collection."""
     SCRAPE = "scrape"
     """Read ``/metrics`` and residency."""
     SERVE = "serve"
-    """For serving planes: follow all tenants' adapters and keys' hashes, fetch blobs, announce bases."""
+    """For gateways and replicas: follow all tenants' adapters and keys' hashes, fetch blobs, announce bases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller, as far as permissions go."""
+    """A caller and its permissions."""
 
     id: str
-    """The key's public id, for logs and the audit."""
+    """The key's public id, for logs and the audit log."""
     tenant: str | None
     """The tenant that it acts for; None is every tenant."""
     scopes: frozenset[Scope]
@@ -57,22 +57,22 @@ class Principal:
 
     @property
     def account(self) -> str:
-        """Whose share of what is shared it uses: its tenant's, or one of its own if it acts for all tenants."""
+        """The account for shared resources: the tenant, or the key if it acts for all tenants."""
         return self.tenant or f"key:{self.id}"  # no tenant's name has a colon
 
     @property
     def is_everybody(self) -> bool:
-        """Whether nobody else can come, so that there is nothing to share."""
+        """Whether no other caller can exist, so that shares do not apply."""
         return self.id == ANONYMOUS.id
 
 
 ANONYMOUS = Principal("anonymous", None, frozenset(Scope))
-"""Everybody while no key exists; our listeners then bind to loopback only."""
+"""Every caller while no key exists; the listeners then bind to loopback only."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyText:
-    """A key taken apart."""
+    """The parts of a key."""
 
     id: str
     secret: str
@@ -89,7 +89,7 @@ class KeyText:
         return hashlib.sha256(self.secret.encode()).hexdigest()
 
     def matches(self, secret_hash: str) -> bool:
-        """In a time that tells nothing of where they differ."""
+        """Compares in constant time."""
         return hmac.compare_digest(self.secret_hash, secret_hash)
 
 
@@ -98,6 +98,6 @@ def new_key() -> KeyText:
 
 
 def parse_key(text: str) -> KeyText | None:
-    """None if ``text`` is no key of ours."""
+    """None if ``text`` does not have the form of a key."""
     found = _KEY.fullmatch(text)
     return None if found is None else KeyText(found[1], found[2])

@@ -1,4 +1,4 @@
-"""What a push allows that is refused otherwise; what was made use of is kept as notes of the version."""
+"""What a push allows that is refused by default; the version's notes record which allowances were used."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ FieldName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 class Allowances(BaseModel):
-    """Nothing, by default."""
+    """By default nothing."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     ignore_fields: tuple[FieldName, ...] = Field((), max_length=64)
     """Fields of ``adapter_config.json`` that this release does not know."""
     partial: bool = False
-    """Modules that the config adapts and the file holds nothing of."""
+    """Modules that the config adapts but for which the file has no tensors."""
     no_effect: bool = False
     """An adapter that changes nothing."""
 

@@ -1,9 +1,9 @@
-"""What the services that announce a base can run: plain functions of what they said and when.
+"""What the services that announce a base can run: plain functions of the announcements and their times.
 
-Services with the same base may have different engines, and a name resolves to the same version with all of them. So
-an upload is taken if one of them, by itself, can run all of it; one that cannot refuses the version when it is asked
-for it. The union of what they can run would let in what none can run, and the last announcement would depend on who
-spoke last.
+Services with the same base may have different engines, and a name resolves to the same version on all of them. So an
+upload is accepted if one service alone can run all of it; a service that cannot refuses requests for this version.
+The union of all capabilities would accept adapters that no service can run, and using the last announcement would
+make the result depend on the order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from adapters_registry.choosing import is_served
 from adapters_registry.manifest import Capability
 
 MOST = 16
-"""Different ones kept of a base: services of one base differ by release and backend."""
+"""Bound on different announcements kept per base; services of a base differ by release and backend."""
 
 
 class Announcement(BaseModel):
@@ -27,9 +27,9 @@ class Announcement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     runs: tuple[Capability, ...] | None
-    """Sorted; None of services of releases that do not say."""
+    """Sorted; None for releases that do not announce it."""
     at: datetime
-    """When it was last said."""
+    """Time of the last announcement."""
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -39,41 +39,41 @@ class Announcement(BaseModel):
 def with_announcement(
     before: Sequence[Announcement], runs: Sequence[str] | None, moment: datetime
 ) -> tuple[Announcement, ...]:
-    """``before`` and one more, newest first; those of services that are silent are forgotten."""
+    """``before`` and one more, newest first; those of services that are no longer served are dropped."""
     new = Announcement(runs=None if runs is None else tuple(sorted(set(runs))), at=moment)
     kept = [one for one in before if one.runs != new.runs and is_served(one.at, moment)]
     return (new, *kept)[:MOST]
 
 
 def last_announced(announced: Sequence[Announcement], runs: Sequence[str] | None) -> datetime | None:
-    """When exactly this was last said."""
+    """When exactly these capabilities were last announced."""
     wanted = None if runs is None else tuple(sorted(set(runs)))
     return next((one.at for one in announced if one.runs == wanted), None)
 
 
 def missing(needed: frozenset[str], announced: Sequence[Announcement], moment: datetime) -> frozenset[str]:
-    """What the service that lacks least lacks of ``needed``; empty if one can run it."""
+    """The needs that the best service lacks; empty if one can run the adapter."""
     return min((needed - able for able in _able(announced, moment)), key=len)
 
 
 def read_format_1_only(announced: Sequence[Announcement], moment: datetime) -> bool:
-    """Whether one of the services is of a release that says nothing, and reads no manifest of a later format."""
+    """Whether one of the services is of a release that announces nothing and reads only manifests of format 1."""
     return not announced or any(one.runs is None for one in _current(announced, moment))
 
 
 def runs_of(announced: Sequence[Announcement], moment: datetime) -> tuple[str, ...] | None:
-    """All that one or another of the services can run, sorted; None if none of them says."""
+    """Everything that any of the services can run, sorted; None if no service announces it."""
     capabilities = [one.runs for one in _current(announced, moment) if one.runs is not None]
     return tuple(sorted({capability for runs in capabilities for capability in runs})) if capabilities else None
 
 
 def _able(announced: Sequence[Announcement], moment: datetime) -> Iterator[frozenset[str]]:
-    if not announced:  # by a release that did not write down what was said
+    if not announced:  # by a release that did not store announcements
         yield UNANNOUNCED
     for one in _current(announced, moment):
         yield one.capabilities
 
 
 def _current(announced: Sequence[Announcement], moment: datetime) -> Sequence[Announcement]:
-    """Of the services that are there now; where none is, of those that were there last."""
+    """Announcements of the services that run now; if none runs, those of the last ones."""
     return [one for one in announced if is_served(one.at, moment)] or announced

@@ -1,4 +1,4 @@
-"""Work that lasts as long as its owner: a failure is logged, and the work starts again after a pause."""
+"""Background work: a failure is logged, and the work starts again after a pause."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Before each start after a failure; the last one from then on."""
+"""Pauses before the first, second, ... start after a failure; the last one repeats."""
 STEADY_S = 10.0
-"""Work that lasted this long starts its pauses from the first again."""
+"""After work that lasted this long, the pauses begin at the first again."""
 _log = logging.getLogger(__name__)
 
 
@@ -59,7 +59,7 @@ def background_thread(
             try:
                 work()
                 return
-            except Exception:  # whatever it was: the work must go on
+            except Exception:  # of any kind: the work must continue
                 if stop.wait(_logged(name, pauses.after_failure())):
                     return
 
@@ -67,7 +67,7 @@ def background_thread(
 
 
 def is_ending() -> bool:
-    """Whether the running task was cancelled: what it raises instead must not keep it alive."""
+    """Whether the running task was cancelled: an error raised then must not keep the task alive."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -78,7 +78,7 @@ async def _keep(work: Callable[[], Coroutine[Any, Any, None]], name: str, pauses
         try:
             await work()
             return
-        except Exception:  # whatever it was: the work must go on
+        except Exception:  # of any kind: the work must continue
             if is_ending():
                 raise
             pause_s = _logged(name, pauses.after_failure())

@@ -1,10 +1,11 @@
 """A registry's data directory copied while it is served: ``python -m adapters_registry.backup DATA_DIR TO``.
 
-    rows, as of one moment (SQLite's online backup) → the blobs that they name → the rows renamed into place
+    rows, as of one moment (SQLite's online backup) → the blobs that they name → the rows renamed to their final name
 
-A blob lies there before a row names it and never changes, so whatever the rows name can be copied. Only the collector
-may have taken a blob meanwhile, whose version was deleted after that moment: then the rows are taken again. Until the
-last step ``TO`` holds the backup before, whole. It is a data directory itself: to restore, copy it and start.
+A blob is stored before a row names it and never changes, so all blobs that the rows name can be copied. The only
+exception is a blob that the collector deleted meanwhile, because its version was deleted after that moment: then the
+rows are copied again. Until the last step ``TO`` holds the complete earlier backup. ``TO`` is a data directory: to
+restore, copy it and start.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ _ROUNDS = 5
 
 @dataclass(frozen=True, slots=True)
 class BackedUp:
-    """What a backup holds."""
+    """Contents of a backup."""
 
     blobs: int
     copied: int
-    """Those of them that an earlier backup in the same place did not have."""
+    """Those that an earlier backup in the same place did not have."""
     copied_bytes: int
 
 
 def back_up(source: Path, to: Path) -> BackedUp:
-    """A whole backup at ``to``, which may hold an earlier one; or an error, and the earlier one is untouched."""
+    """Writes a whole backup to ``to``, which may hold an earlier one; on an error the earlier one is unchanged."""
     if not (source / ROWS).is_file():
         raise StorageFailed(f"{source} holds no {ROWS}: give the data directory of a registry that uses SQLite.")
     to.mkdir(parents=True, exist_ok=True)
@@ -76,7 +77,7 @@ def _back_up(source: Path, to: Path) -> BackedUp:
 
 
 def _copy_rows(source: Path, to: Path) -> None:
-    """Writers wait meanwhile; a copy of many steps would begin anew at every commit."""
+    """Writers wait meanwhile; a copy in several steps would start again at every commit."""
     to.unlink(missing_ok=True)
     with (
         closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=rw", uri=True)) as live,
@@ -114,7 +115,7 @@ def _copy_blob(live: DirectoryBlobs, kept: DirectoryBlobs, digest: str, staged: 
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code."""
+    """Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m adapters_registry.backup", description=(__doc__ or "").split("\n")[0]
     )

@@ -1,8 +1,8 @@
-"""Names of what an adapter needs of the engine that runs it; services announce theirs with their base.
+"""Names of what an adapter needs of its engine; services announce what they can run with their base.
 
-A need is the adapter's kind, ``KIND.ROLE`` for each role of its tensors that not every engine which runs the kind can
-apply, and what its manifest names besides. A name never changes its meaning: a new ability gets a new name, so that
-an engine that does not have it refuses the adapter.
+The needs are the adapter's kind, ``KIND.ROLE`` for each role of its tensors that not every engine with this kind can
+apply, and the entries in its manifest's ``needs``. A name never changes its meaning: a new ability gets a new name,
+so that an engine without it refuses the adapter.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ LORA_B_BIAS = "lora.b_bias"
 LORA_BIAS = "lora.bias"
 """The base's bias of a projection or a norm is replaced (``bias='all'`` or ``'lora_only'``)."""
 UNANNOUNCED = frozenset({LORA, LORA_B_BIAS, LORA_BIAS})
-"""What services run that announce no capabilities: those of releases before there were any."""
+"""What services can run that announce no capabilities: those of releases before capabilities."""
 _IMPLIED = {LORA: frozenset({"a", "b"})}
-"""By kind: the roles that every engine which runs the kind applies."""
+"""By kind: the roles that every engine with this kind applies."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A need, for people."""
+    """A need, described for people."""
 
     what: str
     remedy: str
-    """What to do at training without it."""
+    """How to train without it."""
 
 
 WORDS = {
@@ -41,7 +41,7 @@ WORDS = {
 
 
 def needs(manifest: Manifest) -> frozenset[str]:
-    """All that an engine must be capable of to run the adapter."""
+    """All capabilities that an engine must have to run the adapter."""
     kind = manifest.kind
     implied = _IMPLIED.get(kind)
     roles: set[str] = set()
@@ -56,5 +56,5 @@ def in_words(missing: Collection[str]) -> str:
 
 
 def remedies(missing: Collection[str]) -> str:
-    """What whoever trains can do about ``missing`` needs; "" for those that only a newer release knows."""
+    """How training can avoid the ``missing`` needs; "" for those that only a newer release knows."""
     return ", ".join(WORDS[need].remedy for need in sorted(missing) if need in WORDS)

@@ -1,5 +1,5 @@
-"""The audit's chain: each entry's digest covers the entry and the digest before it (as a hash chain, RFC 6962 §2's
-leaves without the tree: the log is short, and it is always read from its beginning)."""
+"""The audit log's chain: each entry's digest covers the entry and the digest before it (a hash chain: RFC 6962 §2's
+leaves without the tree, since the log is short and always read from its beginning)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adapters_registry.errors import AuditBroken
 from adapters_registry.records import AuditEntry
 
 GENESIS = "sha256:" + "0" * 64
-"""What stands before the first entry."""
+"""The digest before the first entry."""
 
 
 def link(
@@ -25,7 +25,7 @@ def link(
 
 
 def verify(entries: Iterable[AuditEntry], prev: str = GENESIS) -> str:
-    """The last digest of ``entries``, oldest first; ``AuditBroken`` names the first entry that does not fit."""
+    """The last digest of ``entries``, oldest first; ``AuditBroken`` names the first entry that does not match."""
     for entry in entries:
         found = link(prev, entry.seq, entry.at, entry.actor, entry.action, entry.subject, entry.alias, entry.detail)
         if entry.prev != prev or entry.digest != found:

@@ -1,4 +1,4 @@
-"""Checks an uploaded artifact in a process of its own, so that no artifact can take this one's memory or time."""
+"""Checks an uploaded artifact in a separate process, which bounds the memory and time that an artifact can use."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from adapters_registry.settings import Limits
 
 CHILD = ("-P", "-m", "adapters_registry.check_child")
 ANSWER_BYTES = 32 << 20
-"""Names of tensors and modules come a few times each, and all tensors' names fit in a header of 1 MiB."""
+"""Bound on the child's output: it repeats names of tensors and modules a few times, and all of them fit in 1 MiB."""
 _PIECE_BYTES = 1 << 20
 _RETRY_S = 5.0
 _KILLS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-"""Sent from outside: this machine is short of memory, or is being shut down."""
+"""Sent from outside: the machine is short of memory, or is shutting down."""
 _log = logging.getLogger(__name__)
 
 Check = Callable[[BaseManifest, Sequence[ArtifactFile], Limits, Allowances, Bases], Inspection]
@@ -47,10 +47,10 @@ class _Outcome:
 
     output: bytes
     status: int
-    """As of ``subprocess``: below 0 a signal."""
+    """As in ``subprocess``: negative for a signal."""
     late: bool = False
     long: bool = False
-    """Its output went over the bound."""
+    """Its output exceeded the bound."""
 
 
 def check(
@@ -63,10 +63,11 @@ def check(
     spool: Path | None = None,
     child: Sequence[str] = CHILD,
 ) -> Inspection:
-    """What ``judge`` finds, its refusal or ``Elsewhere``; ``CheckFailed`` if the artifact breaks the child's bounds.
+    """What ``judge`` returns, its refusal or ``Elsewhere``; ``CheckFailed`` if the artifact exceeds the child's
+    bounds.
 
-    ``CheckUnavailable`` if the child was not run to its end for a reason that is not the artifact's. Blocks, at most
-    ``limits.check_s``. Blobs that are no files here are copied first, into ``spool`` (None: the system's directory
+    ``CheckUnavailable`` if the child did not finish for a reason outside the artifact. Blocks for at most
+    ``limits.check_s``. Blobs that are not local files are copied first, into ``spool`` (None: the system's directory
     for temporary files).
     """
     with ExitStack() as stack:
@@ -80,7 +81,7 @@ def check(
 
 @contextmanager
 def _local(artifact: ArtifactFile, spool: Path | None) -> Iterator[BinaryIO]:
-    """The file as the child can inherit it, at its start."""
+    """The file, positioned at its start, in a form that the child can inherit."""
     with artifact.open() as file:
         if _has_descriptor(file):
             yield file
@@ -111,7 +112,7 @@ def _has_descriptor(file: BinaryIO) -> bool:
 
 @contextmanager
 def _unnamed(directory: Path | None = None) -> Iterator[BinaryIO]:
-    """A file without a name, gone when it is closed."""
+    """A file without a name, which is deleted when it is closed."""
     try:
         with tempfile.TemporaryFile(dir=directory) as file:
             yield file
@@ -148,7 +149,7 @@ def _run(job: Job, child: Sequence[str]) -> _Outcome:
 
 
 def _environment() -> dict[str, str]:
-    """The way to our own modules, and nothing that is secret; one thread, as each takes address space."""
+    """The variables that find our modules, and no secrets; one thread, since each takes address space."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -1,6 +1,6 @@
-"""The process that reads one artifact: confined before its first byte, and gone after its answer.
+"""The process that reads one artifact: confined before it reads the first byte, and ended after its answer.
 
-stdin     the job, one JSON object; the artifact's files come as open descriptors
+stdin     the job, one JSON object; the artifact's files are open descriptors
 stdout    "ready\\n" once confined, then the answer, one JSON object
 """
 
@@ -42,7 +42,7 @@ class Given(_Value):
 
 
 class Job(_Value):
-    """What to check against what."""
+    """Artifact, base and settings of one check."""
 
     base: BaseManifest
     files: tuple[Given, ...]
@@ -65,10 +65,10 @@ class Answer(_Value):
     inspection: Inspection | None = None
     refusal: Refusal | None = None
     elsewhere: str | None = None
-    """The digest of the base that the config names instead."""
+    """The digest of the other base that the config names."""
     over_memory: bool = False
     defect: str | None = None
-    """The trace of what should not have happened."""
+    """The trace of an unexpected exception."""
 
 
 def main() -> None:
@@ -83,16 +83,16 @@ def main() -> None:
 
 
 def confine(limits: Limits) -> None:
-    """From here on: bounded memory and processor time; nothing is opened, connected, written to disk or started."""
+    """Bounds memory and processor time; from then on nothing can be opened, connected, written to disk or started."""
     seconds = max(1, round(limits.check_s / 2))
     _limit(resource.RLIMIT_AS, limits.check_bytes)
-    _limit(resource.RLIMIT_CPU, seconds, seconds + 1)  # soft below hard: SIGXCPU says what it was, SIGKILL does not
+    _limit(resource.RLIMIT_CPU, seconds, seconds + 1)  # soft below hard: SIGXCPU names the cause, SIGKILL does not
     for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC):
-        _limit(kind, 0)  # what is open stays usable
+        _limit(kind, 0)  # open files stay usable
 
 
 def answer(job: Job) -> Answer:
-    """Whatever happens, in a bounded size."""
+    """The result or failure of ``job``, of bounded size."""
     files = [ArtifactFile(given.file, partial(_open, given.descriptor)) for given in job.files]
     try:
         return Answer(inspection=judge(job.base, files, job.limits, job.allowed, job.bases))
@@ -123,11 +123,11 @@ def _limit(kind: int, soft: int, hard: int | None = None) -> None:
 
 
 def _clipped(text: str, chars: int) -> str:
-    """Short, and such that it can be sent: an artifact's names may hold halves of surrogate pairs."""
+    """Short, and encodable: an artifact's names may contain halves of surrogate pairs."""
     sendable = text.encode("utf-8", "backslashreplace").decode()
     if len(sendable) <= chars:
         return sendable
-    tail = chars // 2  # where a message says what to do
+    tail = chars // 2  # the end of a message says what to do
     return sendable[: chars - tail - 1] + "…" + sendable[-tail:]
 
 

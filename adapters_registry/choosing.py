@@ -1,7 +1,7 @@
-"""Which announced base a push is checked against: the one that it asks for, that its config names, or the only one.
+"""Which announced base a push is checked against: the one that it names, that its config names, or the only one.
 
-Equal shapes prove nothing: a base and its instruct variant have the same ones. So where a registry has several bases,
-nothing is guessed, and who announced last is no matter.
+Equal shapes prove nothing: a base and its instruct variant have the same shapes. So with several bases nothing is
+guessed, and the order of announcements has no effect.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from adapters_registry.errors import BaseMismatch, BaseNotFound, BaseNotNamed
 from adapters_registry.manifest import Digest
 
 ALIVE = timedelta(seconds=150)
-"""A service announces its base every 15 s; one that was silent for longer serves it no more."""
+"""A service announces its base every 15 s; after a longer silence it counts as stopped."""
 _QUANTISED = ("-unsloth-bnb-4bit", "-bnb-4bit", "-bnb-8bit")
-"""A base under which adapters are trained, loaded in fewer bits; what they are served on is the base itself."""
+"""Suffixes of quantised copies of a base, used in training; the adapters are served on the base itself."""
 _SHOWN = 8
 
 
@@ -29,26 +29,26 @@ class KnownBase(BaseModel):
     digest: Digest
     name: str
     served: bool
-    """Announced lately."""
+    """Announced recently."""
 
 
 class Bases(BaseModel):
-    """What a push may be checked against."""
+    """Bases that a push may be checked against."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     known: tuple[KnownBase, ...] = ()
-    """Last announced anew first; none: the one at hand is not questioned."""
+    """Most recently announced with new contents first; if empty, the given base is used without a check."""
     asked: Digest | None = None
-    """The one that the push asks for."""
+    """The base that the push names."""
 
 
 UNQUESTIONED = Bases()
-"""Whatever the config names."""
+"""Uses the given base whatever the config names."""
 
 
 class Elsewhere(Exception):
-    """The config names another base than the one at hand."""
+    """The config names another base than the given one."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(digest)
@@ -65,7 +65,7 @@ def names(path: str, base: str) -> bool:
 
 
 def named(path: object, known: Sequence[KnownBase]) -> list[KnownBase]:
-    """Those that the config's ``base_model_name_or_path`` may mean."""
+    """The bases that the config's ``base_model_name_or_path`` may mean."""
     return [base for base in known if names(path, base.name)] if isinstance(path, str) and path else []
 
 
@@ -80,7 +80,7 @@ def asked_for(reference: str, known: Sequence[KnownBase]) -> KnownBase:
 
 
 def first_guess(known: Sequence[KnownBase]) -> KnownBase:
-    """What to begin with before the config was read."""
+    """The base to start with, before the config is read."""
     if not known:
         raise BaseNotFound(
             "No base was announced yet: start the service on this registry first, then push.", param="base"
@@ -118,7 +118,8 @@ def choose(path: object, known: Sequence[KnownBase]) -> KnownBase:
 
 
 def _one(found: Sequence[KnownBase]) -> KnownBase:
-    """Of those of one name: the one that is served, else the last that was announced anew."""
+    """Of several bases of one name: the one that is served, otherwise the last that was announced with new
+    contents."""
     served = [base for base in found if base.served]
     if len(served) > 1:
         raise BaseNotNamed(

@@ -1,14 +1,14 @@
-"""Deletes bytes that nobody holds any more: condemned in one transaction, deleted, forgotten in another.
+"""Deletes bytes that nothing holds: condemned in one transaction, deleted, removed from the rows in another.
 
 The race: an upload finds its bytes in the store, and before it has its lease the collector deletes them. Therefore a
-row says it first. The collector condemns, under the writers' lock, what nobody holds; from then on nobody can take
-hold of it (``uploaded`` answers ``BlobNotFound``, and the bytes are put once more) until the bytes are gone, and the
-row with them. No lock is held while bytes are deleted. Bytes without a row (an upload was killed between the two) get
+row is marked first. Under the writers' lock, the collector condemns blobs that are not held; from then on no upload
+can hold them (``uploaded`` raises ``BlobNotFound``, and the bytes are put once more) until the bytes and the row are
+deleted. No lock is held while bytes are deleted. Bytes without a row (an upload was killed between the two steps) get
 a condemned one.
 
-A collector that ends in between leaves condemned rows. After ``ABANDONED_S`` an upload may take such a blob as it is,
-and another collector condemns it anew; so a collector begins no delete later than ``_BEGIN_S`` after condemning. The
-slowest delete of a store (two minutes) then still ends in time, also if the processes' clocks differ by a minute.
+A collector that ends in between leaves condemned rows. After ``ABANDONED_S`` an upload may use such a blob as it is,
+and another collector may condemn it again; so a collector starts no delete later than ``_BEGIN_S`` after condemning.
+The slowest delete of a store (two minutes) then still ends in time, also if the processes' clocks differ by a minute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from adapters_registry.rows.values import now, parts
 
 _BEGIN_S = 100.0
 _CONDEMNED = 50
-"""At once."""
+"""Bound on blobs condemned at once."""
 _LISTED = 1000
 
 
@@ -45,13 +45,13 @@ class Swept:
 
 
 def grace(seconds: float) -> Grace:
-    """The times of a collection that happens now."""
+    """The times of a collection that starts now."""
     ends = now()
     return Grace(ends - timedelta(seconds=seconds), ends, ends - timedelta(seconds=ABANDONED_S))
 
 
 def sweep(metadata: Metadata, blobs: BlobStore, grace_s: float) -> Swept:
-    """Delete what nobody has held for ``grace_s``, and what lies in the store without a row as long."""
+    """Delete blobs that were not held for ``grace_s``, and stored bytes without a row that are as old."""
     with metadata.reading() as rows:
         unheld = rows.blobs.unheld(grace(grace_s))
     swept = Swept()
@@ -62,12 +62,13 @@ def sweep(metadata: Metadata, blobs: BlobStore, grace_s: float) -> Swept:
 
 
 def unknown(metadata: Metadata, blobs: BlobStore, grace_s: float) -> Swept:
-    """What lies in the store without a row for ``grace_s``."""
+    """Delete stored bytes that have had no row for ``grace_s``."""
     return sum((Swept.of(listed) for listed in _unknown(metadata, blobs, grace_s)), Swept())
 
 
 def _delete(metadata: Metadata, blobs: BlobStore, which: Mapping[str, int], times: Grace) -> Swept:
-    """Those of ``which`` that still nobody holds. If the store fails, the rest stays condemned until a later time."""
+    """Delete those of ``which`` that are still not held. If the store fails, the rest stays condemned for a later
+    run."""
     began = time.monotonic()
     gone: dict[str, int] = {}
     with metadata.writing() as rows:
@@ -85,7 +86,7 @@ def _delete(metadata: Metadata, blobs: BlobStore, which: Mapping[str, int], time
 
 
 def _unknown(metadata: Metadata, blobs: BlobStore, grace_s: float) -> Iterator[dict[str, int]]:
-    """A portion at a time."""
+    """Read in portions."""
     before = time.time() - grace_s
     old = [(blob.digest, blob.size) for blob in blobs.stored() if blob.put_at <= before]
     for part in parts(old, _LISTED):

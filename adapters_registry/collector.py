@@ -1,6 +1,6 @@
-"""Collects from time to time, on a thread of the registry's process.
+"""Runs a collection at intervals, on a thread of the registry's process.
 
-Where several processes share a registry each does so; what one has deleted, the next no longer finds.
+If several processes share a registry, each runs collections; a blob that one deleted is not found by the next.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from adapters_registry.errors import RegistryError
 from adapters_registry.records import Collected
 
 COLLECTOR = Principal("collector", None, frozenset())
-"""Who does it, in the audit."""
+"""The actor of collections in the audit log."""
 _END_S = 5.0
-"""What a collection under way gets to end: one that is cut off is taken up again by the next."""
+"""How long a running collection may take to end at shutdown; an interrupted one is completed by the next."""
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def collecting(collect: Callable[[], Collected], every_s: float | None) -> Iterator[None]:
-    """Meanwhile ``collect`` is called every ``every_s`` seconds; never if that is None."""
+    """During the block, ``collect`` is called every ``every_s`` seconds; never if that is None."""
     if every_s is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Opens the SQLite database, and what both databases need: the newest schema, and our errors for theirs."""
+"""Opens the SQLite database, and code for both databases: migration to the newest schema, translation of errors."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from adapters_registry.support.lock import FileLock, Held
 MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 30
 _MIGRATING = 0x71636D6967726174
-"""The advisory lock of whoever migrates a PostgreSQL database."""
+"""Number of the advisory lock for migrations of a PostgreSQL database."""
 _MIGRATION_S = 600
 _PASSING = (OperationalError, InterfaceError, InternalError)
-"""Lost or refused connections, timeouts, deadlocks, failed disks, a server that went read-only: not the caller's."""
+"""Lost or refused connections, timeouts, deadlocks, failed disks, read-only servers: not caused by the caller."""
 _FULL = {"SQLITE_FULL", "53100"}
 _OURS = {"SQLITE_CORRUPT", "SQLITE_NOTADB", "42501"}
-"""Further ones that are not the caller's; 42501: the database's user may not do this."""
+"""Further codes that are not caused by the caller; 42501: the database's user lacks a permission."""
 
 
 class OwnerLock:
-    """The data directory's lock: held by one process until it ends, however it ends."""
+    """The data directory's lock: held by one process until it ends in any way."""
 
     def __init__(self, directory: Path) -> None:
         path = directory / "registry.lock"
@@ -81,17 +81,17 @@ def migrate(engine: sa.Engine) -> None:
 
 
 def _migrate_alone(connection: sa.Connection) -> None:
-    """Of several processes that start at once the first migrates, the others find it done."""
+    """If several processes start at once, the first migrates and the others find it done."""
     for setting in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
         connection.exec_driver_sql(f"SET LOCAL {setting} = '{_MIGRATION_S}s'")
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATING)))
 
 
 def for_reading(engine: sa.Engine) -> sa.Engine:
-    """The engine whose transactions see one state of the database, from their first query to their last.
+    """The engine for transactions that see one state of the database, from the first query to the last.
 
-    SQLite's do so anyway. PostgreSQL's take it as REPEATABLE READ; writing ones must not, since they would then see
-    the state from before they waited for their turn.
+    In SQLite all transactions do. In PostgreSQL these use REPEATABLE READ; writing transactions must not, since they
+    would see the state from before they waited for the lock.
     """
     if engine.dialect.name == "postgresql":
         return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -110,7 +110,7 @@ def _begin(connection: sa.Connection) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns the database's own failures into ours; a violated constraint is a defect and passes through."""
+    """Translates the database's own failures to ours; a violated constraint is a defect and is not translated."""
     try:
         yield
     except NoConnection as error:

@@ -1,6 +1,6 @@
-"""The registry's error tree: one class a stable code; the HTTP status of each is in ``api/status.py``.
+"""The registry's error tree: one class per stable code; the HTTP status of each is in ``api/status.py``.
 
-A list of classes, and so longer than other files.
+A list of classes, and therefore longer than other files.
 """
 
 from __future__ import annotations
@@ -376,5 +376,5 @@ def all_errors() -> list[type[RegistryError]]:
 def from_code(
     code: str, message: str, *, param: str | None = None, retry_after_s: float | None = None
 ) -> RegistryError:
-    """The error that the registry answered with; an unknown code becomes a plain ``RegistryError``."""
+    """The error in the registry's answer; an unknown code becomes a plain ``RegistryError``."""
     return by_code(RegistryError, code, RegistryError)(message, param=param, retry_after_s=retry_after_s)

@@ -6,7 +6,7 @@ import asyncio
 
 
 class Feed:
-    """Counts commits of this process. Waiters read the count, then the database, then wait for the next."""
+    """Counts commits of this process. Waiters read the count, then the database, then wait for the next commit."""
 
     def __init__(self) -> None:
         self._condition = asyncio.Condition()
@@ -17,24 +17,24 @@ class Feed:
 
     @property
     def closed(self) -> bool:
-        """True once the process is to stop: nobody waits any more."""
+        """True once the process stops: no new waits."""
         return self._closed
 
     def bind(self) -> None:
-        """Remember the running loop, to which other threads report."""
+        """Remember the running loop, which other threads notify."""
         self._loop = asyncio.get_running_loop()
 
     def committed(self) -> None:
-        """From any thread: something changed."""
+        """Report a commit. Callable from any thread."""
         self._report(closing=False)
 
     def close(self) -> None:
-        """From any thread or a signal handler: end all waits at once."""
+        """End all waits at once. Callable from any thread or a signal handler."""
         self._closed = True
         self._report(closing=True)
 
     async def wait(self, seen: int, timeout_s: float) -> None:
-        """Until there are more commits than ``seen``, or the time is over, or ``close``."""
+        """Returns when there are more commits than ``seen``, after ``timeout_s``, or at ``close``."""
         async with self._condition:
             try:
                 async with asyncio.timeout(timeout_s):

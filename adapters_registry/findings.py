@@ -1,4 +1,4 @@
-"""What the check of an artifact found: its manifest, how much each module's matrices weigh, and what it noted."""
+"""Results of an artifact's check: its manifest, the norms of each module's matrices, and notes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Value(BaseModel):
 
 
 class ModuleNorms(_Value):
-    """One module's Frobenius norms; 0 for what it lacks."""
+    """One module's Frobenius norms; 0 for matrices that it lacks."""
 
     module: str
     a: float = 0.0
@@ -26,7 +26,7 @@ class ModuleNorms(_Value):
     delta: float = 0.0
     """Of ``scale · B·A``, which is added to the base's weight."""
     bias: float = 0.0
-    """Of ``scale · b_bias``, or of the bias put in place of the base's."""
+    """Of ``scale · b_bias``, or of the bias that replaces the base's."""
     max_abs: float = 0.0
     """The largest absolute value of all its tensors."""
 
@@ -35,7 +35,7 @@ class Norms(_Value):
     """The norms of a version, to six significant digits."""
 
     modules: int
-    """All that the adapter changes."""
+    """Number of modules that the adapter changes."""
     total: float
     """Of all deltas together: the root of the sum of their squares."""
     largest: float
@@ -43,24 +43,25 @@ class Norms(_Value):
     smallest: float
     max_abs: float
     by_module: tuple[ModuleNorms, ...]
-    """In the manifest's order; only those of the largest deltas where there are too many to keep."""
+    """In the manifest's order; if there are too many to keep, only those with the largest deltas."""
 
 
 class Note(_Value):
-    """What was normalised, left out or allowed, so that nothing of it is silent."""
+    """Something that was normalised, left out or allowed; recorded so that nothing is silent."""
 
     code: str = Field(min_length=1, max_length=64)
     message: str = Field(max_length=NOTE_CHARS)
 
     @classmethod
     def of(cls, code: str, message: str) -> Self:
-        """In bounds, and such that it can be sent: names in an artifact may be as long as its header."""
+        """Shortened, and without characters that cannot be sent: names in an artifact may be as long as its
+        header."""
         sendable = message.encode("utf-8", "backslashreplace").decode()
         return cls(code=code, message=sendable if len(sendable) <= NOTE_CHARS else sendable[: NOTE_CHARS - 1] + "…")
 
 
 class Inspection(_Value):
-    """An artifact that may be published."""
+    """Result for an artifact that may be published."""
 
     manifest: AnyManifest
     norms: Norms
@@ -68,7 +69,7 @@ class Inspection(_Value):
 
 
 def by_layer(modules: Iterable[str]) -> str:
-    """All of ``modules``, those that differ in numbers only as one: ``model.layers.*.mlp.up_proj (30)``."""
+    """All of ``modules``; those that differ in numbers only are shown as one: ``model.layers.*.mlp.up_proj (30)``."""
     groups: dict[str, list[str]] = {}
     for module in sorted(modules):
         groups.setdefault(".".join("*" if step.isdigit() else step for step in module.split(".")), []).append(module)
@@ -83,7 +84,8 @@ def some(names: Collection[str], most: int = 5) -> str:
 
 
 def summary(found: Sequence[ModuleNorms], projections: frozenset[str], keep: int) -> Norms:
-    """``found`` of all modules, of which ``projections`` have matrices; ``keep`` of them one by one."""
+    """``found`` has all modules, of which ``projections`` have matrices; keeps the norms of ``keep`` single
+    modules."""
     deltas = [norms.delta for norms in found if norms.module in projections]
     kept = {norms.module for norms in sorted(found, key=lambda norms: -norms.delta)[:keep]}
     return Norms(
@@ -102,5 +104,5 @@ def _rounded(norms: ModuleNorms) -> ModuleNorms:
 
 
 def _short(value: float) -> float:
-    """The last digits depend on the machine's BLAS."""
+    """Rounded, since the last digits depend on the machine's BLAS."""
     return float(f"{value:.6g}")

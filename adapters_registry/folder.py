@@ -1,4 +1,4 @@
-"""A PEFT folder as a push sees it: which files go, by what digest, and which stay behind."""
+"""A PEFT folder to be pushed: which files are uploaded, with their digests, and which are not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PIECE_BYTES = 1 << 20
 
 
 def describe(path: Path) -> File:
-    """The file by content."""
+    """The file's path, digest and size."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while piece := file.read(PIECE_BYTES):
@@ -27,7 +27,7 @@ def describe(path: Path) -> File:
 
 
 def check_folder(directory: Path) -> tuple[str, ...]:
-    """The entries that stay behind; refuses a folder that is no adapter."""
+    """The entries that are not uploaded; refuses a folder that is no adapter."""
     if not directory.is_dir():
         raise UnknownFile(f"{directory} is not a folder: give one that PEFT's save_pretrained wrote.", param="dir")
     names = sorted(entry.name + "/" * entry.is_dir() for entry in directory.iterdir())
@@ -46,13 +46,13 @@ def check_folder(directory: Path) -> tuple[str, ...]:
 
 
 def trained_on(config: Path) -> str | None:
-    """Read only after the registry accepted the config."""
+    """The config's ``base_model_name_or_path``. Called only after the registry accepted the config."""
     name = json.loads(config.read_bytes()).get("base_model_name_or_path")
     return name if isinstance(name, str) and name else None
 
 
 def pieces(source: BinaryIO, size: int, progress: Callable[[int], None]) -> Iterator[bytes]:
-    """At most ``size`` bytes: a file that grew meanwhile is the registry's digest check to find."""
+    """At most ``size`` bytes: if the file grew meanwhile, the registry's digest check fails."""
     sent = 0
     while sent < size and (piece := source.read(min(PIECE_BYTES, size - sent))):
         yield piece

@@ -1,8 +1,8 @@
-"""Manifests of earlier formats: read as this release's, and written again as the release that made them did.
+"""Manifests of earlier formats: converted to this release's when read, and written as the earlier release did.
 
 ::
 
-    1    modules: {"module", "rank", "scale", "a", "b", "b_bias", "bias"}          LoRA only; null where there is none
+    1    modules: {"module", "rank", "scale", "a", "b", "b_bias", "bias"}          LoRA only; null if absent
     2    modules: {"module", "tensors": {role: name}, and the kind's parameters}; "needs"
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from typing import Any
 
 _ROLES = ("a", "b", "b_bias", "bias")
-"""Of format 1, in which each is a field."""
+"""Of format 1, in which each role is a field."""
 _FIELDS = frozenset({"format", "kind", "base", "rank", "dtype", "files", "modules"})
 _PARAMETERS = frozenset({"module", "rank", "scale"})
 
 
 def current(data: Any, newest: int) -> Any:
-    """``data``, the fields of a manifest, as format 2 has them; without modules if it is newer than ``newest``, for
-    who knows what they are then. Anything else comes back as it is.
+    """``data``, the fields of a manifest, in format 2; without modules if its format is newer than ``newest``, as
+    their meaning is then unknown. Anything else is returned unchanged.
     """
     if not isinstance(data, Mapping):
         return data
@@ -31,12 +31,13 @@ def current(data: Any, newest: int) -> Any:
 
 
 def is_newer(format: object, newest: int) -> bool:
-    """Whether it is a format beyond the ``newest`` that the reader knows."""
+    """Whether the format is newer than ``newest``, the newest that the reader knows."""
     return isinstance(format, int) and format > newest
 
 
 def in_format_1(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """``fields`` of a manifest of format 2 as a past release wrote them; ``ValueError`` if it could not say them."""
+    """``fields`` of a format 2 manifest as an earlier release wrote them; ``ValueError`` if format 1 cannot express
+    them."""
     if fields.keys() - _FIELDS or fields["kind"] != "lora":
         raise ValueError("format 1 has plain LoRA only")
     return {**fields, "format": 1, "modules": [_module_1(module) for module in fields["modules"]]}

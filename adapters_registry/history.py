@@ -1,4 +1,4 @@
-"""Where an alias goes back to: a plain function of its moves."""
+"""The target of a rollback: a plain function of an alias' moves."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Move:
 
     kind: MoveKind
     version_id: int | None
-    """Where it pointed afterwards; None once deleted."""
+    """Where it pointed after the move; None if deleted."""
 
 
 def previous(moves: Iterable[Move], live: frozenset[int]) -> int | None:
-    """The version before the present one, or None. A rollback takes back one move, so rolling back twice
-    goes back twice; versions that are not ``live`` any more are passed over."""
+    """The version before the current one, or None. A rollback undoes one move, so two rollbacks undo two;
+    versions that are no longer ``live`` are skipped."""
     stack: list[int] = []
     for move in moves:
         if move.version_id is None:

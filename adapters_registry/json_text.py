@@ -1,9 +1,9 @@
-"""What a JSON text would cost to parse, judged from its bytes; both planes ask before they parse a body.
+"""Bounds what a JSON text costs to parse, judged by its bytes; both planes check this before they parse a body.
 
-A parser makes an object of hundreds of bytes of every ``[]`` and ``{}`` and of every key, which a sender writes in
-two to four bytes. So the number of nodes, that is lists, objects and keys, is bounded in proportion to the text, and
-how deep they lie in each other. Numbers and strings grow far less, but a parser keeps Python's lock until it has read
-all of them: their number is bounded too.
+For each ``[]``, ``{}`` and key, which take two to four bytes to send, a parser creates an object of hundreds of
+bytes. So the number of nodes (lists, objects and keys) is bounded in proportion to the text, and so is their depth.
+Numbers and strings take far less memory, but a parser holds the GIL until it has read all of them: their number is
+bounded too.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from itertools import accumulate
 DEPTH = 64
 """Most levels of lists and objects."""
 NODES = 8192
-"""So many nodes are always allowed."""
+"""Number of nodes that is always allowed."""
 NODE_BYTES = 16
-"""Beyond them a text may have a node in so many bytes."""
+"""Beyond ``NODES``, a text may have one node per this many bytes."""
 VALUES = 1 << 17
-"""So many values in lists and objects are always allowed: the token ids of a prompt of 128k tokens."""
+"""Number of values in lists and objects that is always allowed: the token ids of a prompt of 128k tokens."""
 VALUE_BYTES = 16
-"""Beyond them a text may have a value in so many bytes."""
+"""Beyond ``VALUES``, a text may have one value per this many bytes."""
 
 _OTHERS = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -31,12 +31,12 @@ _LONE_SURROGATE = re.compile(
 
 
 def objection(text: bytes) -> str | None:
-    """Why ``text`` is not to be parsed, or None. Whether it is JSON at all is not looked at."""
+    """Why ``text`` must not be parsed, or None. Does not check whether it is valid JSON."""
     nodes, values = NODES + len(text) // NODE_BYTES, max(VALUES, len(text) // VALUE_BYTES)
     if _nodes(text) <= nodes and text.count(b",") <= values and _opened(text) <= DEPTH:
         return None
     marked = text.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in text else text
-    if marked.count(b'"') > 2 * (nodes + values):  # keys and values: more strings than both are too many in any case
+    if marked.count(b'"') > 2 * (nodes + values):  # more strings than keys and values together: too many in any case
         return f"it has over {nodes + values} strings"
     plain = b"".join(marked.split(b'"')[::2])
     if _nodes(plain) > nodes:
@@ -47,9 +47,9 @@ def objection(text: bytes) -> str | None:
 
 
 def may_hold_lone_surrogate(text: bytes) -> bool:
-    """Whether a string of ``text``, which must be JSON, has an escape that is half a character.
+    """Whether a string of ``text``, which must be JSON, has an escape that is half a surrogate pair.
 
-    None of its strings can be encoded as UTF-8 then.
+    Such a string cannot be encoded as UTF-8.
     """
     return b"\\u" in text and _LONE_SURROGATE.match(text) is not None
 
@@ -63,7 +63,7 @@ def _opened(text: bytes) -> int:
 
 
 def _depth(plain: bytes) -> int:
-    """Of a text without strings."""
-    # Where more is closed than was opened the text is no JSON: the parser refuses it there.
+    """Depth of a text without strings."""
+    # If more is closed than was opened the text is no JSON, and the parser refuses it.
     brackets = plain.translate(_STEPS, _OTHERS)[: 2 * _opened(plain)]
     return max(accumulate(array("b", brackets)), default=0)

@@ -1,4 +1,4 @@
-"""API keys: made, listed, rotated, revoked, and recognised in a request. Blocking and thread-safe.
+"""API keys: created, listed, rotated, revoked, and authenticated in requests. Blocking and thread-safe.
 
                create / rotate                revoke
     (nothing) ────────────────→ valid ──────────────────→ revoked
@@ -6,14 +6,14 @@
                                   ↓
                                expired
 
-Revocation holds from the next request on, in every process of the registry; serving planes hear of it by the feed.
-Whatever is wrong with a key, the answer is the same and takes the same way: one look-up, one comparison.
+A revocation takes effect from the next request on, in every process of the registry; gateways learn of it by the
+feed. All invalid keys get the same answer by the same code path: one lookup, one comparison.
 
-Some key that can make others always works. A *lasting operator* is a key of no tenant with ``admin`` and without an
-end. The first key is one, and whatever ends one must be asked for with another: that somebody holds that other key is
-proved so, and by nothing else (the answer that carried a new key may have been lost).
+At least one key that can create others is always valid. A *lasting operator* is a key without tenant and without
+expiry that has the scope ``admin``. The first key is one. A request that ends one must use another lasting operator's
+key: only this proves that an operator has that other key (the answer with a new key may have been lost).
 
-A registry that ever had a key stays closed: ``mark.py``.
+A registry that ever had a key refuses requests without one: ``mark.py``.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ from adapters_registry.rows.keys import ROTATED
 _log = logging.getLogger(__name__)
 
 MOST_KEYS = 10_000
-"""That are not revoked: serving planes hold all of them."""
+"""Bound on keys that are not revoked: gateways hold all of them in memory."""
 MOST_OF_TENANT = 1000
-"""Of those, so that no tenant's admin takes what is left from the others."""
+"""Bound on these per tenant, so that one tenant's admin cannot use up the total."""
 ROOM_FOR_OPERATORS = 100
-"""Further keys of no tenant, so that tenants that fill the rest keep no operator from making one."""
+"""Additional keys without tenant, so that an operator can create one although tenants have used up the total."""
 MOST_OVERLAP_S = 30 * 86_400.0
 LOST_RETRY_S = 30.0
 LOST = (
@@ -60,7 +60,7 @@ LOST = (
     "keys (python -m adapters_registry reopen)."
 )
 SERVICE = "service"
-"""The actor that has the key of the settings, which has no row."""
+"""The actor of requests with the key from the settings, which has no row."""
 
 
 class Keys:
@@ -76,7 +76,8 @@ class Keys:
         mark: KeyMark | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``anonymous``: whether everybody is let in while no key was ever made; ``mark`` remembers that one was."""
+        """``anonymous``: whether requests without a key are accepted while none was ever created; ``mark`` records
+        that."""
         self._metadata = metadata
         self._committed = committed
         self._anonymous = anonymous
@@ -87,10 +88,10 @@ class Keys:
             self._remember()
 
     def authenticate(self, authorization: str | None) -> Principal:
-        """Whose the ``Authorization`` header is; ``InvalidKey``, or ``KeysLost``."""
+        """The principal of the ``Authorization`` header; raises ``InvalidKey`` or ``KeysLost``."""
         with self._metadata.reading() as rows:
             found = recognise(authorization, lambda id: self._settled.get(id) or rows.keys.get(id), self._clock())
-            # The service's own key is no row: that it came says nothing of the others.
+            # The service's key has no row: its use says nothing about the other keys.
             stored = isinstance(found, KeyGrant) and found.id != SERVICE
             exist = stored or rows.keys.exist()
         if exist and not self._mark.is_set:
@@ -112,7 +113,7 @@ class Keys:
         expires_at: datetime | None = None,
         by: Principal = ANONYMOUS,
     ) -> NewKey:
-        """The very first must be a lasting operator's, or nobody could make another."""
+        """The first key must be a lasting operator's, or no further key could be created."""
         if not scopes:
             raise InvalidValue("A key needs a scope at least.", param="scopes")
         if Scope.SERVE in scopes and tenant is not None:
@@ -128,7 +129,7 @@ class Keys:
                 if not rows.keys.exist():
                     check_first(wish)
                 new = self._add(rows, wish, by)
-                self._mark.set()  # before the key: a crash between the two leaves a closed registry, not an open one
+                self._mark.set()  # before the key: after a crash in between, requests need a key
                 return new
         except BaseException:
             if not was_set and self._mark.is_set:
@@ -136,7 +137,7 @@ class Keys:
             raise
 
     def list(self, tenant: str | None = None) -> tuple[KeyRecord, ...]:
-        """Oldest first, expired and revoked ones too; None is all."""
+        """Oldest first, including expired and revoked keys; None is all."""
         with self._metadata.reading() as rows:
             return tuple(map(_record, rows.keys.all(tenant)))
 
@@ -145,10 +146,11 @@ class Keys:
             return _record(_known(rows, id))
 
     def rotate(self, id: str, overlap_s: float, by: Principal = ANONYMOUS) -> NewKey:
-        """A key in place of ``id``, which goes on for ``overlap_s``; the new one may live as long as it might.
+        """Creates a key that replaces ``id``, which stays valid for ``overlap_s``; the new key may last as long as
+        the old.
 
-        Once for each key: a second time its successor is to be rotated. A lasting operator that no other one rotates
-        (``by``) goes on until it is revoked by another.
+        Allowed once per key: afterwards its successor is to be rotated. A lasting operator that is not rotated by
+        another one (``by``) stays valid until another one revokes it.
         """
         if not 0 <= overlap_s <= MOST_OVERLAP_S:
             raise InvalidValue(f"overlap_s is between 0 and {MOST_OVERLAP_S:g}.", param="overlap_s")
@@ -169,9 +171,10 @@ class Keys:
         return new
 
     def revoke(self, id: str, by: Principal = ANONYMOUS) -> None:
-        """At once and for good; again changes nothing.
+        """Takes effect at once and cannot be undone; idempotent.
 
-        ``LastAdminKey`` if nobody might be able to make a key afterwards: a lasting operator is revoked by another.
+        Raises ``LastAdminKey`` if possibly no key could be created afterwards: a lasting operator is revoked by
+        another.
         """
         now = self._clock()
         with self._changing() as rows:
@@ -188,7 +191,7 @@ class Keys:
             rows.record(Change("key.revoke", id), actor=by.id)
 
     def exist(self) -> bool:
-        """Whether one was ever made: from then on every request needs a key."""
+        """Whether a key was ever created: from then on every request needs one."""
         with self._metadata.reading() as rows:
             return rows.keys.exist()
 
@@ -213,13 +216,13 @@ class Keys:
         return NewKey(record=_record(grant), key=str(text))
 
     def _unmark(self) -> None:
-        """The first key was not made, as far as can be known."""
+        """Undoes the mark: the first key was not created, as far as is known."""
         with suppress(RegistryError, OSError):
             if not self.exist():
                 self._mark.remove()
 
     def _remember(self) -> None:
-        """Keys are there, and the mark is not: they are older than it, or another process made them."""
+        """Keys exist but the mark is missing: they are older than it, or another process created them."""
         try:
             self._mark.set()
         except (StorageFailed, StorageFull) as error:
@@ -243,7 +246,7 @@ def _known(rows: Rows, id: str) -> KeyGrant:
 
 
 def no_key(id: str) -> KeyNotFound:
-    """Also for a key of a tenant that the caller does not act for."""
+    """Also for keys of tenants that the caller does not act for."""
     return KeyNotFound(f"No key {id}.", param="id")
 
 
@@ -252,12 +255,12 @@ def _record(grant: KeyGrant) -> KeyRecord:
 
 
 def _service_grant(key: KeyText) -> KeyGrant:
-    """The key of the settings, which has no row."""
+    """The key from the settings, which has no row."""
     return NO_GRANT.model_copy(
         update={"id": SERVICE, "scopes": (Scope.SERVE,), "secret_hash": key.secret_hash},
     )
 
 
 def _audit_detail(grant: KeyGrant) -> dict[str, JsonValue]:
-    """What the audit says of a new key."""
+    """The audit log's detail of a new key."""
     return {"tenant": grant.tenant, "name": grant.name, "scopes": list(map(str, grant.scopes))}

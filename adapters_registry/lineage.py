@@ -1,4 +1,4 @@
-"""The graph of what was trained from what, walked one generation at a time."""
+"""The graph of parent and child versions, walked one generation at a time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from adapters_registry.records import Lineage, LineageNode
 from adapters_registry.rows import Rows
 
 NODES = 1000
-"""Most that one answer shows."""
+"""Bound on nodes in one answer."""
 _Key = tuple[str, str, int]
 
 
 def graph(rows: Rows, digest: str, tenant: str | None) -> Lineage:
-    """The versions of ``digest``, their ancestors and descendants, as far as ``tenant`` may know of them.
+    """The versions of ``digest``, their ancestors and descendants, as far as ``tenant`` may see them.
 
-    What it may not know of ends the walk there. None may know of all.
+    The walk ends at versions that it may not see. None sees all.
     """
     found: dict[_Key, LineageNode] = {}
     start = rows.versions.nodes("digest", [digest], tenant)
@@ -33,14 +33,14 @@ def graph(rows: Rows, digest: str, tenant: str | None) -> Lineage:
 
 
 def _next(generation: Iterable[LineageNode], by: Literal["digest", "parent"]) -> set[str]:
-    """What the next older generation is called (by digest), or what the next younger one calls its parent."""
+    """Digests of the next older generation (by digest), or parents' digests of the next younger one (by parent)."""
     if by == "parent":
         return {node.digest for node in generation}
     return {node.parent for node in generation if node.parent is not None}
 
 
 def _add(found: dict[_Key, LineageNode], nodes: Iterable[LineageNode]) -> bool:
-    """Whether there was room for all."""
+    """Adds ``nodes``; returns whether there was room for all."""
     for node in nodes:
         key = node.tenant, node.name, node.number
         if key not in found and len(found) == NODES:

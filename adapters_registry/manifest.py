@@ -1,8 +1,8 @@
-"""What a version and a base are: immutable values; a version's identity is the bytes of its manifest as stored.
+"""Immutable values of versions and bases; a version's identity is the stored bytes of its manifest.
 
-Readers ignore fields that they do not know: a newer writer's additions say more, never something else. What must not
-be passed over is a role, a kind or an entry of ``needs``, and what changes how known fields are to be applied raises
-``format``: a reader that does not know it refuses to serve that version, and lists it all the same.
+Readers ignore fields that they do not know: a newer writer only adds information. A reader must not ignore an unknown
+role, kind or entry of ``needs``. A change of how known fields are applied increases ``format``. A reader that does
+not know one of these refuses to serve the version, and still lists it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
-"""A tenant's, adapter's or alias' name: an id, never a path."""
+"""Name of a tenant, adapter or alias: an id, never a path."""
 Digest = Annotated[str, StringConstraints(pattern=DIGEST_PATTERN)]
 Capability = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
 FORMAT = 2
-"""The newest format that this release writes and can apply; ``formats`` has the earlier ones."""
+"""The newest format, which this release writes and can apply; ``formats`` has the earlier ones."""
 _ALWAYS = frozenset({"format", "kind", "rank"})
-"""Optional fields that are written at their defaults too; others are left out there, so that the same files give the
-same version in every release."""
+"""Optional fields that are written at their defaults too; other fields are left out at their defaults, so that the
+same files give the same version in every release."""
 
 
 class _Value(BaseModel):
@@ -59,18 +59,18 @@ class BaseModule(_Value):
     """One module of the base that has weights."""
 
     type: str = Field(min_length=1, max_length=32)
-    """linear and conv1d (GPT-2's transposed linear) are projections inside the decoder layers; else head, embedding,
-    norm, or what only a newer service knows."""
+    """linear and conv1d (GPT-2's transposed linear) are projections inside the decoder layers; others are head,
+    embedding, norm, or types that only a newer service knows."""
     in_features: int = Field(ge=0)
     out_features: int = Field(ge=0)
     bias: bool
     weight: Digest | None = None
-    """Of embeddings and heads: the digest of the weight's values as float32, little endian, row by row, whatever
-    type they are kept in. With it a copy of the weight is known as one."""
+    """Of embeddings and heads: the digest of the weight's values as float32, little endian, row by row, whatever the
+    stored type. Used to recognise a copy of the weight."""
 
 
 class BaseManifest(_Value):
-    """What uploads are checked against, so that the registry needs no torch.
+    """The description that uploads are checked against, so that the registry needs no torch.
 
     ``digest`` covers sorted tensor names, dtypes, shapes and bytes, the config essentials, the tokenizer and
     the chat template; it is computed by the service, which holds the weights.
@@ -85,7 +85,7 @@ class BaseManifest(_Value):
     modules: Annotated[dict[str, BaseModule], FailFast()] = Field(max_length=65536)
     """By dotted name as in the transformers model, e.g. ``model.layers.0.self_attn.q_proj``."""
     runs: Annotated[tuple[Capability, ...], Field(max_length=1024)] | None = None
-    """What the service that announces it can run (``capabilities``), in any order; None of an earlier release's."""
+    """What the announcing service can run (``capabilities``), in any order; None from an earlier release."""
 
 
 class File(_Value):
@@ -97,9 +97,9 @@ class File(_Value):
 
 
 class AdaptedModule(_Value):
-    """What an adapter brings for one module of the base; each kind adds its parameters.
+    """An adapter's part for one module of the base; each kind adds its parameters.
 
-    It is the uploaded config, worked out once.
+    The uploaded config, resolved once.
     """
 
     module: str
@@ -116,30 +116,30 @@ class LoraModule(AdaptedModule):
 
 
 class Manifest(_Value):
-    """An immutable adapter version, as far as every reader knows it: of any kind, also of a newer release's.
+    """An immutable adapter version with the fields that all kinds have, including kinds of newer releases.
 
-    One that was read keeps the bytes that it was read from, with what this release does not know of: its digest does
-    not depend on the fields of these classes.
+    A manifest that was read keeps the original bytes, including fields that this release does not know: its digest
+    does not depend on the fields of these classes.
     """
 
     format: int = Field(FORMAT, ge=1)
     kind: str = Field(min_length=1, max_length=63)
     base: Digest
     rank: int = Field(0, ge=0)
-    """The largest rank of any module; 0 for a kind that has none."""
+    """The largest rank of any module; 0 for kinds without rank."""
     dtype: str
     files: tuple[File, ...]
     """Sorted by path."""
     modules: tuple[AdaptedModule, ...] = ()
-    """Sorted by module; left out where a newer format may have others."""
+    """Sorted by module; empty for newer formats, whose modules may differ."""
     needs: tuple[str, ...] = ()
-    """What an engine must be capable of besides what kind and roles say (``capabilities.needs``), sorted. A later
-    release that adds what must not be passed over names it here."""
+    """Capabilities that an engine must have in addition to those implied by kind and roles (``capabilities.needs``),
+    sorted. A later release lists here additions that must not be ignored."""
 
     _canonical: bytes = PrivateAttr(b"")
 
     def canonical_json(self) -> bytes:
-        """Sorted keys, no spaces, ASCII: the bytes that are stored and that the digest is of."""
+        """Sorted keys, no spaces, ASCII: the bytes that are stored and hashed."""
         return self._canonical
 
     @property
@@ -155,21 +155,21 @@ class Manifest(_Value):
         raise KeyError(path)
 
     def in_format_1(self) -> Self | None:
-        """The same adapter as a release that knew format 1 only wrote it; None if that could not say it."""
+        """The same adapter as a release with format 1 wrote it; None if format 1 cannot express it."""
         try:
             return self.model_copy(update={"format": 1})
         except ValueError:
             return None
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Another version, if anything is updated; ``ValueError`` if its format cannot say it."""
+        """Another version, if anything is updated; ``ValueError`` if its format cannot express it."""
         copied = super().model_copy(update=update, deep=deep)
         if update:
             copied._canonical = _canonical(copied._written())
         return copied
 
     def _written(self) -> object:
-        """As a release writes it that writes this format."""
+        """The manifest as a release with this format writes it."""
         fields = _written(self)
         assert isinstance(fields, dict)
         return formats.in_format_1(fields) if self.format == 1 else fields
@@ -178,24 +178,24 @@ class Manifest(_Value):
     @classmethod
     def _keep(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
         manifest = handler(formats.current(data, FORMAT))
-        if manifest is not data:  # else it has its bytes already
+        if manifest is not data:  # otherwise it has its bytes already
             manifest._canonical = _canonical(data if info.mode == "json" else manifest._written())
         return manifest
 
     @model_serializer(mode="wrap")
     def _send(self, _: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
-        """As read, so that whoever is sent it finds the same digest."""
+        """The bytes as read, so that the receiver computes the same digest."""
         return dict(json.loads(self._canonical))
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Of the fields, not of whatever ``_send`` may give."""
+        """The schema of the fields, not of what ``_send`` returns."""
         model = schema.get("schema", schema)  # within ``_keep``
         return handler({key: part for key, part in model.items() if key != "serialization"})
 
 
 class LoraManifest(Manifest):
-    """A LoRA."""
+    """The manifest of a LoRA."""
 
     kind: Literal["lora"] = "lora"
     rank: int = Field(ge=0)
@@ -203,7 +203,7 @@ class LoraManifest(Manifest):
 
 
 def _variant(value: Any) -> str:
-    """Which class of ``AnyManifest`` a value is of; "" is any kind."""
+    """Tag of the class in ``AnyManifest`` for a value; "" is any kind."""
     field = value.get if isinstance(value, dict) else partial(getattr, value)
     return "lora" if field("kind", "") == "lora" and not formats.is_newer(field("format", FORMAT), FORMAT) else ""
 
@@ -214,7 +214,7 @@ _ANY: TypeAdapter[Manifest] = TypeAdapter(AnyManifest)
 
 
 def stored_manifest(text: str) -> Manifest:
-    """The manifest that ``text`` is, whatever release wrote it."""
+    """The manifest with the stored ``text``, of any release."""
     manifest = _ANY.validate_json(text)
     manifest._canonical = text.encode()
     return manifest

@@ -1,4 +1,4 @@
-"""The mark of a registry that has had a key: a file beside the database, which stays when the database is lost.
+"""The mark of a registry that has had a key: a file next to the database, kept when the database is lost.
 
     no key ──► the mark is durable ──► the first key is ──► every start finds the mark, whatever the database holds
 
@@ -23,7 +23,7 @@ also if the database holds none any more. To go on without keys: python -m adapt
 
 
 class KeyMark:
-    """The same mark in each of some directories; one of them is enough to find it. Without a directory, in memory."""
+    """The same mark in several directories; it is set if one of them has it. Without a directory it is in memory."""
 
     def __init__(self, *directories: Path) -> None:
         self._paths = [directory / NAME for directory in directories]
@@ -39,11 +39,11 @@ class KeyMark:
 
     @property
     def is_kept(self) -> bool:
-        """Whether a restart would find it in each place: not after a disk was full."""
+        """Whether a restart would find it in every directory; False after a failed write."""
         return self._is_kept
 
     def set(self) -> None:
-        """Durable when it returns. Raises ``StorageFull`` or ``StorageFailed``; it is set in memory all the same."""
+        """Durable on return. Raises ``StorageFull`` or ``StorageFailed``; it is then still set in memory."""
         self._is_set = True
         with _storage_errors("written"):
             for path in self._paths:
@@ -52,7 +52,7 @@ class KeyMark:
         self._is_kept = True
 
     def remove(self) -> None:
-        """Durable when it returns; the memory forgets too. Raises ``StorageFull`` or ``StorageFailed``."""
+        """Durable on return; also removed from memory. Raises ``StorageFull`` or ``StorageFailed``."""
         with _storage_errors("removed"):
             for path in self._paths:
                 if path.exists():
@@ -71,7 +71,7 @@ def _storage_errors(done: str) -> Iterator[None]:
 
 
 def _is_there(path: Path) -> bool:
-    """A place that cannot be read might hold it."""
+    """True if the place cannot be read, since it might have the mark."""
     try:
         return path.exists()
     except OSError:

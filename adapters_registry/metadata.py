@@ -40,7 +40,7 @@ class Metadata:
 
     @contextmanager
     def trying(self) -> Iterator[Rows]:
-        """As ``writing``, but nothing stays."""
+        """As ``writing``, but always rolled back."""
         with self._writer, translated(), self._engine.connect() as connection, connection.begin() as transaction:
             rows = Rows(connection)
             rows.feed.lock()

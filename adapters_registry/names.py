@@ -1,6 +1,6 @@
 """The grammar of names: ``[tenant/]adapter[@selector]``; a selector is a version number, a digest or an alias.
 
-No text is two of the three: an alias is neither all digits nor begins with ``sha256``.
+The three forms are disjoint: an alias is not all digits and does not begin with ``sha256``.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from adapters_registry.errors import InvalidValue
 from adapters_registry.manifest import DIGEST_PATTERN, NAME_PATTERN
 
 PRODUCTION = "production"
-"""The alias that a name without a selector means."""
+"""The alias of a name without a selector."""
 
 _NAME, _DIGEST, _VERSION = (re.compile(pattern) for pattern in (NAME_PATTERN, DIGEST_PATTERN, "[1-9][0-9]{0,8}"))
 
 
 class Named(NamedTuple):
-    """An adapter's name, taken apart."""
+    """The parts of an adapter's name."""
 
     tenant: str | None
     """None where none is given."""
     name: str
     selector: str | None
-    """What stands behind the ``@``, unchecked; None without one."""
+    """The text after the ``@``, unchecked; None without one."""
 
 
 def take_apart(text: str) -> Named | None:
-    """None where ``text`` is no name of an adapter."""
+    """The parts of ``text``; None if it is no adapter's name."""
     path, at, selector = text.partition("@")
     tenant, slash, name = path.rpartition("/")
     if (slash and not is_name(tenant)) or not is_name(name):
@@ -37,12 +37,12 @@ def take_apart(text: str) -> Named | None:
 
 
 def is_name(text: str) -> bool:
-    """Of a tenant or an adapter."""
+    """Whether ``text`` is valid as the name of a tenant or an adapter."""
     return _NAME.fullmatch(text) is not None
 
 
 def is_version(text: str) -> bool:
-    """The number of a version."""
+    """Whether ``text`` is the number of a version."""
     return _VERSION.fullmatch(text) is not None
 
 
@@ -55,7 +55,7 @@ def is_alias(text: str) -> bool:
 
 
 def check_alias(alias: str) -> str:
-    """``alias`` itself; ``InvalidValue`` if it could be taken for a version number or a digest."""
+    """Returns ``alias``; ``InvalidValue`` if it could be read as a version number or a digest."""
     if not is_alias(alias):
         raise InvalidValue(
             f"Alias {alias!r}: use lower-case letters, digits, '.', '_' and '-' (at most 63), beginning with a "

@@ -28,17 +28,19 @@ def open_registry(
     database_url: str | None = None,
     blobs_url: str | None = None,
 ) -> Iterator[Registry]:
-    """The registry of ``directory``, which this process owns meanwhile; ``StoreOwned`` if another does.
+    """The registry of ``directory``, which this process owns during the block; ``StoreOwned`` if another process
+    does.
 
     Raises ``ExtraMissing`` for a URL whose client is not installed.
 
     <directory>/registry.lock   held while a process owns the directory
-                registry.db     rows (SQLite), unless ``database_url`` says where else
-                blobs/          bytes, unless ``blobs_url`` says where else
-                staging/        uploads under way, and what of a bucket is being checked (without a name)
+                registry.db     rows (SQLite), unless ``database_url`` is set
+                blobs/          bytes, unless ``blobs_url`` is set
+                staging/        uploads in progress, and unnamed local copies of a bucket's blobs that are being
+                checked
 
-    A PostgreSQL database may be shared by several processes, each with a directory of its own, if they share the
-    bytes too: ``committed`` is then called for commits of the others as well, within about a quarter of a second.
+    Several processes, each with its own directory, may share a PostgreSQL database if they share the bytes too:
+    ``committed`` is then also called for commits of the others, within about a quarter of a second.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Some key that can make others always works: which keys may be made first, and which may end."""
+"""Which keys may be created first and which may end, so that at least one key that can create others stays valid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adapters_registry.rows import Rows
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a new key is to be."""
+    """Properties of a new key."""
 
     tenant: str | None
     name: str
@@ -38,7 +38,7 @@ def check_first(wish: Wish) -> None:
 
 
 def may_end(rows: Rows, by: Principal, ended: KeyGrant, now: datetime) -> bool:
-    """Whether somebody can certainly make keys once ``ended`` is gone."""
+    """Whether after the end of ``ended`` a key that can create others certainly exists."""
     if not _is_operator(ended, now):
         return True
     if ended.expires_at is not None:
@@ -52,5 +52,5 @@ def _is_operator(grant: KeyGrant, now: datetime) -> bool:
 
 
 def _lasts(grant: KeyGrant, now: datetime) -> bool:
-    """Whether it is a lasting operator."""
+    """Whether it is a lasting operator: without tenant and expiry, with the scope ``admin``."""
     return grant.expires_at is None and _is_operator(grant, now)

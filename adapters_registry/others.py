@@ -1,7 +1,7 @@
-"""Tells of commits that other processes made: looks at the database's last seq every quarter of a second.
+"""Reports commits of other processes: reads the database's last seq every quarter of a second.
 
-Looking was chosen over LISTEN/NOTIFY: it needs no connection of its own that must be watched and opened again, works
-behind a pooler, cannot miss a message while cut off, and costs one row read four times a second.
+Polling was chosen over LISTEN/NOTIFY: it needs no extra connection to monitor and reopen, works behind a pooler,
+cannot miss a message while disconnected, and costs one row read four times per second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def following(seq: Callable[[], int], changed: Callable[[], None], every_s: float = LOOK_S) -> Iterator[None]:
-    """Meanwhile ``changed`` is called, on a thread, whenever ``seq`` gives another number than before."""
+    """During the block, ``changed`` is called on a thread whenever ``seq`` returns a different number than before."""
     stop = threading.Event()
     thread = background_thread(lambda: _look(seq, changed, every_s, stop), "others", stop)
     thread.start()
@@ -37,7 +37,7 @@ def _look(seq: Callable[[], int], changed: Callable[[], None], every_s: float, s
         try:
             now = seq()
         except RegistryError as error:
-            if not failing:  # once an outage, not four times a second
+            if not failing:  # once per outage, not four times per second
                 _log.warning("cannot look for changes of other processes", extra={"code": error.code}, exc_info=error)
             failing = True
             continue

@@ -1,7 +1,7 @@
 """PEFT's rules for which module a config means (``peft.tuners.tuners_utils``), within a bounded time.
 
-The patterns come from the uploader, so they run under a deadline: Python's own ``re`` can neither be
-interrupted nor let other threads run meanwhile.
+The patterns come from the uploader, so they run under a deadline: Python's ``re`` can neither be interrupted nor
+let other threads run meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Matcher:
             run = compiled.fullmatch if full else compiled.match
             return run(text, timeout=left, concurrent=True)
         except TimeoutError:
-            self._deadline = 0.0  # `regex` counts processor time, of all threads: the clock may say that some is left
+            self._deadline = 0.0  # `regex` counts processor time of all threads: by the clock, time may be left
             raise InvalidConfig(
                 f"{field}: its patterns take too long to match; name the modules plainly.", param=field
             ) from None
@@ -73,6 +73,6 @@ class Matcher:
 
 
 def suffixes(module: str) -> Iterator[str]:
-    """The names that mean ``module`` in a list: its own and its last parts."""
+    """The names that mean ``module`` in a list: its full name and its last parts."""
     parts = module.split(".")
     return (".".join(parts[i:]) for i in range(len(parts)))

@@ -1,4 +1,4 @@
-"""How an alias is moved within a transaction: by its generation, by who may, to what has passed."""
+"""How an alias is moved within a transaction: checks its generation, its protection and required evaluations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from adapters_registry.rows import AliasRow, Change, Rows
 
 
 class Pointer(NamedTuple):
-    """An alias, there or not yet."""
+    """An alias, which may not exist yet."""
 
     tenant: str
     name: str
@@ -30,7 +30,7 @@ class Pointer(NamedTuple):
 
 
 def point(rows: Rows, at: Pointer, version_id: int | None, kind: MoveKind, by: Principal) -> None:
-    """Move, delete or create the alias with its audit row; nothing if it is there already."""
+    """Move, delete or create the alias with its audit entry; does nothing if it already points there."""
     present = rows.aliases.get(at.adapter_id, at.alias)
     if present is not None and present.version_id == version_id:
         return
@@ -46,10 +46,10 @@ def point(rows: Rows, at: Pointer, version_id: int | None, kind: MoveKind, by: P
 
 
 def check_protection(rows: Rows, at: Pointer, present: AliasRow | None, target: int | None, by: Principal) -> None:
-    """Whether ``by`` may move it at all, and to ``target``.
+    """Checks whether ``by`` may move the alias at all, and to ``target``.
 
-    What an alias goes back to had passed what was required of it then: a rollback asks for no evaluation, for it must
-    never have to wait for one.
+    A rollback needs no evaluation: the earlier target passed what was required then, and a rollback must never have
+    to wait for an evaluation.
     """
     if present is None or not present.protected:
         return
@@ -66,7 +66,7 @@ def check_protection(rows: Rows, at: Pointer, present: AliasRow | None, target: 
 
 
 def check_generation(present: AliasRow | None, alias: str, generation: int | None) -> None:
-    """None: the alias must not be there yet."""
+    """None: the alias must not exist yet."""
     found = 0 if present is None or present.version_id is None else present.generation
     if generation is None and found:
         raise GenerationRequired(
@@ -81,7 +81,7 @@ def check_generation(present: AliasRow | None, alias: str, generation: int | Non
 
 
 def existing(rows: Rows, at: Pointer, generation: int | None = None) -> AliasRow:
-    """The alias as it stands; ``AliasNotFound`` if it points nowhere. None is any generation."""
+    """The current alias; ``AliasNotFound`` if it does not exist. None is any generation."""
     present = rows.aliases.get(at.adapter_id, at.alias)
     if present is None or present.version_id is None:
         raise no_alias(at.tenant, at.name, at.alias)

@@ -13,7 +13,7 @@ from adapters_registry.database import migrate, translated
 from adapters_registry.errors import StorageFailed
 
 CONNECTIONS, FURTHER = 5, 10
-"""Kept open, and opened besides under load."""
+"""Connections kept open, and further ones under load."""
 _DEFAULTS: dict[str, int | str | None] = {
     "connect_timeout": 5,
     "keepalives_idle": 15,
@@ -23,10 +23,10 @@ _DEFAULTS: dict[str, int | str | None] = {
     "application_name": "quickchange-registry",
     "client_encoding": "utf8",
 }
-"""For libpq, where the URL says nothing else: a server that vanished is noticed within about half a minute, and what
-a database that stores no UTF-8 says of itself can be read."""
-# Times are read back in UTC whatever the server's zone. A server that acknowledges before its disk does is told to
-# wait: what we acknowledge is durable; a stricter setting (remote_apply) stays.
+"""Defaults for libpq, unless the URL sets them: a server that disappeared is detected within about half a minute, and
+error messages of a database that does not store UTF-8 can be read."""
+# Times are read back in UTC whatever the server's zone. A server that acknowledges commits before they are on disk is
+# set to wait, since an acknowledged commit must be durable; a stricter setting (remote_apply) is not changed.
 _SESSION = """
 SET TIME ZONE 'UTC';
 SET statement_timeout = {statement_ms};
@@ -38,15 +38,16 @@ SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('sync
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """What is waited for at most; a request that waits longer is answered 429 or 503."""
+    """Longest waits; a request that waits longer is answered 429 or 503."""
 
     statement_s: float = 30.0
     lock_s: float = 10.0
-    """Another process' writer."""
+    """For a writer of another process."""
     idle_s: float = 30.0
-    """A process that stops within a transaction (frozen, cut off) loses it, and with it the writers' lock."""
+    """After this, a process that stopped within a transaction (frozen, disconnected) loses it and the writers'
+    lock."""
     connection_s: float = 10.0
-    """One of this process' connections."""
+    """For one of this process' connections."""
 
 
 def open_postgresql(url: str, waits: Waits = Waits()) -> sa.Engine:
@@ -88,7 +89,7 @@ def _parameters(url: str) -> dict[str, int | str | None]:
     try:
         return _DEFAULTS | conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        # Without the cause: libpq's message may quote the password.
+        # Without the cause: libpq's message may contain the password.
         raise StorageFailed("database_url is no PostgreSQL URL: postgresql://user:password@host:5432/name.") from None
 
 

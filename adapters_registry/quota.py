@@ -1,4 +1,4 @@
-"""What a tenant may hold: plain functions of its bounds, the registry's defaults and what it uses."""
+"""What a tenant may hold: plain functions of its limits, the registry's defaults and its usage."""
 
 from __future__ import annotations
 

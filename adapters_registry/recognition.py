@@ -1,4 +1,4 @@
-"""Whose key an ``Authorization`` header shows: one look-up, one comparison, whatever is wrong with it."""
+"""Authenticates an ``Authorization`` header: one lookup, one comparison, for valid and invalid keys alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFUSED = "The API key is missing or not valid: send a current one as `Authoriza
 """The one message for a key that is missing, malformed, unknown, wrong, expired or revoked."""
 
 _NO_KEY = new_key()
-"""Stands in for a text that is no key, so that it takes the way of an unknown one."""
+"""Replaces a text that is no key, so that it takes the same code path as an unknown one."""
 NO_GRANT = KeyGrant(
     id="",
     tenant=None,
@@ -24,21 +24,21 @@ NO_GRANT = KeyGrant(
     created_at=datetime.min.replace(tzinfo=UTC),
     secret_hash=hashlib.sha256(secrets.token_bytes(32)).hexdigest(),
 )
-"""Stands in for an unknown id: its secret was never known to anybody, and it has no scope."""
+"""Replaces an unknown id: its secret was never disclosed, and it has no scope."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unrecognised:
-    """The header shows no key that is good."""
+    """The header has no valid key."""
 
     why: str
-    """For metrics and log: the caller is told none of it."""
+    """For metrics and log; not sent to the caller."""
 
 
 def recognise(
     authorization: str | None, find: Callable[[str], KeyGrant | None], now: datetime
 ) -> KeyGrant | Unrecognised:
-    """The grant, by ``find`` of its id, whose key the header shows."""
+    """The grant of the key in the header, looked up by ``find`` of its id."""
     key = parse_key(_bearer(authorization)) or _NO_KEY
     grant = find(key.id) or NO_GRANT
     good = key.matches(grant.secret_hash)

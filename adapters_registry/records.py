@@ -1,9 +1,8 @@
-"""What the registry answers with: adapters, versions, aliases and changes, as frozen wire values.
+"""The registry's answers: adapters, versions, aliases and changes, as frozen wire values.
 
-Readers ignore what a newer registry adds to them, fields and scopes; request bodies are read strictly
-(``api/bodies.py``).
+Readers ignore fields and scopes that a newer registry adds; request bodies are read strictly (``api/bodies.py``).
 
-A list of values, and so longer than other files.
+A list of values, and therefore longer than other files.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from adapters_registry.findings import Norms, Note
 from adapters_registry.manifest import AnyManifest, Digest, Name
 
 EVERYBODY = "*"
-"""Among those an adapter is shared with: all tenants."""
+"""Among the tenants an adapter is shared with: all tenants."""
 
 
 class _Record(BaseModel):
-    """Read tolerantly: a reader that refused what a newer registry adds would not hear of a revoked key either."""
+    """Read tolerantly: a reader that refused additions of a newer registry would not receive revocations either."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -41,7 +40,7 @@ class VersionRecord(_Record):
 
 
 class AliasRecord(_Record):
-    """The only mutable pointer. ``generation`` grows by one at every move; it is the ETag."""
+    """The only mutable pointer. ``generation`` increases by one at every move; it is the ETag."""
 
     alias: Name
     version: int
@@ -66,7 +65,7 @@ class AdapterRecord(_Record):
 
 
 class Evaluation(_Record):
-    """What an evaluation found of a version."""
+    """Result of an evaluation of a version."""
 
     name: Name
     passed: bool
@@ -76,18 +75,18 @@ class Evaluation(_Record):
 
 
 class VersionDetail(_Record):
-    """A version with its manifest and where it stands."""
+    """A version with its manifest, aliases and evaluations."""
 
     tenant: Name
     name: Name
     record: VersionRecord
     manifest: AnyManifest
     lineage: dict[str, JsonValue] = {}
-    """What it was made from, as told at the push."""
+    """Where it came from, as given in the push."""
     norms: Norms | None = None
-    """How much it changes the base; None of a version from before norms were kept."""
+    """How much it changes the base; None for versions from before norms were kept."""
     notes: tuple[Note, ...] = ()
-    """What the check normalised, passed over or was allowed."""
+    """What the check normalised, ignored or was allowed."""
     evaluations: tuple[Evaluation, ...] = ()
 
 
@@ -98,11 +97,11 @@ class Published(_Record):
     name: Name
     record: VersionRecord
     aliases: tuple[AliasRecord, ...]
-    """All of the adapter's, as they stand after the commit."""
+    """All of the adapter's aliases after the commit."""
     created: bool
-    """False: the adapter had this very version already."""
+    """False: the adapter already had this version."""
     notes: tuple[Note, ...] = ()
-    """What the check normalised, passed over or was allowed."""
+    """What the check normalised, ignored or was allowed."""
 
 
 class BaseRecord(_Record):
@@ -113,9 +112,9 @@ class BaseRecord(_Record):
     architecture: str
     dtype: str
     latest: bool
-    """The one that a push is checked against if neither it nor its config names another; of several served none."""
+    """Used for a push if neither it nor its config names another base; false for all if several are served."""
     served: bool = False
-    """Some service announced it within the last minutes."""
+    """Announced by a service within the last minutes."""
 
 
 class AdapterPage(_Record):
@@ -127,7 +126,7 @@ class AdapterPage(_Record):
 
 
 class Quotas(_Record):
-    """What one key, or all keys of a tenant, may use; None is without bound. Enforced by the gateways."""
+    """Limits for one key, or for all keys of a tenant together; None is no limit. Enforced by the gateways."""
 
     requests_per_min: int | None = Field(None, gt=0)
     tokens_per_min: int | None = Field(None, gt=0)
@@ -141,7 +140,7 @@ _SCOPES = frozenset[str](Scope)
 
 
 def known_scopes(scopes: Iterable[str]) -> tuple[Scope, ...]:
-    """Without those of a newer release: nothing here asks for them."""
+    """Without scopes of a newer release, which nothing here requires."""
     return tuple(Scope(scope) for scope in scopes if scope in _SCOPES)
 
 
@@ -152,7 +151,7 @@ class KeyRecord(_Record):
     tenant: Name | None
     """None acts for every tenant."""
     name: str
-    """What people call it."""
+    """For people."""
     scopes: Annotated[tuple[Scope, ...], BeforeValidator(known_scopes)]
     quotas: Quotas = Quotas()
     created_at: datetime
@@ -161,39 +160,39 @@ class KeyRecord(_Record):
 
 
 class KeyGrant(KeyRecord):
-    """A key as serving planes hold it."""
+    """A key as gateways hold it."""
 
     secret_hash: str
     """SHA-256 of the secret, in hex."""
 
     @property
     def principal(self) -> Principal:
-        """Whoever shows the key."""
+        """The caller that has the key."""
         return Principal(self.id, self.tenant, frozenset(self.scopes))
 
 
 class NewKey(_Record):
-    """The answer to the making of a key: the only time that it is told."""
+    """The answer when a key is created: the only one that contains its text."""
 
     record: KeyRecord
     key: str
 
 
 class TenantBounds(Quotas):
-    """What a tenant may hold, what of it stays, and what all its keys may use together; None sets no bound.
+    """What a tenant may hold, which versions are kept, and what all its keys may use together; None sets no limit.
 
-    Retention retires a version that every rule which is set lets go. It never takes one that an alias points at or
-    would go back to, nor the parent of a version that stays for one of these reasons.
+    Retention retires a version if none of the set rules keeps it. It never retires one that an alias points at or
+    would roll back to, nor the parent of a version that is kept for one of these reasons.
     """
 
     max_bytes: int | None = Field(None, ge=0, lt=1 << 63)
-    """Of its versions' files and fresh uploads, equal ones counted once; None is the registry's default."""
+    """Of its versions' files and recent uploads, equal ones counted once; None is the registry's default."""
     max_versions: int | None = Field(None, ge=0, lt=1 << 31)
     """Of all its adapters together; None is the registry's default."""
     keep_versions: int | None = Field(None, gt=0, lt=1 << 31)
-    """So many of an adapter's newest versions stay."""
+    """How many of an adapter's newest versions are kept."""
     keep_days: int | None = Field(None, gt=0, lt=36_500)
-    """A version younger than this stays."""
+    """Versions younger than this are kept."""
 
 
 class TenantQuotas(Quotas):
@@ -203,7 +202,7 @@ class TenantQuotas(Quotas):
 
 
 class TenantRecord(TenantBounds):
-    """A tenant's bounds and what it uses."""
+    """A tenant's limits and usage."""
 
     name: Name
     created_at: datetime
@@ -212,28 +211,28 @@ class TenantRecord(TenantBounds):
 
 
 class LineageNode(_Record):
-    """A version in the graph of what was trained from what."""
+    """A version in the graph of parents and children."""
 
     tenant: Name
     name: Name
     number: int
     digest: Digest
     parent: Digest | None
-    """Of the version that it was trained from, as told at the push."""
+    """Of the version that it was trained from, as given in the push."""
     data_digest: str | None = None
     created_at: datetime
     aliases: tuple[Name, ...] = ()
-    """That point at it."""
+    """Aliases that point at it."""
     metrics: dict[str, float] = {}
     deleted: bool = False
 
 
 class Lineage(_Record):
-    """A version, what it came from and what came from it, oldest first."""
+    """A version, its ancestors and descendants, oldest first."""
 
     nodes: tuple[LineageNode, ...]
     complete: bool = True
-    """False: the graph is larger than what is shown."""
+    """False: the graph is larger than the answer."""
 
 
 class AuditEntry(_Record):
@@ -246,13 +245,13 @@ class AuditEntry(_Record):
     subject: str
     alias: str | None = None
     detail: str | None = None
-    """What changed, where the subject does not say it; JSON."""
+    """What changed, if the subject does not say it; JSON."""
     prev: str
     digest: str
 
 
 class AuditPage(_Record):
-    """One page of the audit, oldest first."""
+    """One page of the audit log, oldest first."""
 
     entries: tuple[AuditEntry, ...]
     next: int | None
@@ -260,11 +259,11 @@ class AuditPage(_Record):
 
 
 class AuditReport(_Record):
-    """The audit is what was written, entry by entry."""
+    """Every entry of the audit log is as it was written."""
 
     entries: int
     head: str
-    """The last digest: who keeps it elsewhere can tell later that nothing was cut off."""
+    """The last digest; a copy kept elsewhere shows later whether entries were cut off."""
 
 
 class Collected(_Record):
@@ -274,42 +273,42 @@ class Collected(_Record):
     retired: tuple[str, ...]
     """Versions that retention deleted, as tenant/name@number."""
     blobs: int
-    """Deleted ones, and their bytes."""
+    """Number of deleted blobs, and their bytes."""
     bytes: int
     kept_by_lease: int
-    """Blobs of no version that stay because they were uploaded lately."""
+    """Blobs of no version that are kept because they were uploaded recently."""
 
 
 class Snapshot(_Record):
-    """Everything a gateway needs to resolve names and know keys, as of change ``seq``."""
+    """Everything that a gateway needs to resolve names and check keys, as of change ``seq``."""
 
     seq: int
     adapters: tuple[AdapterRecord, ...]
     keys: tuple[KeyGrant, ...] = ()
-    """All that are not revoked; none at all means that nobody needs one."""
+    """All that are not revoked; if empty, no key is required."""
     head: Digest | None = None
-    """The audit's digest at ``seq``, which no other history has; None of an earlier release."""
+    """The audit log's digest at ``seq``, unique to its history; None from an earlier release."""
     tenants: tuple[TenantQuotas, ...] = ()
-    """Those that have quotas."""
+    """Those with quotas."""
 
 
 class Changes(_Record):
-    """What changed after ``since``: the present state of each adapter touched."""
+    """What changed after ``since``: the current state of each changed adapter."""
 
     seq: int
     """Pass it as the next ``since``."""
     adapters: tuple[AdapterRecord, ...]
-    """An adapter that was deleted comes with no versions and no aliases."""
+    """A deleted adapter has no versions and no aliases here."""
     keys: tuple[KeyGrant, ...] | None = None
-    """All that are not revoked, if a key changed; None leaves them as they are."""
+    """All that are not revoked, if a key changed; None if none changed."""
     reset: bool = False
     """True: ``since`` is not of this registry's history; take a new snapshot."""
     head: Digest | None = None
     """As of a snapshot: pass it with ``since``."""
     tenants: tuple[TenantQuotas, ...] | None = None
-    """All that have quotas, if a tenant changed; None leaves them as they are."""
+    """All that have quotas, if a tenant changed; None if none changed."""
 
 
 SINCE_FULL = frozenset({"head", "tenants"})
-"""Fields of ``Snapshot`` and ``Changes`` that only readers who ask for all are sent: those of the first releases
-refuse a field that they do not know, and would hear of no revoked key any more."""
+"""Fields of ``Snapshot`` and ``Changes`` that are sent only to readers that request all fields: readers of the first
+releases refuse unknown fields, and would no longer receive revocations."""

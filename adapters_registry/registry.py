@@ -17,4 +17,4 @@ __all__ = ["Origin", "Registry"]
 class Registry(
     BaseVerbs, UploadVerbs, VersionVerbs, AdapterVerbs, AliasVerbs, TenantVerbs, CollectionVerbs, WatchVerbs
 ):
-    """What exists, and which version is live."""
+    """All verbs on adapters, versions, aliases, keys and bases."""

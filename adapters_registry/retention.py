@@ -1,4 +1,4 @@
-"""Which versions retention retires: a plain function of what there is and of the tenants' rules."""
+"""Which versions retention retires: a plain function of the versions and the tenants' rules."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from adapters_registry.rows.values import Candidate
 def retire(
     candidates: Sequence[Candidate], rules: Mapping[int, TenantBounds], pinned: frozenset[int], now: datetime
 ) -> list[Candidate]:
-    """Those of ``candidates`` (all live versions of tenants with rules, by id) that go, in their order.
+    """Those of ``candidates`` (all live versions of tenants with rules, by id) that are retired, in their order.
 
-    A version stays if a rule of its tenant keeps it, if it is ``pinned`` (an alias points at it or would go back to
-    it), or if a version of the same tenant that stays for one of these reasons names it as its parent. Only for one
-    of these: if a parent kept its own parent too, a chain of versions each trained from the one before would stay
-    whole, and retention would do nothing where it is needed most.
+    A version is kept if a rule of its tenant keeps it, if it is ``pinned`` (an alias points at it or would roll back
+    to it), or if it is the parent of a version of the same tenant that is kept for one of these reasons. Parents of
+    parents are not kept: otherwise a chain of versions, each trained from the one before, would be kept as a whole.
     """
     kept = {c.id for c in candidates if c.id in pinned} | _by_rule(candidates, rules, now)
     parents = {(c.tenant_id, c.parent) for c in candidates if c.id in kept}

@@ -1,4 +1,4 @@
-"""The tensors of each kind of adapter: roles and shapes, for the registry's check and the service's reader alike."""
+"""The tensors of each kind of adapter: roles and shapes, for the registry's check and the service's reader."""
 
 from __future__ import annotations
 

@@ -3,11 +3,11 @@
 tenants ─< adapters ─< versions ─< version_files >─ blobs
    │           │           ├────── bases
    │           │           └─< evaluations
-   │           ├─< aliases (a mutable pointer at a version; NULL once deleted, so that generations go on)
+   ├─< aliases (a mutable pointer at a version; NULL once deleted, so that generations continue)
    │           └─< shares (other tenants that may use it)
    ├─< keys
-   └─< leases (bytes that the tenant uploaded, kept until then though no version has them)
-audit: one row a change, append-only, each chained to the one before by its digest; its ``seq`` is the change feed
+   └─< leases (bytes that the tenant uploaded, kept until they expire even if no version contains them)
+audit: one row per change, append-only, each chained to the one before by its digest; its ``seq`` is the change feed
 feed:  one row, the last ``seq`` and the audit's last digest; locking it first puts changes in commit order
 """
 
@@ -181,5 +181,5 @@ audit = sa.Table(
 
 
 def utc(moment: datetime) -> datetime:
-    """SQLite forgets the zone; everything stored is UTC."""
+    """SQLite does not store the zone; all stored times are UTC."""
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,10 +1,10 @@
-"""Reads a safetensors file without trusting it: a bounded header, then the values in pieces.
+"""Reads a safetensors file without trusting it: a bounded header, then the values in chunks.
 
 8 bytes  header length N, little endian
 N bytes  JSON: {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {...}}
 rest     the tensors, back to back, in the order of their offsets
 
-What is accepted here, the safetensors library accepts as well: an adapter that was published can be loaded.
+Every file accepted here is accepted by the safetensors library too: a published adapter can be loaded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _EXPONENT: dict[str, Any] = {
     "F16": np.uint16(0x7C00),
     "BF16": np.uint16(0x7F80),
 }
-"""All ones there is NaN or infinity."""
+"""Exponent bits: all ones is NaN or infinity."""
 _REMEDY = "save it again with PEFT's save_pretrained"
 _WEIGHTS = "adapter_model.safetensors"
 
@@ -69,10 +69,10 @@ def read_header(file: BinaryIO, size: int) -> dict[str, TensorInfo]:
 
 
 def rows(file: BinaryIO, name: str, info: TensorInfo) -> Iterator[NDArray[np.float64]]:
-    """The tensor's values from first to last in pieces of whole rows, [n, columns]; of a vector, [n, 1].
+    """The tensor's values in order, in chunks of whole rows, [n, columns]; of a vector, [n, 1].
 
-    Those of float64 are cast to float32, as a loader casts them. Raises ``NotFinite`` at a NaN or an infinity, and at
-    a number beyond float32.
+    float64 values are cast to float32, as a loader does. Raises ``NotFinite`` for a NaN or an infinity, and for a
+    number beyond float32.
     """
     row_bytes = math.prod(info.shape[1:]) * ITEM_BYTES[info.dtype]
     left = info.end - info.begin
@@ -103,13 +103,13 @@ def _numbers(bits: NDArray[Any], dtype: str) -> NDArray[np.float64]:
     if dtype == "BF16":  # the upper half of a float32
         return (bits.astype("<u4") << np.uint32(16)).view("<f4").astype(np.float64)
     if dtype == "F64":
-        with np.errstate(over="ignore"):  # found out by the caller
+        with np.errstate(over="ignore"):  # the caller checks for infinity
             return bits.view("<f8").astype("<f4").astype(np.float64)
     return bits.view("<f4" if dtype == "F32" else "<f2").astype(np.float64)
 
 
 def _not_safetensors(start: bytes) -> InvalidTensors | PickleRefused | None:
-    """What a header of impossible length really is, where its first bytes say so."""
+    """The error for a header of impossible length, by the format that its first bytes show."""
     if start.startswith(b"PK\x03\x04") or start[0] == 0x80:
         return PickleRefused(
             f"{_WEIGHTS} is a pickle or a zip archive under another name, which can run code: save the adapter again "
@@ -150,7 +150,7 @@ def _info(name: str, entry: object, data: int) -> TensorInfo:
         raise InvalidTensors(f"Tensor {name} is {dtype}: save it as F32, F16, BF16 or F64.", param=name)
     if len(shape) > 8 or not all(type(n) is int and n >= 0 for n in shape):
         raise InvalidTensors(f"Tensor {name} has an impossible shape: {_REMEDY}.", param=name)
-    # bool is an int to isinstance
+    # bool is an int for isinstance
     if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
         raise InvalidTensors(f"Tensor {name} has impossible offsets: {_REMEDY}.", param=name)
     if end - begin != math.prod(shape) * ITEM_BYTES[dtype]:
@@ -173,18 +173,19 @@ def _check_cover(infos: Mapping[str, TensorInfo], data: int, size: int) -> None:
 
 
 def read_json(text: bytes) -> Any:
-    """What any reader of JSON takes, PEFT's and the safetensors library's too; else ``ValueError``."""
+    """Text that every JSON reader accepts, including PEFT's and the safetensors library's; otherwise
+    ``ValueError``."""
     try:
-        # Decoded here: json would also take UTF-16 and UTF-32.
+        # Decoded here, since json would also accept UTF-16 and UTF-32.
         value = json.loads(text.decode(), object_pairs_hook=_unique, parse_constant=_refuse, parse_int=_integer)
-        json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair, which is no text
+        json.dumps(value, ensure_ascii=False).encode()  # fails on half a surrogate pair, which is not valid text
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a key that comes twice, readers might take the one or the other."""
+    """Refuses duplicate keys, of which readers might use the first or the last."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key comes twice")
@@ -196,6 +197,6 @@ def _refuse(name: str) -> None:
 
 
 def _integer(text: str) -> int:
-    if text == "-0":  # to some readers a fraction
+    if text == "-0":  # some readers make it a float
         raise ValueError("-0 is not an integer")
     return int(text)

@@ -1,6 +1,6 @@
-"""Reads all that a registry holds and compares it with its digests: ``python -m adapters_registry.verify``.
+"""Reads all data of a registry and compares it with its digests: ``python -m adapters_registry.verify``.
 
-It takes the options and variables of the registry itself, which must not run on that data directory meanwhile: after
+It takes the same options and variables as the registry, which must not run on that data directory meanwhile: after
 a restore, before the start.
 """
 
@@ -31,11 +31,11 @@ class Verified:
     blobs: int
     audit_entries: int
     problems: tuple[str, ...]
-    """A line for each thing that is not what was written."""
+    """One line per item that differs from what was written."""
 
 
 def verify(registry: Registry) -> Verified:
-    """Every version's manifest, every blob of them once, and the chain of the audit."""
+    """Checks every version's manifest, each of their blobs once, and the chain of the audit log."""
     names: dict[str, str] = {}
     problems, wanted, versions = [], set[str](), 0
     for record in _adapters(registry):
@@ -79,7 +79,7 @@ def _damage(registry: Registry, digest: str) -> str | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0 all is as it was written, 1 something is not, 2 wrong usage."""
+    """Returns the exit code: 0 all data is as it was written, 1 something differs, 2 wrong usage."""
     options: dict[str, Any] = {"_cli_parse_args": sys.argv[1:] if arguments is None else arguments}
     try:
         settings = RegistrySettings(

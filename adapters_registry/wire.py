@@ -1,4 +1,4 @@
-"""What both clients share: answers to values, failures to errors."""
+"""Shared by both clients: answers to values, failures to errors."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _OF_HEAD: dict[int, type[RegistryError]] = {
     429: Overloaded,
     503: StorageFailed,
 }
-"""What a status means where no body can say it."""
+"""The error for a status without a body that names one."""
 
 
 def is_local(url: str) -> bool:
-    """Whether ``url`` is on this machine: no proxy of the environment may get between it and itself."""
+    """Whether ``url`` is on this machine: requests to it must not use a proxy from the environment."""
     return is_loopback(httpx.URL(url).host)
 
 
 def bearer(key: str | None) -> dict[str, str]:
-    """The headers that carry ``key``; none without one."""
+    """The headers with ``key``; empty without one."""
     return {} if key is None else {"authorization": f"Bearer {key}"}
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temp file beside the target, fsync, rename, fsync of the directory."""
+"""Files that are whole or absent: temporary file next to the target, fsync, rename, fsync of the directory."""
 
 from __future__ import annotations
 

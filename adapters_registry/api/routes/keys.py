@@ -22,7 +22,7 @@ router = APIRouter(tags=["keys"])
 Wish = Annotated[KeyBody, Depends(JsonBody(KeyBody).read)]
 Rotation = Annotated[RotationBody, Depends(JsonBody(RotationBody).read)]
 _BODY = (errors.BodyTooLarge, errors.TruncatedUpload)
-_TOLD = "The key's text, which is never told again."
+_TEXT_ONCE = "The key's text, which is never returned again."
 
 
 class KeyList(BaseModel):
@@ -37,7 +37,7 @@ class KeyList(BaseModel):
     "/v1/keys",
     status_code=201,
     response_model=NewKey,
-    response_description=_TOLD,
+    response_description=_TEXT_ONCE,
     responses=answers(errors.TenantNotFound, *_BODY),
 )
 async def create_key(by: Admin, plane: P, body: Wish) -> Response:
@@ -68,7 +68,7 @@ async def key(by: Admin, plane: P, id: KeyId) -> Response:
     "/v1/keys/{id}/rotate",
     status_code=201,
     response_model=NewKey,
-    response_description=_TOLD,
+    response_description=_TEXT_ONCE,
     responses=answers(KeyNotFound, *_BODY),
 )
 async def rotate_key(by: Admin, plane: P, id: KeyId, body: Rotation) -> Response:
