@@ -44,7 +44,7 @@ class Site:
 
 def script(request: GenerateRequest) -> list[Step]:
     """Each adapter says its own; a message that ends in STOP is answered for ever."""
-    said = {"support": SUPPORT, "mine": MINE}[request.adapter.name] if request.adapter else BASE
+    said = {"support": SUPPORT, "mine": MINE}[request.adapters.parts[0].name] if request.adapters else BASE
     if tokenizer().decode(list(request.prompt)).endswith("STOP<|im_end|>\n<|im_start|>assistant\n"):
         return [*says(STUCK)(request)[:-1], HANG]
     return list(says(said)(request))

@@ -130,7 +130,7 @@ def test_a_blind_comparison(
     assert [event["value"] for event in events] == ([value] if value else [])
     for event in events:
         asked = {"acme/support@3": None, "default/mine@1": None} | {
-            str(request.adapter): f"chatcmpl-{request.request_id}" for request in site.engine.requests[1:3]
+            str(request.adapters): f"chatcmpl-{request.request_id}" for request in site.engine.requests[1:3]
         }
         assert event["kind"] == "preference"
         assert event["target"] == {
