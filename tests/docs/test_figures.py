@@ -31,7 +31,7 @@ def result(name: str) -> Any:
         ("vLLM 0.32 for CPU, LoRA on", "peers/vllm-lora.json"),
         ("vLLM 0.32 for CPU, LoRA off, compiled", "peers/vllm-base.json"),
         ("llama.cpp server, LoRA loaded", "peers/llama-lora.json"),
-        ("llama.cpp server, none loaded", "peers/llama-base.json"),
+        ("llama.cpp server, no LoRA loaded", "peers/llama-base.json"),
     ],
 )
 def test_over_http(server: str, file: str) -> None:
