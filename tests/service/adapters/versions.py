@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from adapters_registry.capabilities import LORA, needs, told
+from adapters_registry.capabilities import LORA, in_words, needs
 from adapters_registry.manifest import BaseManifest, LoraModule, Manifest
 from service.errors import AdapterIncompatible
 from service.values import AdapterRef
@@ -24,7 +24,7 @@ class Form:
 
     def check_adapter(self, manifest: Manifest) -> None:
         if missing := needs(manifest) - {LORA}:
-            raise AdapterIncompatible(f"{told(missing)} is not computed here")
+            raise AdapterIncompatible(f"{in_words(missing)} is not computed here")
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
