@@ -62,6 +62,8 @@ class Up:
     """In the environment of every process that comes of it."""
     variables: dict[str, str] = field(default_factory=dict)
     """More of its environment: keys, which no command line may show."""
+    program: tuple[str, ...] = (sys.executable, "-m", "service")
+    cwd: Path | None = None
 
     @property
     def url(self) -> str:
@@ -73,7 +75,7 @@ class Up:
 
     def command(self, *options: str) -> list[str]:
         ports = ["--port", str(self.port), "--registry-port", str(self.registry_port)]
-        return [sys.executable, "-m", "service", "up", *ports, "--data-dir", str(self.data_dir), *options]
+        return [*self.program, "up", *ports, "--data-dir", str(self.data_dir), *options]
 
     def start(self, *options: str) -> None:
         """Returns when ``/ready`` is 200 and the terminal says so: before that, a signal ends it without draining."""
@@ -84,6 +86,7 @@ class Up:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.variables, MARK: self.mark},
+                cwd=self.cwd,
                 process_group=0,
             )
         eventually(self._is_ready, START_S)
@@ -95,8 +98,9 @@ class Up:
 
     def quickchange(self, *arguments: str) -> str:
         """Another verb of the command line, against this registry; its stdout."""
-        command = [sys.executable, "-m", "service", *arguments, "--registry", self.registry]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **self.variables})
+        command = [*self.program, *arguments, "--registry", self.registry]
+        environment = {**os.environ, **self.variables}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=self.cwd)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
