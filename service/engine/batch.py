@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from service.engine.adapter import BoundAdapter, FrontKeys, FrontRows
-from service.engine.scheduler import Chunk, Plan
+from service.engine.adapter import BoundAdapter
+from service.engine.fronts import Fronts, GivenKeys, GivenRows, slots_of
+from service.engine.scheduler import Plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,27 +21,6 @@ class Segment:
     start: int
     stop: int
     adapter: BoundAdapter
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GivenRows:
-    """Rows ``start:stop`` that stand for no token: their embeddings come from an adapter."""
-
-    start: int
-    stop: int
-    embeddings: Tensor
-    """[stop - start, hidden]"""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GivenKeys:
-    """Keys and values of an adapter that go to ``slots`` before this step's rows read them."""
-
-    slots: Tensor
-    """[rows] int64"""
-    keys: tuple[Tensor, ...]
-    """By layer: [rows, key heads, dim]"""
-    values: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,9 +80,7 @@ def build_batch(plan: Plan, block_tokens: int, device: torch.device, wanted: Seq
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    segments: list[Segment] = []
-    given_rows: list[GivenRows] = []
-    given_keys: list[GivenKeys] = []
+    fronts = Fronts(block_tokens, device)
     prefills: list[Prefill] = []
     single: list[tuple[int, int, list[int]]] = []
     sample_rows: list[int] = []
@@ -112,79 +90,54 @@ def build_batch(plan: Plan, block_tokens: int, device: torch.device, wanted: Seq
         row, stop = len(tokens), start + length
         tokens += sequence.tokens_at(start, stop)
         positions += range(start, stop)
-        slots += _slots(sequence.blocks, range(start, stop), block_tokens)
+        slots += slots_of(sequence.blocks, range(start, stop), block_tokens)
         blocks = sequence.blocks[: -(-stop // block_tokens)]
-        written = start
-        if sequence.front and start <= sequence.front:
-            written = _give(chunk, row, block_tokens, device, given_rows, given_keys)
+        written = fronts.take(chunk, row) if sequence.front else start
         if stop % block_tokens and written <= stop - stop % block_tokens:
             begun.append(blocks[-1])
         if length == 1:
             single.append((row, stop, blocks))
         else:
             prefills.append(Prefill(row, row + length, stop, torch.tensor(blocks, device=device)))
-        if sequence.adapter is not None:
-            if segments and segments[-1].adapter.digest == sequence.adapter.digest:
-                segments[-1] = Segment(segments[-1].start, row + length, segments[-1].adapter)
-            else:
-                segments.append(Segment(row, row + length, sequence.adapter))
         if chunk.samples:
             sample_rows.append(row + length - 1)
     if wanted is not None:
         sample_rows = list(wanted)
+    segments = _segments(plan)
     return Batch(
         tokens=torch.tensor([tokens], device=device),
         positions=torch.tensor([positions], device=device),
         slots=torch.tensor(slots, device=device),
         begun=torch.tensor(begun, dtype=torch.int64, device=device),
-        segments=tuple(segments),
+        segments=segments,
         sampled=_among(sample_rows, segments),
-        given_rows=tuple(given_rows),
-        given_keys=tuple(given_keys),
+        given_rows=tuple(fronts.rows),
+        given_keys=tuple(fronts.keys),
         prefills=tuple(prefills),
         decode=_decode(single, device),
         sample_rows=torch.tensor(sample_rows, dtype=torch.int64, device=device),
     )
 
 
-def _slots(blocks: Seq[int], positions: range, block_tokens: int) -> list[int]:
-    return [blocks[at // block_tokens] * block_tokens + at % block_tokens for at in positions]
+def _segments(plan: Plan) -> tuple[Segment, ...]:
+    """Neighbouring chunks of one adapter, joined."""
+    segments: list[Segment] = []
+    row = 0
+    for chunk in plan.chunks:
+        start, row, adapter = row, row + chunk.length, chunk.sequence.adapter
+        if adapter is None:
+            continue
+        if segments and segments[-1].adapter.digest == adapter.digest:
+            segments[-1] = Segment(segments[-1].start, row, segments[-1].adapter)
+        else:
+            segments.append(Segment(start, row, adapter))
+    return tuple(segments)
 
 
 def _among(rows: Seq[int], segments: Seq[Segment]) -> tuple[Segment, ...]:
     """The segments as spans of the ascending ``rows``."""
     spans = ((bisect_left(rows, one.start), bisect_left(rows, one.stop), one.adapter) for one in segments)
     return tuple(Segment(start, stop, adapter) for start, stop, adapter in spans if start < stop)
-
-
-def _give(
-    chunk: Chunk,
-    row: int,
-    block_tokens: int,
-    device: torch.device,
-    given_rows: list[GivenRows],
-    given_keys: list[GivenKeys],
-) -> int:
-    """Note what the adapter's front brings to a chunk that begins within it or right behind it.
-
-    Returns the first position that the step writes.
-    """
-    sequence, start, length = chunk
-    front = sequence.adapter.front if sequence.adapter is not None else None
-    if isinstance(front, FrontRows):
-        stop = min(sequence.front, start + length)
-        if start < stop:
-            given_rows.append(GivenRows(row, row + stop - start, front.embeddings[start:stop]))
-        return start
-    assert isinstance(front, FrontKeys)
-    assert start == sequence.front
-    first = sequence.published * block_tokens  # what comes before was found in the prefix cache
-    if first < start:
-        span = slice(first, start)
-        slots = torch.tensor(_slots(sequence.blocks, range(first, start), block_tokens), device=device)
-        keys, values = tuple(key[span] for key in front.keys), tuple(value[span] for value in front.values)
-        given_keys.append(GivenKeys(slots, keys, values))
-    return first
 
 
 def _decode(single: list[tuple[int, int, list[int]]], device: torch.device) -> Decode | None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from service.engine.batch import Batch, GivenRows, Segment
+from service.engine.batch import Batch, Segment
+from service.engine.fronts import GivenRows
 
 Product = Callable[[Tensor], Tensor]
 """[..., in] → [..., out], bias included; the result is fresh memory."""
