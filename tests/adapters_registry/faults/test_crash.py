@@ -12,10 +12,11 @@ import pytest
 from tests.adapters_registry.faults.script import OPERATIONS
 from tests.adapters_registry.faults.shim import KILL, TEAR
 from tests.adapters_registry.faults.verdict import check
+from tests.sampling import sample
 
 pytestmark = pytest.mark.acceptance
-SAMPLE = 20
-"""Kills in the default run, spread evenly over the life."""
+SAMPLE = 12
+"""Kills in the default run, spread over the life."""
 
 
 def test_the_life_does_everything_there_is(calls, states):
@@ -42,7 +43,7 @@ def kill_and_check(lives, states, points) -> None:
 
 
 def test_killed_at_a_sample_of_calls(lives, states, calls):
-    kill_and_check(lives, states, range(1, len(calls) + 1, len(calls) // SAMPLE))
+    kill_and_check(lives, states, sample(range(1, len(calls) + 1), SAMPLE, "kills"))
 
 
 @pytest.mark.slow

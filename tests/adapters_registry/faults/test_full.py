@@ -18,11 +18,12 @@ from tests.adapters_registry import artifacts
 from tests.adapters_registry.faults.served import Served
 from tests.adapters_registry.faults.shim import Faults, build
 from tests.adapters_registry.faults.verdict import OURS
+from tests.sampling import draw
 
 pytestmark = pytest.mark.acceptance
 AT = "/v1/adapters/acme/support"
 STEP = 60
-"""Of so many operations the default run breaks one."""
+"""Of so many operations the default run breaks one, drawn."""
 EVER = 1 << 40
 FULL = {"storage_full", "storage_failed"}
 
@@ -115,11 +116,12 @@ def check(served: Served, data: Path) -> None:
 
 
 def break_and_check(served, faults, data, code, step) -> Counter[str]:
-    """Breaks every ``step``-th operation until a life needs fewer; what was refused how often."""
-    life, seen = Life(served), Counter()
+    """Breaks one of each ``step`` operations until a life needs fewer; what was refused how often."""
+    life, seen, drawn = Life(served), Counter(), draw(f"broken operations {code}")
     for request in life.begin():
         assert refused(request()) is None
-    for at in itertools.count(1, step):
+    for first in itertools.count(1, step):
+        at = drawn.randrange(first, first + step)
         requests = life.begin()
         # A full disk stays full until space returns; a broken sector is one.
         faults.set(code, at, EVER if code == errno.ENOSPC else at)

@@ -10,19 +10,20 @@ import pytest
 
 from tests.adapters_registry.faults.power import Disk
 from tests.adapters_registry.faults.verdict import check
+from tests.sampling import sample
 
 pytestmark = pytest.mark.acceptance
-SAMPLE = 12
+SAMPLE = 8
 
 
-def lose_power_and_check(calls, states, start, tmp_path, step) -> int:
-    """After every ``step``-th call, once with nothing kept that was not synced, once with some of it; how often."""
+def lose_power_and_check(calls, states, start, tmp_path, points) -> int:
+    """After each of the calls ``points``, once with nothing kept that was not synced, once with some; how often."""
     (root,) = {call.path for call in calls if call.name == "touch" and call.path.name == "life"}
     disk, done, losses = Disk(root, start), -1, 0
     for number, call in enumerate(calls, 1):
         disk.apply(call)
         done += (call.name, call.path) == ("touch", root)
-        if number % step:
+        if number not in points:
             continue
         for kept in (None, random.Random(number)):
             left = tmp_path / "left"
@@ -38,13 +39,13 @@ def lose_power_and_check(calls, states, start, tmp_path, step) -> int:
 
 
 def test_power_lost_after_a_sample_of_calls(calls, states, start, tmp_path):
-    step = len(calls) // SAMPLE
-    assert lose_power_and_check(calls, states, start, tmp_path, step) >= 2 * SAMPLE
+    points = sample(range(1, len(calls) + 1), SAMPLE, "losses of power")
+    assert lose_power_and_check(calls, states, start, tmp_path, points) == 2 * SAMPLE
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_power_lost_after_every_call(calls, states, start, tmp_path):
-    losses = lose_power_and_check(calls, states, start, tmp_path, 1)
+    losses = lose_power_and_check(calls, states, start, tmp_path, range(1, len(calls) + 1))
     print(f"{losses} losses of power over {len(calls)} calls")
     assert losses >= 300

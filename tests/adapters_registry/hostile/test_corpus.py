@@ -1,8 +1,10 @@
-"""Every bad artifact is refused with its own code by the bounded check, and this process keeps nothing of them."""
+"""Every bad artifact is refused with its own code: the large ones and a sample by the bounded check, whose caller
+keeps nothing of them, the others in this process."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,19 +17,25 @@ from adapters_registry.check import check
 from adapters_registry.errors import RegistryError
 from adapters_registry.findings import Inspection
 from adapters_registry.folder import describe
-from adapters_registry.kinds import ArtifactFile, check_files
-from adapters_registry.manifest import File
+from adapters_registry.kinds import ArtifactFile, check_files, judge
+from adapters_registry.manifest import BaseManifest, File
+from adapters_registry.settings import Limits
 from tests.adapters_registry.hostile.case import LIMITS, MIB, Case, base
 from tests.adapters_registry.hostile.corpus import CORPUS
 from tests.adapters_registry.hostile.memory import Memory
+from tests.sampling import sample
 
 GROWTH_BYTES = 32 * MIB
 """Far below the largest artifact, and below all of them together."""
+SAMPLE = 16
+"""Artifacts of usual size that the child is asked about in the default run."""
+LARGE_BYTES = 1 << 18
+Judge = Callable[[BaseManifest, Sequence[ArtifactFile], Limits], Inspection]
 REMEDY = re.compile(r"\b(save|push|train|send|raise|run|name|shorten|convert)\b", re.IGNORECASE)
 
 
-def submit(written: list[tuple[str, Path]]) -> Inspection:
-    """As a commit does: the paths by the wire's rules, the files as such, then the check."""
+def listed(written: list[tuple[str, Path]]) -> list[ArtifactFile]:
+    """As a commit takes them: the paths by the wire's rules, the files as such."""
     artifact = []
     for claimed, path in written:
         try:
@@ -36,50 +44,76 @@ def submit(written: list[tuple[str, Path]]) -> Inspection:
             raise invalid(error) from None
         artifact.append(ArtifactFile(file, partial(path.open, "rb")))
     check_files([entry.file for entry in artifact], LIMITS)
-    return check(base(), artifact, LIMITS)
+    return artifact
 
 
-def refusal(written: list[tuple[str, Path]]) -> RegistryError | None:
+def refusal(judge: Judge, written: list[tuple[str, Path]]) -> RegistryError | None:
     try:
-        submit(written)
+        judge(base(), listed(written), LIMITS)
     except RegistryError as error:
         return error
     return None
 
 
-@pytest.fixture(scope="module")
-def memory() -> Memory:
-    return Memory()
+def is_large(written: list[tuple[str, Path]]) -> bool:
+    return any(path.stat().st_size > LARGE_BYTES for _, path in written)
 
 
 @pytest.fixture(scope="module")
-def refusals(memory: Memory, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RegistryError | None]:
-    """Of each case, two at once as the registry does."""
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[str, Path]]]:
     directory = tmp_path_factory.mktemp("hostile")
-    written = [list(case.write(directory / str(number))) for number, case in enumerate(CORPUS)]
+    return {case.what: list(case.write(directory / str(number))) for number, case in enumerate(CORPUS)}
+
+
+def refused_by_children(
+    written: dict[str, list[tuple[str, Path]]], capsys: pytest.CaptureFixture[str]
+) -> dict[str, RegistryError | None]:
+    """Of each case, two at once as the registry does; this process keeps nothing of them."""
+    memory = Memory()
     memory.start()
     with ThreadPoolExecutor(max_workers=2) as pool:
-        found = list(pool.map(refusal, written))
+        found = list(pool.map(partial(refusal, check), written.values()))
     memory.stop()
-    return {case.what: error for case, error in zip(CORPUS, found, strict=True)}
+    with capsys.disabled():
+        print(f"\n{len(found)} bad artifacts: at most {memory.growth_bytes / MIB:.1f} MiB more resident")
+    assert memory.growth_bytes < GROWTH_BYTES
+    return dict(zip(written, found, strict=True))
 
 
-@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.what)
-def test_refused_by_code_and_name(case: Case, refusals: dict[str, RegistryError | None]) -> None:
-    error = refusals[case.what]
-    assert error is not None, "it was accepted"
-    assert (error.code, error.param) == (case.code, case.param), error.message
+def verify(case: Case, error: RegistryError | None) -> None:
+    assert error is not None, f"{case.what}: it was accepted"
+    assert (error.code, error.param) == (case.code, case.param), f"{case.what}: {error.message}"
     assert 400 <= STATUS[type(error)] < 500
     assert len(error.message) <= 1000
     assert case.code == "invalid_value" or REMEDY.search(error.message), error.message
 
 
-def test_nothing_of_them_is_kept(
-    refusals: dict[str, RegistryError | None], memory: Memory, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("case", CORPUS, ids=lambda case: case.what)
+def test_refused_by_code_and_name(case: Case, written: dict[str, list[tuple[str, Path]]]) -> None:
+    """In this process; the large ones are the child's alone."""
+    if not is_large(written[case.what]):
+        verify(case, refusal(judge, written[case.what]))
+
+
+def test_the_child_refuses_the_large_ones_and_a_sample_alike(
+    written: dict[str, list[tuple[str, Path]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with capsys.disabled():
-        print(f"\n{len(refusals)} bad artifacts: at most {memory.growth_bytes / MIB:.1f} MiB more resident")
-    assert memory.growth_bytes < GROWTH_BYTES
+    large = [case for case in CORPUS if is_large(written[case.what])]
+    assert len(large) >= 8
+    rest = [case for case in CORPUS if case not in large]
+    cases = large + sample(rest, SAMPLE, "hostile artifacts")
+    found = refused_by_children({case.what: written[case.what] for case in cases}, capsys)
+    for case in cases:
+        verify(case, found[case.what])
+
+
+@pytest.mark.slow
+def test_the_child_refuses_every_one(
+    written: dict[str, list[tuple[str, Path]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = refused_by_children(written, capsys)
+    for case in CORPUS:
+        verify(case, found[case.what])
 
 
 def test_the_corpus_is_large_and_its_names_are_its_own() -> None:
