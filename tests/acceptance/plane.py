@@ -1,11 +1,11 @@
-"""A service with tenants and keys, and a registry of its own beside it, as a test uses them."""
+"""A service with tenants and keys, as a test uses it; and a registry in a process of its own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,6 @@ from openai import OpenAI
 from adapters_registry.access import Scope, new_key
 from adapters_registry.client import RegistryClient
 from adapters_registry.records import NewKey, Quotas
-from service.settings import BUNDLED_BASE
 from tests.acceptance.up import MARK, Up, eventually
 
 HEARD_S = 10.0
@@ -49,12 +48,49 @@ class Registry:
             self.process.wait()
 
 
-@dataclass
-class Plane:
-    """A registry, a service that follows it, and an operator's key."""
+@dataclass(frozen=True)
+class Small:
+    """A service with the small base, and the registry beside it that it follows."""
 
     up: Up
     registry: Registry
+    base: Path
+    options: tuple[str, ...]
+
+    @property
+    def model(self) -> str:
+        """The base's own name."""
+        return self.base.name
+
+    def start(self) -> None:
+        self.up.start(*self.options)
+
+
+@contextmanager
+def running_small(root: Path, base: Path, **variables: str) -> Iterator[Small]:
+    """Without keys at first: everybody may ask. Until the block ends, whatever runs of it then."""
+    up = Up(root / "data", root / "log", variables=variables)
+    text = str(new_key())
+    up.variables["QUICKCHANGE_REGISTRY_KEY"] = text
+    environment = {**os.environ, "QUICKCHANGE_REGISTRY_SERVICE_KEY": text, MARK: up.mark}
+    registry = Registry(root / "r", up.registry_port, environment)
+    options = ("--registry-url", up.registry, "--base", str(base), "--dtype", "float32", "--feedback.enabled")
+    small = Small(up, registry, base, options)
+    try:
+        registry.start()
+        small.start()
+        yield small
+    finally:
+        registry.kill()
+        up.close()
+
+
+@dataclass
+class Plane:
+    """A service, its base's name, and an operator's key."""
+
+    up: Up
+    base: str
     operator: RegistryClient
     operator_key: str
     keys: dict[str, NewKey] = field(default_factory=dict)
@@ -66,16 +102,33 @@ class Plane:
     def of(self, tenant: str) -> OpenAI:
         return self.user(self.keys[tenant].key)
 
+    def status(self, key: str | None, path: str | None = None) -> int:
+        """Of the base's description, or of ``path``."""
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        return httpx.get(f"{self.up.url}{path or '/v1/models/' + self.base}", headers=headers, timeout=30).status_code
+
     def new_key(self, *scopes: Scope, tenant: str = "acme", quotas: Quotas = Quotas()) -> NewKey:
         """One that the gateway knows already."""
         made = self.operator.create_key("test", scopes, tenant=tenant, quotas=quotas)
-        eventually(lambda: status(self, made.key) != 401, HEARD_S)
+        eventually(lambda: self.status(made.key) != 401, HEARD_S)
         return made
 
 
-def status(plane: Plane, key: str | None, path: str = "/v1/models/" + BUNDLED_BASE) -> int:
-    headers = {} if key is None else {"authorization": f"Bearer {key}"}
-    return httpx.get(f"{plane.up.url}{path}", headers=headers, timeout=30).status_code
+@contextmanager
+def keyed(up: Up, base: str, folders: Mapping[str, Path] = {}) -> Iterator[Plane]:
+    """From now on keys are needed: an operator has one, and each tenant, with an adapter ``own``."""
+    with RegistryClient(up.registry) as nobody:
+        eventually(nobody.bases)
+        first = nobody.create_key("operator", [Scope.ADMIN])
+    with RegistryClient(up.registry, key=first.key) as operator:
+        plane = Plane(up, base, operator, first.key)
+        eventually(lambda: plane.status(None) == 401, HEARD_S)
+        for tenant, folder in folders.items():
+            plane.keys[tenant] = made = plane.new_key(*TENANT_SCOPES, tenant=tenant)
+            with RegistryClient(up.registry, key=made.key) as pusher:
+                pusher.push(folder, tenant, "own")
+            eventually(lambda key=made.key: plane.status(key, "/v1/models/own") == 200, HEARD_S)  # type: ignore[misc]
+        yield plane
 
 
 def answer(user: OpenAI, model: str) -> tuple[str, str]:
@@ -94,31 +147,6 @@ def refusal(user: OpenAI, model: str) -> tuple[int, str | None, str]:
     return caught.value.status_code, caught.value.code, caught.value.message.replace(model, "MODEL")
 
 
-@contextmanager
-def plane_with_keys(root: Path, folders: Sequence[Path], *options: str) -> Iterator[Plane]:
-    """Without keys at first: everybody may ask. Then an operator's key, and two tenants with an adapter each."""
-    up = Up(root / "data", root / "log")
-    text = str(new_key())
-    up.variables["QUICKCHANGE_REGISTRY_KEY"] = text
-    environment = {**os.environ, "QUICKCHANGE_REGISTRY_SERVICE_KEY": text, MARK: up.mark}
-    registry = Registry(root / "r", up.registry_port, environment)
-    try:
-        registry.start()
-        up.start("--registry-url", up.registry, *options)
-        with RegistryClient(up.registry) as nobody:
-            eventually(nobody.bases)
-            first = nobody.create_key("operator", [Scope.ADMIN])
-        with RegistryClient(up.registry, key=first.key) as operator:
-            plane = Plane(up, registry, operator, first.key)
-            eventually(lambda: status(plane, None) == 401, HEARD_S)
-            for tenant, folder in zip(("acme", "globex"), folders, strict=False):
-                plane.keys[tenant] = plane.new_key(*TENANT_SCOPES, tenant=tenant)
-                with RegistryClient(up.registry, key=plane.keys[tenant].key) as pusher:
-                    pusher.push(folder, tenant, "own")
-                key = plane.keys[tenant].key
-                eventually(lambda key=key: status(plane, key, "/v1/models/own") == 200, HEARD_S)  # type: ignore[misc]
-            yield plane
-    finally:
-        registry.kill()
-        for process in up.processes():
-            process.kill()
+def answers(plane: Plane) -> dict[str, tuple[str, str]]:
+    """Of each tenant's own adapter."""
+    return {tenant: answer(plane.of(tenant), "own") for tenant in plane.keys}

@@ -1,13 +1,11 @@
-"""Feedback on a running service: durable once acknowledged, exported as rows that TRL takes."""
+"""Feedback on a running service: judged and exported as rows that TRL takes."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import threading
 import uuid
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,9 @@ import trl
 from openai import OpenAI
 
 from service.settings import BUNDLED_BASE as MODEL
-from tests.acceptance.up import Up, eventually
+from tests.acceptance.up import Up
 
 pytestmark = pytest.mark.acceptance
-
-OWNER = "ServeReplica:quickchange:Recorder"
 
 
 def ask(up: Up, content: str, **more: Any) -> str:
@@ -34,18 +30,6 @@ def ask(up: Up, content: str, **more: Any) -> str:
 
 def send(up: Up, *events: dict[str, Any]) -> httpx.Response:
     return httpx.post(f"{up.url}/v1/feedback", json={"events": list(events)}, timeout=30.0)
-
-
-def own(up: Up, source: str) -> list[dict[str, Any]]:
-    """Every event of ``source``, read back page by page."""
-    found: list[dict[str, Any]] = []
-    after = ""
-    while True:
-        page = httpx.get(f"{up.url}/v1/feedback", params={"after": after, "limit": 1000}, timeout=30.0).json()
-        if page["next"] == after:
-            return [event for event in found if event["source"] == source]
-        found += page["data"]
-        after = page["next"]
 
 
 def test_from_an_answer_to_rows_that_trl_takes(up: Up, tmp_path: Path) -> None:
@@ -84,40 +68,3 @@ def test_an_answer_that_its_reader_stopped_can_be_judged(up: Up) -> None:
     target = {"response_id": json.loads(first.removeprefix("data: "))["id"]}
     response = send(up, {"kind": "binary", "target": target, "value": False})
     assert response.status_code == 202, response.text
-
-
-def test_every_acknowledged_event_outlives_its_owner(up: Up) -> None:
-    source = uuid.uuid4().hex
-    response_id = ask(up, "Hello!")
-    acknowledged: list[str] = []
-    stop = threading.Event()
-
-    def rate() -> None:
-        for i in range(100_000):
-            if stop.is_set():
-                return
-            event = {"kind": "rating", "target": {"response_id": response_id}, "value": 1 + i % 5, "source": source}
-            try:
-                response = send(up, event | {"idempotency_key": f"{source}-{threading.get_ident()}-{i}"})
-            except httpx.TransportError:
-                continue
-            if response.status_code == 202:
-                acknowledged.append(response.json()["data"][0]["id"])
-
-    raters = [threading.Thread(target=rate) for _ in range(4)]
-    for rater in raters:
-        rater.start()
-    try:
-        for _ in range(2):
-            eventually(lambda so_far=len(acknowledged): len(acknowledged) > so_far + 50)
-            [owner] = up.processes(OWNER)
-            owner.kill()
-            eventually(lambda gone=owner.pid: [p for p in up.processes(OWNER) if p.pid != gone])
-        eventually(lambda so_far=len(acknowledged): len(acknowledged) > so_far + 50)
-    finally:
-        stop.set()
-        for rater in raters:
-            rater.join()
-    counted = Counter(event["id"] for event in own(up, source))
-    assert set(acknowledged) <= counted.keys()
-    assert set(counted.values()) == {1}

@@ -13,8 +13,7 @@ from adapters_registry.client import RegistryClient
 from adapters_registry.errors import AdapterNotFound, InsufficientScope, InvalidKey, TenantNotFound
 from adapters_registry.manifest import FORMAT
 from adapters_registry.records import Quotas
-from service.settings import BUNDLED_BASE
-from tests.acceptance.plane import HEARD_S, Plane, answer, refusal, status
+from tests.acceptance.plane import HEARD_S, Plane, answer, refusal
 from tests.acceptance.up import eventually
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
@@ -26,8 +25,8 @@ def test_each_tenant_asks_its_own(plane: Plane) -> None:
     assert said["acme"][0] != said["globex"][0]
     for tenant in plane.keys:
         assert answer(plane.of(tenant), "own") == said[tenant]
-        assert answer(plane.of(tenant), BUNDLED_BASE)[1] == BUNDLED_BASE
-        assert [model.id for model in plane.of(tenant).models.list()] == [BUNDLED_BASE, f"{tenant}/own"]
+        assert answer(plane.of(tenant), plane.base)[1] == plane.base
+        assert [model.id for model in plane.of(tenant).models.list()] == [plane.base, f"{tenant}/own"]
 
 
 def test_the_base_is_announced_with_what_its_engine_runs(plane: Plane) -> None:
@@ -50,25 +49,25 @@ def test_anothers_adapter_is_an_unknown_one(plane: Plane) -> None:
 def test_a_shared_adapter_answers_until_it_is_shared_no_more(plane: Plane) -> None:
     with RegistryClient(plane.up.registry, key=plane.keys["acme"].key) as owner:
         owner.share("acme", "own", "globex")
-        eventually(lambda: status(plane, plane.keys["globex"].key, "/v1/models/acme/own") == 200, HEARD_S)
+        eventually(lambda: plane.status(plane.keys["globex"].key, "/v1/models/acme/own") == 200, HEARD_S)
         assert answer(plane.of("globex"), "acme/own") == answer(plane.of("acme"), "own")
         owner.unshare("acme", "own", "globex")
-        eventually(lambda: status(plane, plane.keys["globex"].key, "/v1/models/acme/own") == 404, HEARD_S)
+        eventually(lambda: plane.status(plane.keys["globex"].key, "/v1/models/acme/own") == 404, HEARD_S)
 
 
-def test_a_key_does_what_its_scopes_say(plane: Plane, folders: list[Path]) -> None:
+def test_a_key_does_what_its_scopes_say(plane: Plane, small_folders: list[Path]) -> None:
     reads, asks = plane.new_key(Scope.ADAPTER_READ), plane.new_key(Scope.INFER)
     assert refusal(plane.user(reads.key), "own")[:2] == (403, "insufficient_scope")
     assert answer(plane.user(asks.key), "own")[1] == "acme/own@1"
-    assert status(plane, asks.key, "/metrics") == 403
+    assert plane.status(asks.key, "/metrics") == 403
     with RegistryClient(plane.up.registry, key=asks.key) as pusher, pytest.raises(InsufficientScope):
-        pusher.push(folders[2], "acme", "more")
+        pusher.push(small_folders[2], "acme", "more")
     with RegistryClient(plane.up.registry, key=plane.keys["acme"].key) as pusher:
         for tenant in ("globex", "nobody"):
             with pytest.raises(TenantNotFound):
-                pusher.push(folders[2], tenant, "own")
+                pusher.push(small_folders[2], tenant, "own")
     for nobody in (None, "qc_none", str(new_key())):
-        assert status(plane, nobody) == 401
+        assert plane.status(nobody) == 401
 
 
 def test_a_quota_holds(plane: Plane) -> None:
@@ -88,18 +87,18 @@ def test_a_quota_holds(plane: Plane) -> None:
 def test_a_rotated_key_goes_on_for_the_overlap(plane: Plane) -> None:
     old = plane.new_key(Scope.INFER)
     new = plane.operator.rotate_key(old.record.id, 3600.0)
-    eventually(lambda: status(plane, new.key) == 200, HEARD_S)
-    assert status(plane, old.key) == 200
+    eventually(lambda: plane.status(new.key) == 200, HEARD_S)
+    assert plane.status(old.key) == 200
     newest = plane.operator.rotate_key(new.record.id, 0.0)
-    eventually(lambda: (status(plane, newest.key), status(plane, new.key)) == (200, 401), HEARD_S)
-    assert status(plane, old.key) == 200
+    eventually(lambda: (plane.status(newest.key), plane.status(new.key)) == (200, 401), HEARD_S)
+    assert plane.status(old.key) == 200
 
 
 def test_a_revoked_key_ends_within_seconds(plane: Plane) -> None:
     made = plane.new_key(Scope.INFER, Scope.ADAPTER_READ)
     answer(plane.user(made.key), "own")
     plane.operator.revoke_key(made.record.id)
-    eventually(lambda: status(plane, made.key) == 401, HEARD_S)
+    eventually(lambda: plane.status(made.key) == 401, HEARD_S)
     with pytest.raises(openai.AuthenticationError):
         answer(plane.user(made.key), "own")
     with RegistryClient(plane.up.registry, key=made.key) as client, pytest.raises(InvalidKey):

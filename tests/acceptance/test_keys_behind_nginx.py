@@ -44,9 +44,9 @@ class Fronts:
 
 
 @pytest.fixture(scope="module")
-def fronts(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
-    with nginx(tmp_path_factory.mktemp("nginx"), [plane.up.port, plane.up.registry_port]) as (api, registry):
-        yield Fronts(api, registry, plane.operator_key)
+def fronts(keyed_up: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronts]:
+    with nginx(tmp_path_factory.mktemp("nginx"), [keyed_up.up.port, keyed_up.up.registry_port]) as (api, registry):
+        yield Fronts(api, registry, keyed_up.operator_key)
 
 
 def test_curl(fronts: Fronts) -> None:

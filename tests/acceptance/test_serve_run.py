@@ -15,7 +15,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.settings import BUNDLED_BASE
 from tests.acceptance.up import MARK, START_S, Up, eventually
 from tests.deploy.tools import DEPLOY, ROOT
 
@@ -42,7 +41,7 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
             process.kill()
 
 
-def environment(up: Up, ray_directory: str) -> dict[str, str]:
+def environment(up: Up, base: Path, ray_directory: str) -> dict[str, str]:
     """What ``deploy/serve.env`` says, on ports and directories of this test's own."""
     lines = [line for line in (DEPLOY / "serve.env").read_text().splitlines() if line and not line.startswith("#")]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -54,17 +53,20 @@ def environment(up: Up, ray_directory: str) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(up.port + 1),
         "RAY_TMPDIR": ray_directory,  # another Ray of this machine is not to be joined
         "QUICKCHANGE_REGISTRY_URL": up.registry,
+        "QUICKCHANGE_BASE": str(base),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         MARK: up.mark,
     }
 
 
-def test_the_config_file_starts_the_same_application(tmp_path: Path, folders: list[Path]) -> None:
+def test_the_config_file_starts_the_same_application(
+    tmp_path: Path, small_base: Path, small_folders: list[Path]
+) -> None:
     up = Up(tmp_path / "data", tmp_path / "log")
     registry = [sys.executable, "-m", "adapters_registry", "--data-dir", str(up.data_dir)]
     # A socket's path has at most 107 characters: not under the test's own directory.
     with tempfile.TemporaryDirectory(prefix="ray-") as ray_directory:
-        variables = environment(up, ray_directory)
+        variables = environment(up, small_base, ray_directory)
         with (
             running([*registry, "--port", str(up.registry_port)], variables, up.log),
             running(["serve", "run", str(DEPLOY / "serve.yaml")], variables, up.log) as serve,
@@ -75,9 +77,9 @@ def test_the_config_file_starts_the_same_application(tmp_path: Path, folders: li
                 return httpx.get(f"{up.url}/ready", timeout=5.0).status_code == 200
 
             eventually(is_ready, START_S)
-            up.quickchange("push", str(folders[0]), "acme/support")
+            up.quickchange("push", str(small_folders[0]), "acme/support")
             eventually(lambda: httpx.get(f"{up.url}/v1/models/acme/support").status_code == 200)
-            for model, answering in [(BUNDLED_BASE, BUNDLED_BASE), ("acme/support", "acme/support@1")]:
+            for model, answering in [(small_base.name, small_base.name), ("acme/support", "acme/support@1")]:
                 body = {"model": model, "prompt": "The capital of France is", "max_tokens": 4, "temperature": 0}
                 answer = httpx.post(f"{up.url}/v1/completions", json=body, timeout=60)
                 assert answer.status_code == 200, answer.text
@@ -85,5 +87,4 @@ def test_the_config_file_starts_the_same_application(tmp_path: Path, folders: li
         try:
             eventually(up.gone, LEAVE_S)
         finally:
-            for process in up.processes():
-                process.kill()
+            up.close()

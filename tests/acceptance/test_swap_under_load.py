@@ -1,9 +1,10 @@
-"""Promise P1 under load: aliases move and adapters are evicted while 200 streams run; each answer is its digest's."""
+"""Promise P1 under load: aliases move and adapters are evicted while streams run; each answer is its digest's."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import json
 import random
 from collections.abc import Iterator
@@ -12,31 +13,34 @@ from pathlib import Path
 
 import httpx
 import pytest
-from peft import LoraConfig
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from adapters_registry.client import RegistryClient
-from loadtest.server import RunningService, running_service
+from loadtest.server import running_service
 from service.base import load_model, prepare_base
 from service.engine.load import load_engine
 from service.settings import EngineOptions, Settings
 from service.values import GenerateRequest, SamplingParams
+from tests.acceptance.conftest import HOST_BYTES
+from tests.acceptance.plane import Small
+from tests.acceptance.small import TARGETS, load_small_base, save_adapter
 from tests.acceptance.up import eventually
 from tests.engines import bound_adapter, run_jobs
-from tests.models import random_adapter, save
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(600)]
 
 ADAPTERS, VERSIONS, STREAMS, MOVES, CONCURRENCY = 8, 2, 200, 50, 8
-TOKENS = 12
+TOKENS, RANK = 12, 4
 ROOM = 10
 """Versions that fit in memory: two more than requests run at once, six fewer than there are."""
-PROMPTS = [[1000 * (at + 1) + n for n in range(8)] for at in range(3)]
 
 
 @dataclass(frozen=True)
 class Stage:
-    service: RunningService
+    url: str
+    registry: str
+    checkpoint: Path
+    prompts: list[list[int]]
     expected: dict[tuple[str, int], list[int]]
     """(version, prompt number) → greedy tokens, by an engine that held one adapter at a time"""
     digests: dict[str, str]
@@ -44,33 +48,49 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    root = tmp_path_factory.mktemp("swap")
-    base = load_model(prepare_base(Settings(), print).path, "float32", "cpu", attn_implementation="eager")
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM")
+def stage(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    base, root = load_small_base(small.base), tmp_path_factory.mktemp("swap")
+    assert ROOM * slab_bytes(base) <= HOST_BYTES < (ROOM + 1) * slab_bytes(base)
+    return prepared(small.up.url, small.up.registry, small.base, base, root, strength=0.15)
+
+
+@pytest.fixture(scope="module")
+def bundled_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    root, checkpoint = tmp_path_factory.mktemp("swap"), prepare_base(Settings(), print).path
+    base = load_model(checkpoint, "float32", "cpu", attn_implementation="eager")
+    room = {"QUICKCHANGE_ADAPTERS__HOST_BYTES": str(ROOM * slab_bytes(base))}
+    with running_service(root / "data", "--dtype", "float32", environment=room) as service:
+        yield prepared(service.url, service.registry, checkpoint, base, root, strength=0.06)
+
+
+def slab_bytes(base: PreTrainedModel) -> int:
+    """Of an adapter of ``save_adapter`` in memory."""
+    shapes = (module for name, module in base.named_modules() if name.rpartition(".")[2] in TARGETS)
+    return RANK * sum(4 * (shape.in_features + shape.out_features) for shape in shapes)
+
+
+def prepared(url: str, registry: str, checkpoint: Path, base: PreTrainedModel, root: Path, strength: float) -> Stage:
+    """Every version pushed and its answers known."""
     folders = {
-        f"tenant{at % 3}/a{at}@{version}": save(
-            random_adapter(base, config, at * 10 + version, 0.06), root / f"{at}-{version}"
+        f"tenant{at % 3}/a{at}@{version}": save_adapter(
+            base, root / f"{at}-{version}", at * 10 + version, RANK, strength
         )
         for at in range(ADAPTERS)
         for version in range(1, VERSIONS + 1)
     }
-    expected = reference(base, folders)
-    slab = 4 * sum(
-        4 * (shape.in_features + shape.out_features)
-        for name, shape in ((n, m) for n, m in base.named_modules())
-        if name.rpartition(".")[2] in ("q_proj", "v_proj", "down_proj")
-    )
-    with running_service(
-        root / "data", "--dtype", "float32", environment={"QUICKCHANGE_ADAPTERS__HOST_BYTES": str(ROOM * slab)}
-    ) as service:
-        for ref, folder in folders.items():
-            RegistryClient(service.registry).push(folder, *ref.partition("@")[0].split("/"))
-        eventually(lambda: httpx.get(f"{service.url}/v1/models/{ref}").status_code == 200)
-        yield Stage(service, expected, digests(service.registry))
+    words = base.config.vocab_size // 50
+    prompts = [[words * (at + 1) + n for n in range(8)] for at in range(3)]
+    expected = reference(base, folders, prompts)
+    for ref, folder in folders.items():
+        with RegistryClient(registry) as client:
+            client.push(folder, *ref.partition("@")[0].split("/"))
+    eventually(lambda: httpx.get(f"{url}/v1/models/{ref}").status_code == 200)
+    return Stage(url, registry, checkpoint, prompts, expected, digests(registry))
 
 
-def reference(base: PreTrainedModel, folders: dict[str, Path]) -> dict[tuple[str, int], list[int]]:
+def reference(
+    base: PreTrainedModel, folders: dict[str, Path], prompts: list[list[int]]
+) -> dict[tuple[str, int], list[int]]:
     engine = load_engine(copy.deepcopy(base), EngineOptions(prefix_cache=False), name="reference")
     sampling = SamplingParams(max_tokens=TOKENS, temperature=0, ignore_eos=True)
     expected = {}
@@ -78,7 +98,7 @@ def reference(base: PreTrainedModel, folders: dict[str, Path]) -> dict[tuple[str
         adapter = bound_adapter(engine, base, folder)
         jobs = [
             (GenerateRequest(str(number), "t", tuple(prompt), sampling, 60), adapter)
-            for number, prompt in enumerate(PROMPTS)
+            for number, prompt in enumerate(prompts)
         ]
         for number, tokens in run_jobs(engine, jobs).items():
             expected[ref, int(number)] = tokens
@@ -88,17 +108,18 @@ def reference(base: PreTrainedModel, folders: dict[str, Path]) -> dict[tuple[str
 
 def digests(registry: str) -> dict[str, str]:
     found = {}
-    for at in range(ADAPTERS):
-        record = RegistryClient(registry).adapter(f"tenant{at % 3}", f"a{at}")
-        found |= {f"{record.tenant}/{record.name}@{v.number}": v.digest for v in record.versions}
+    with RegistryClient(registry) as client:
+        for at in range(ADAPTERS):
+            record = client.adapter(f"tenant{at % 3}", f"a{at}")
+            found |= {f"{record.tenant}/{record.name}@{v.number}": v.digest for v in record.versions}
     return found
 
 
-async def stream(client: httpx.AsyncClient, model: str, prompt: int) -> tuple[str, str, str]:
+async def stream(client: httpx.AsyncClient, model: str, prompt: list[int]) -> tuple[str, str, str]:
     """The version and digest that answered, and the text."""
     body = {
         "model": model,
-        "prompt": PROMPTS[prompt],
+        "prompt": prompt,
         "max_tokens": TOKENS,
         "temperature": 0,
         "ignore_eos": True,
@@ -115,38 +136,44 @@ async def stream(client: httpx.AsyncClient, model: str, prompt: int) -> tuple[st
     return response.headers["x-adapter"], response.headers["x-adapter-digest"], "".join(text)
 
 
-async def move_aliases(registry: str, pause_s: float) -> int:
+def move_aliases(registry: str) -> None:
     """Point random adapters' production at another version, ``MOVES`` times."""
-    client = RegistryClient(registry)
     draw = random.Random(1)
-    for _ in range(MOVES):
-        at = draw.randrange(ADAPTERS)
-        await asyncio.to_thread(client.promote, f"tenant{at % 3}", f"a{at}", draw.randint(1, VERSIONS), "production")
-        await asyncio.sleep(pause_s)
-    return MOVES
+    with RegistryClient(registry) as client:
+        for _ in range(MOVES):
+            at = draw.randrange(ADAPTERS)
+            client.promote(f"tenant{at % 3}", f"a{at}", draw.randint(1, VERSIONS), "production")
 
 
-async def test_every_answer_is_of_the_digest_it_names(stage: Stage) -> None:
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(prepare_base(Settings(), print).path)
+async def check(stage: Stage) -> None:
+    """Streams until ``STREAMS`` have been answered and the aliases have moved."""
+    tokenizer = AutoTokenizer.from_pretrained(stage.checkpoint)
     expected = {key: tokenizer.decode(tokens, skip_special_tokens=True) for key, tokens in stage.expected.items()}
-    gate = asyncio.Semaphore(CONCURRENCY)
+    moves = asyncio.create_task(asyncio.to_thread(move_aliases, stage.registry))
+    answers: list[tuple[str, str, int, str]] = []
     limits = httpx.Limits(max_connections=CONCURRENCY)
-    async with httpx.AsyncClient(base_url=stage.service.url, timeout=120, limits=limits) as client:
+    numbers = itertools.count()
+    async with httpx.AsyncClient(base_url=stage.url, timeout=120, limits=limits) as client:
 
-        async def one(number: int) -> tuple[str, str, int, str]:
-            at, prompt = number % ADAPTERS, number % len(PROMPTS)
-            async with gate:
-                version, digest, text = await stream(client, f"tenant{at % 3}/a{at}", prompt)
-            return version, digest, prompt, text
+        async def ask() -> None:
+            while len(answers) < STREAMS or not moves.done():
+                number = next(numbers)
+                at, prompt = number % ADAPTERS, number % len(stage.prompts)
+                answers.append((*await stream(client, f"tenant{at % 3}/a{at}", stage.prompts[prompt]), prompt))
 
-        *answers, moved = await asyncio.gather(
-            *(one(number) for number in range(STREAMS)), move_aliases(stage.service.registry, 0.2)
-        )
-    assert moved == MOVES
-    for version, digest, prompt, text in answers:
+        await asyncio.gather(*(ask() for _ in range(CONCURRENCY)))
+    await moves
+    for version, digest, text, prompt in answers:
         assert digest == stage.digests[version]
         assert text == expected[version, prompt], f"{version} did not give this answer"
     versions = {version for version, _, _, _ in answers}
     assert len(versions) > ROOM, "so few versions answered that none had to be evicted"
+
+
+async def test_every_answer_is_of_the_digest_it_names(stage: Stage) -> None:
+    await check(stage)
+
+
+@pytest.mark.slow
+async def test_so_is_every_answer_on_the_bundled_base(bundled_stage: Stage) -> None:
+    await check(bundled_stage)

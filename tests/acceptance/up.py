@@ -64,6 +64,7 @@ class Up:
     """More of its environment: keys, which no command line may show."""
     program: tuple[str, ...] = (sys.executable, "-m", "service")
     cwd: Path | None = None
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def url(self) -> str:
@@ -107,6 +108,13 @@ class Up:
     def processes(self, containing: str = "") -> list[psutil.Process]:
         """What lives of this start, or of it what has ``containing`` in its command line."""
         return [process for process in psutil.process_iter() if self._is_ours(process, containing)]
+
+    def close(self) -> None:
+        """Kills whatever runs of it."""
+        for process in self.processes():
+            process.kill()
+        if self.process is not None:
+            self.process.wait(STOP_S)
 
     def gone(self) -> bool:
         return not self.processes()

@@ -52,8 +52,7 @@ class PostgreSQL:
         os.chown(directory, self._user.pw_uid, self._user.pw_gid)
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
         done = self._start("initdb", *options, "-D", str(directory / "data"))
-        output, _ = done.communicate()
-        assert done.returncode == 0, output.decode()
+        assert done.wait() == 0, (directory / "log").read_text()
 
     def start(self) -> None:
         """Returns when it answers."""
@@ -112,16 +111,16 @@ class PostgreSQL:
         return name
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        log = (self._directory / "log").open("ab") if program == "postgres" else subprocess.PIPE
-        return subprocess.Popen(
-            [str(self._programs / program), *arguments],
-            cwd=self._directory,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            user=self._user.pw_uid,
-            group=self._user.pw_gid,
-            extra_groups=[] if os.geteuid() == 0 else None,
-        )
+        with (self._directory / "log").open("ab") as log:
+            return subprocess.Popen(
+                [str(self._programs / program), *arguments],
+                cwd=self._directory,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                user=self._user.pw_uid,
+                group=self._user.pw_gid,
+                extra_groups=[] if os.geteuid() == 0 else None,
+            )
 
 
 @contextmanager
@@ -227,13 +226,14 @@ class S3Server:
             "webdav": "false",
         }
         (self._directory / "data").mkdir(exist_ok=True)
-        self._server = subprocess.Popen(
-            [str(self._program), "mini", *(f"-{name}={value}" for name, value in options.items())],
-            cwd=self._directory,
-            env=os.environ | self.environment | {"HOME": str(self._directory)},
-            stdout=(self._directory / "log").open("ab"),
-            stderr=subprocess.STDOUT,
-        )
+        with (self._directory / "log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [str(self._program), "mini", *(f"-{name}={value}" for name, value in options.items())],
+                cwd=self._directory,
+                env=os.environ | self.environment | {"HOME": str(self._directory)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         self._await_bucket(self._server)
 
     def _await_bucket(self, server: subprocess.Popen[bytes]) -> None:

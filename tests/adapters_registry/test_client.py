@@ -192,7 +192,8 @@ def test_an_upload_goes_on_by_itself(url, registry, tmp_path):
         client.upload(path, file, "acme", calls.append)
         assert client.upload_state(file.digest, "acme") == UploadState(900_000, complete=True)
         assert line.connections >= 4
-    assert registry.blobs.open(file.digest).read() == path.read_bytes()
+    with registry.blobs.open(file.digest) as stored:
+        assert stored.read() == path.read_bytes()
     assert calls[-1] == 900_000
 
 

@@ -51,7 +51,8 @@ def url(told: dict[str, Any], golden: Golden, request: pytest.FixtureRequest) ->
     programs = find_postgresql()
     assert programs is not None
     psql = [str(programs / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-d", server.url(name)]
-    subprocess.run(psql, stdin=(golden.root / "postgresql.sql").open(), check=True, capture_output=True)
+    with (golden.root / "postgresql.sql").open() as dump:
+        subprocess.run(psql, stdin=dump, check=True, capture_output=True)
     yield server.url(name)
     server.drop(name)
 

@@ -100,7 +100,7 @@ async def served() -> AsyncIterator[tuple[asyncio.subprocess.Process, list[Plane
     finally:
         process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), 10)
+            await asyncio.wait_for(process.wait(), 60)
         except TimeoutError:
             process.kill()
 

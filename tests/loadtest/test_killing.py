@@ -43,12 +43,11 @@ def test_an_outcome_reads_in_a_row() -> None:
 
 @contextmanager
 def process(*line: str) -> Iterator[int]:
-    child = subprocess.Popen([*line, "-c", "input()"], executable=sys.executable, stdin=subprocess.PIPE)
-    try:
-        yield child.pid
-    finally:
-        child.kill()
-        child.wait()
+    with subprocess.Popen([*line, "-c", "input()"], executable=sys.executable, stdin=subprocess.PIPE) as child:
+        try:
+            yield child.pid
+        finally:
+            child.kill()
 
 
 def test_processes_are_told_apart_below_the_keeper() -> None:

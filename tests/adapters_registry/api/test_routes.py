@@ -20,8 +20,10 @@ from adapters_registry.folder import CONFIG, WEIGHTS
 from adapters_registry.metadata import Metadata
 from adapters_registry.registry import Registry
 from tests.adapters_registry import artifacts
+from tests.adapters_registry.api.world import plane_of
 from tests.adapters_registry.artifacts import sha256
 from tests.adapters_registry.conftest import LIMITS
+from tests.waiting import until
 
 DATA = b"weights" * 1000
 SUPPORT = "/v1/adapters/acme/support"
@@ -107,7 +109,7 @@ async def test_a_full_disk(tmp_path):
 
 
 @pytest.mark.parametrize("app", [{"patience_s": 0.1}], indirect=True)
-async def test_too_many_uploads_at_once(http):
+async def test_too_many_uploads_at_once(http, app):
     gate = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -115,7 +117,7 @@ async def test_too_many_uploads_at_once(http):
         yield DATA
 
     held = [asyncio.create_task(http.put(put(sha256(DATA)), content=slow())) for _ in range(LIMITS.uploads)]
-    await asyncio.sleep(0.05)
+    await until(lambda: plane_of(app).receiving.shares.used == LIMITS.uploads)
     assert code(await http.put(put(sha256(DATA)), content=DATA)) == (429, "overloaded", None)
     gate.set()
     assert {answer.status_code for answer in await asyncio.gather(*held)} <= {200, 201}
@@ -267,12 +269,12 @@ async def test_bases(http):
     assert code(await http.put(other, content=base.model_dump_json())) == (400, "invalid_value", "digest")
 
 
-async def test_changes_wait_for_a_commit(http, push):
+async def test_changes_wait_for_a_commit(http, app, push):
     seq = (await http.get("/v1/snapshot")).json()["seq"]
     at_once = await http.get("/v1/changes", params={"since": seq})
     assert at_once.json() == {"seq": seq, "adapters": [], "keys": None, "reset": False}
     waiting = asyncio.create_task(http.get("/v1/changes", params={"since": seq, "wait_s": 50}))
-    await asyncio.sleep(0.1)
+    await until(lambda: plane_of(app).watchers.used)
     assert not waiting.done()
     await asyncio.to_thread(push)
     found = (await waiting).json()
@@ -296,11 +298,11 @@ async def test_malformed_watches(http, params):
     assert code(await http.get("/v1/changes", params=params))[:2] == (400, "invalid_value")
 
 
-async def test_too_many_watchers_and_an_end_to_all(http, feed: Feed, push: Callable[..., Any]):
+async def test_too_many_watchers_and_an_end_to_all(http, app, feed: Feed, push: Callable[..., Any]):
     seq = (await http.get("/v1/snapshot")).json()["seq"]
     params = {"since": seq, "wait_s": 50}
     held = [asyncio.create_task(http.get("/v1/changes", params=params)) for _ in range(LIMITS.watchers)]
-    await asyncio.sleep(0.1)
+    await until(lambda: plane_of(app).watchers.used == LIMITS.watchers)
     assert code(await http.get("/v1/changes", params=params)) == (429, "overloaded", None)
     feed.close()
     assert {answer.json()["seq"] for answer in await asyncio.gather(*held)} == {seq}

@@ -121,7 +121,8 @@ async def test_fifty_equal_uploads_at_once(registry, feed, tmp_path):
             answers = await asyncio.gather(*(web.put(AT, content=DATA) for _ in range(50)))
     assert {answer.status_code for answer in answers} <= {200, 201}
     assert {answer.json()["size"] for answer in answers} == {len(DATA)}
-    assert registry.blobs.open(DIGEST).read() == DATA
+    with registry.blobs.open(DIGEST) as stored:
+        assert stored.read() == DATA
     assert tree(tmp_path / "staging") == []
 
 

@@ -13,6 +13,7 @@ from adapters_registry.access import Scope
 from adapters_registry.api.auth import Requirement, owners
 from adapters_registry.api.bodies import CommitBody, JsonBody
 from adapters_registry.api.parts import PARTIAL_TYPE
+from adapters_registry.api.plane import Plane
 from adapters_registry.keys import Keys
 from adapters_registry.records import NewKey, Published
 from tests.adapters_registry import artifacts
@@ -30,6 +31,12 @@ JSON: dict[str, Any] = {
     "BaseManifest": BASE.model_dump(),
 }
 """A good body of each sort; a route with another one is to be given one here."""
+
+
+def plane_of(app: FastAPI) -> Plane:
+    plane = app.state.plane
+    assert isinstance(plane, Plane)
+    return plane
 
 
 def bearer(key: NewKey) -> dict[str, str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters_registry.blobs import Staging
+from adapters_registry.blobs.disk import Disk
 from adapters_registry.blobs.staging import SMALLEST_BYTES, Partial, evict
 from adapters_registry.blobs.upload import Target
 from adapters_registry.errors import DigestMismatch, InvalidValue, OffsetMismatch, StorageFailed, StorageFull
@@ -43,9 +46,32 @@ def root(tmp_path):
     return tmp_path / "staging"
 
 
+class Closing(Disk):
+    """Closes in the end what an upload that was never ended holds open, as the end of its process would."""
+
+    def __init__(self) -> None:
+        self.opened: list[BinaryIO] = []
+
+    def create(self, path: Path) -> BinaryIO:
+        self.opened.append(file := super().create(path))
+        return file
+
+    def append(self, path: Path) -> BinaryIO:
+        self.opened.append(file := super().append(path))
+        return file
+
+
 @pytest.fixture
-def staging(root, time):
-    return Staging(root, LIMITS, clock=time)
+def disk() -> Iterator[Closing]:
+    disk = Closing()
+    yield disk
+    for file in disk.opened:
+        file.close()
+
+
+@pytest.fixture
+def staging(root, disk, time):
+    return Staging(root, LIMITS, disk, time)
 
 
 def files(root: Path) -> list[int]:
@@ -256,8 +282,8 @@ def test_a_share_that_no_largest_file_fits_in_is_refused():
         Limits(upload_bytes=4 * MIB, staging_bytes=8 * MIB - 1)
 
 
-def test_uploads_under_way_are_bounded_all_together(root):
-    staging = Staging(root, LIMITS.model_copy(update={"tenant_share": 1.0}))
+def test_uploads_under_way_are_bounded_all_together(root, disk):
+    staging = Staging(root, LIMITS.model_copy(update={"tenant_share": 1.0}), disk)
     uploads = [staging.begin("acme", sha256(b"%d" % number)) for number in range(3)]
     for upload in uploads[:2]:
         upload.write(bytes(4 * MIB))
@@ -300,9 +326,9 @@ def test_a_flood_of_tiny_uploads_is_bounded(staging, root):
     assert len(files(root)) <= LIMITS.staging_bytes // SMALLEST_BYTES + 1
 
 
-def test_the_books_are_right_after_many_at_once(root):
+def test_the_books_are_right_after_many_at_once(root, disk):
     """Whatever happened, the books count the files that are there, and no file is without an entry."""
-    staging = Staging(root, LIMITS)
+    staging = Staging(root, LIMITS, disk)
     data = [os.urandom(MIB // 2) for _ in range(6)]
 
     def churn(seed):

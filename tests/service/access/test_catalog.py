@@ -116,7 +116,7 @@ async def following(catalog: Catalog) -> AsyncIterator[Catalog]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 

@@ -61,7 +61,7 @@ async def gateway(url: str, root: Path, key: str) -> AsyncIterator[Catalog]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():
             await asyncio.sleep(0.01)
 

@@ -88,7 +88,7 @@ class World:
 
     async def finish(self) -> None:
         """With everything released and time passing, every request is answered and no lease is left."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.waiting:
                 for lease in self.leases:
                     lease.release()

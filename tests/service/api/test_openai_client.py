@@ -152,7 +152,7 @@ async def test_only_what_may_pass_is_tried_again(tmp_path: Path, monkeypatch: py
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 

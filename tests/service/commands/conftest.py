@@ -13,6 +13,7 @@ import pytest
 from adapters_registry.api.app import create_app
 from adapters_registry.database import open_sqlite
 from adapters_registry.feed import Feed
+from adapters_registry.kinds import judge
 from adapters_registry.opening import open_registry
 from adapters_registry.settings import Limits
 from service import cli
@@ -46,6 +47,7 @@ def url(tmp_path: Path, migrated: Path) -> Iterator[str]:
         open_registry(tmp_path / "data", Limits(), feed.committed) as registry,
         serving(create_app(registry, feed, Limits())) as url,
     ):
+        registry._check = judge  # in this process, which is quick
         registry.put_base(artifacts.base())
         yield url
 

@@ -126,7 +126,7 @@ def tokens(events: list[Event], choice: int = 0) -> list[int]:
 
 
 async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not done():
             await asyncio.sleep(0.001)
 

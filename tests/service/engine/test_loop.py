@@ -26,9 +26,9 @@ class Sink:
             self.events.put(event)
 
     def until_end(self) -> list[Event]:
-        heard = [self.events.get(timeout=10)]
+        heard = [self.events.get(timeout=60)]
         while heard[-1].finish is None:
-            heard.append(self.events.get(timeout=10))
+            heard.append(self.events.get(timeout=60))
         return heard
 
 
@@ -139,4 +139,4 @@ def test_who_waits_for_a_trial_hears_of_a_dead_engine() -> None:
             time.sleep(0.001)
         loop.start()
         with pytest.raises(ReplicaFailed):
-            waiting.result(10)
+            waiting.result(60)

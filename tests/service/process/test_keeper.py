@@ -63,7 +63,7 @@ def test_nothing_stays_behind(tmp_path: Path, number: signal.Signals) -> None:
         os.kill(service, number)
     else:
         os.killpg(keeper.pid, number)
-    assert keeper.wait(20) == (number if number == signal.SIGKILL else 7)
+    assert keeper.wait(60) == (number if number == signal.SIGKILL else 7)
     assert not psutil.pid_exists(service)
     assert not psutil.pid_exists(orphan)
 

@@ -17,12 +17,11 @@ from service.serve import warm
 @contextmanager
 def process(*line: str) -> Iterator[None]:
     """A process below this one whose command line reads like that."""
-    child = subprocess.Popen([*line], executable=sys.executable, stdin=subprocess.PIPE)
-    try:
-        yield
-    finally:
-        child.kill()
-        child.wait()
+    with subprocess.Popen([*line], executable=sys.executable, stdin=subprocess.PIPE) as child:
+        try:
+            yield
+        finally:
+            child.kill()
 
 
 def test_only_workers_without_an_actor_are_spares() -> None:

@@ -42,7 +42,7 @@ class Bench:
         return [e for e in self.events if (e.request_id, e.choice) == (request_id, choice)]
 
     async def until(self, done: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not done():
                 await asyncio.sleep(0.001)
 
@@ -88,7 +88,7 @@ async def test_events_wait_for_a_gateway_that_attaches_late(bench: Bench) -> Non
 async def test_a_newer_stream_ends_the_older_one(bench: Bench) -> None:
     newer = follow(bench.host.feeds.here(), "g")
     first = asyncio.ensure_future(anext(newer))
-    await asyncio.wait_for(bench.listening, 5)
+    await asyncio.wait_for(bench.listening, 60)
     assert await bench.host.run(request(), "g") is None
     assert (await first)[0].request_id == "r"
     assert bench.events == []
@@ -220,7 +220,7 @@ async def test_when_the_engine_dies_all_requests_end_failed_once_and_health_tell
     await bench.until(lambda: len({e.request_id for e in bench.events}) == 3)
     bench.host.check_health()
     killer = asyncio.create_task(bench.host.run(request("killer", prompt=(POISON,)), "g"))
-    failures = await asyncio.wait_for(asyncio.gather(*calls, killer), 10)
+    failures = await asyncio.wait_for(asyncio.gather(*calls, killer), 60)
     assert [failure and failure.code for failure in failures] == ["replica_failed"] * 4
     await bench.until(lambda: len([e for e in bench.events if e.finish]) == 7)
     assert {e.finish for e in bench.events if e.finish} == {FinishReason.FAILED}

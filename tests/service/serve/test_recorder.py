@@ -153,7 +153,7 @@ async def test_an_owner_that_cannot_open_what_it_waited_for_is_not_well(tmp_path
     old, new = owner(tmp_path), owner(tmp_path)
     await old.close()
     (tmp_path / "events" / "00000003.seg").write_bytes(b"")  # 2 is missing
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert new._opening is not None
         await asyncio.wait([new._opening])
     with pytest.raises(StorageFailed, match="missing"):

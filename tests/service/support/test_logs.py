@@ -19,6 +19,8 @@ def _restored() -> Iterator[None]:
     logger = logging.getLogger("service")
     before = (logger.handlers, logger.level, logger.propagate)
     yield
+    for handler in logger.handlers:
+        handler.close()
     logger.handlers, level, logger.propagate = before
     logger.setLevel(level)
 

@@ -47,7 +47,7 @@ async def test_work_in_an_ending_thread_leaves_none_behind() -> None:
     assert await in_ending_thread(lambda: threading.current_thread().name, "once") == "once"
     for thread in threading.enumerate():
         if thread.name == "once":
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
     with pytest.raises(ZeroDivisionError):
         await in_ending_thread(lambda: 1 // 0, "broken")
