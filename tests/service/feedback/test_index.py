@@ -13,6 +13,7 @@ from service.feedback.log import FeedbackLog
 from service.feedback.reading import Entry, Offset
 from service.feedback.responses import ResponseLog, response_key
 from tests.service.feedback.examples import OPTIONS, event, good, response
+from tests.waiting import eventually
 
 MANY = 60
 SMALL = OPTIONS.model_copy(update={"response_bytes": 1 << 20})
@@ -37,7 +38,13 @@ def fill(path: Path) -> None:
     for i in range(MANY):
         record = response(f"r{i}", "x" * 200)
         log.submit([event(good(record.id, key=str(i)))], {record.id: record}).result()
+    wait_for_indexes(path)
     log.close()
+
+
+def wait_for_indexes(path: Path) -> None:
+    """All segments but the last have one: they are written in the background, and no more once the log closes."""
+    eventually(lambda: [int(file.stem) for file in indexes(path)] == list(range(1, last(path))))
 
 
 def check(path: Path) -> None:
@@ -112,6 +119,7 @@ def test_responses_too(tmp_path: Path, was_read: list[int]) -> None:
     log = ResponseLog(tmp_path, SMALL, lambda key: None)
     for i in range(MANY):
         log.submit(response(f"r{i}", "x" * 300)).result()
+    wait_for_indexes(tmp_path)
     log.close()
     was_read.clear()
     again = ResponseLog(tmp_path, SMALL, lambda key: None)
@@ -125,6 +133,7 @@ def test_an_index_goes_with_its_segment(tmp_path: Path) -> None:
     log = ResponseLog(tmp_path, SMALL.model_copy(update={"response_bytes": 16 << 10}), lambda key: None)
     for i in range(10 * MANY):
         log.submit(response(f"r{i}", "x" * 300)).result()
+    wait_for_indexes(tmp_path)
     log.close()
     kept = {int(file.stem) for file in tmp_path.glob("*.seg")}
     assert {int(file.stem) for file in indexes(tmp_path)} <= kept
