@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -156,14 +157,15 @@ def test_no_client_can_add_series(loaded: Up) -> None:
 
     def ask(mine: list[str]) -> set[int]:
         """The statuses that came."""
-        connection = HTTPConnection("127.0.0.1", loaded.port, timeout=60.0)  # a tenth of a full client's cost
         statuses = set()
-        for name in mine:
-            body = json.dumps({"model": name, "prompt": "x"})
-            connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            answer.read()
-            statuses.add(answer.status)
+        # A tenth of a full client's cost.
+        with closing(HTTPConnection("127.0.0.1", loaded.port, timeout=60.0)) as connection:
+            for name in mine:
+                body = json.dumps({"model": name, "prompt": "x"})
+                connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+                statuses.add(answer.status)
         return statuses
 
     before = series(loaded)

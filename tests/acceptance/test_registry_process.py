@@ -85,7 +85,8 @@ def test_its_connections_are_bounded_by_its_settings(tmp_path, monkeypatch):
         silent = [socket.create_connection(at, 20) for _ in range(40)]
         assert httpx.get(f"{url}/health", trust_env=False).status_code == 200
         silent[-1].sendall(b"GET /health HTTP/1.1\r\nx: " + b"y" * 40_000)
-        assert silent[-1].recv(1 << 16).startswith(b"HTTP/1.1 431 ")
+        with silent[-1] as endless:
+            assert endless.recv(1 << 16).startswith(b"HTTP/1.1 431 ")
         for line in silent[:-1]:
             with line, contextlib.suppress(ConnectionError):
                 assert line.recv(1) == b""
