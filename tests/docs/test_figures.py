@@ -91,9 +91,9 @@ def test_refusals_and_feedback() -> None:
 def test_scenarios_that_break_a_limit() -> None:
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/result.json"))]
     broken = [one for one in found if not one["held"]]
-    assert (len(found), [one["scenario"] for one in broken]) == (9, ["cold_storm", "rivals"])
-    assert "Seven of nine" in BENCHMARKS
-    assert "Seven of nine" in README
+    assert (len(found), [one["scenario"] for one in broken]) == (9, ["cold_storm"])
+    assert "Eight of nine" in BENCHMARKS
+    assert "Eight of nine" in README
     ratios = [limit for one in broken for limit in one["limits"] if " / " in limit["limit"]]
     cold, worst, *alone = ratios
     assert f"is {cold['value']:.2f} times that of the same" in BENCHMARKS
