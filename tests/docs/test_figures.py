@@ -94,13 +94,21 @@ def test_scenarios_that_break_a_limit() -> None:
     assert (len(found), [one["scenario"] for one in broken]) == (9, ["cold_storm"])
     assert "Eight of nine" in BENCHMARKS
     assert "Eight of nine" in README
-    ratios = [limit for one in broken for limit in one["limits"] if " / " in limit["limit"]]
-    cold, worst, *alone = ratios
+    (cold,) = _ratios(broken[0])
     assert f"is {cold['value']:.2f} times that of the same" in BENCHMARKS
     assert f"{min(cold['rounds']):.2f} to {max(cold['rounds']):.2f}" in BENCHMARKS
-    assert f"is {worst['value']:.1f} times (three rounds, {min(worst['rounds']):.1f} to " in BENCHMARKS
+
+
+def test_rivals() -> None:
+    worst, *alone = _ratios(result("rivals/result.json"))
+    rounds = f"{min(worst['rounds']):.2f} to {max(worst['rounds']):.1f}"
+    assert f"is {worst['value']:.1f} times (three rounds, {rounds}) that next to an ordinary tenant" in BENCHMARKS
     loads, sampling, prompts = (limit["value"] for limit in alone)
-    assert f"it is {loads:.2f}, {sampling:.2f} and {prompts:.1f} times" in BENCHMARKS
+    assert f"it is {loads:.2f}, {sampling:.2f} and {prompts:.2f} times" in BENCHMARKS
+
+
+def _ratios(scenario: dict[str, Any]) -> list[dict[str, Any]]:
+    return [limit for limit in scenario["limits"] if " / " in limit["limit"]]
 
 
 def _median(samples: list[float], unit: float = 1.0) -> float:
