@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(_group(item)))
-        if item.get_closest_marker("acceptance") is not None:
-            # Clients' sockets that a collection of garbage ends, in whatever test it happens to run.
+        if item.get_closest_marker("acceptance") or item.get_closest_marker("cores"):
+            # They share a process: garbage collection ends clients' sockets of the former in any of them.
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
     items.sort(key=lambda item: _place(item, groups))
