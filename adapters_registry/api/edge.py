@@ -80,8 +80,8 @@ class Edge:
             _log.exception("a request failed unexpectedly")
             if ended.status is not None:
                 raise
-            told = Overloaded(f"Come back later: {NO_THREAD}.") if is_no_thread(error) else RegistryError(DEFECT)
-            await render(told)(inner, receive, send_with_ids)
+            answer = Overloaded(f"Come back later: {NO_THREAD}.") if is_no_thread(error) else RegistryError(DEFECT)
+            await render(answer)(inner, receive, send_with_ids)
         finally:
             if inner["path"] not in QUIET:
                 _log.info(

@@ -5,12 +5,32 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Collection, Iterable, Mapping
+from typing import ClassVar
 
-from pydantic_settings import SettingsError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
 
 class UnknownVariable(SettingsError):
     """A variable has the settings' prefix and names no setting; the message says which, and what may be meant."""
+
+
+class StrictSettings(BaseSettings):
+    """Settings from arguments, then from variables; a variable that is misspelt raises ``UnknownVariable``."""
+
+    elsewhere: ClassVar[tuple[str, ...]] = ()
+    """Names after the prefix that other programs read, see ``unknown``."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        refuse_unknown(settings_cls.model_config.get("env_prefix", ""), settings_cls.model_fields, cls.elsewhere)
+        return init_settings, env_settings
 
 
 def refuse_unknown(prefix: str, fields: Collection[str], elsewhere: Iterable[str]) -> None:

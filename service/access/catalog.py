@@ -186,7 +186,7 @@ class Catalog:
                         "registry does not answer, continuing with the known state", extra={"error": str(error)}
                     )
             except Exception:
-                # A follower that died would freeze every alias until a restart, so a defect is told and retried.
+                # A follower that died would freeze every alias until a restart, so a defect is logged and retried.
                 log.exception("cannot apply the registry's answer")
             else:
                 if down:

@@ -67,7 +67,7 @@ class Keyring:
     def __init__(self, mark: KeyMark | None = None) -> None:
         """``mark`` remembers across restarts, and without the snapshot, that there were keys."""
         self._mark = mark or KeyMark()
-        self._told: dict[str, KeyGrant] | None = None
+        self._reported: dict[str, KeyGrant] | None = None
         """As the registry has them."""
         self._grants: dict[str, KeyGrant] = {}
         """As they are let in: of those told the ones that have ended have an end."""
@@ -77,22 +77,22 @@ class Keyring:
         """When keys ended of which a restored registry might say otherwise, by id; the oldest first."""
 
     def __repr__(self) -> str:
-        return f"<Keyring {'unheard' if self._told is None else len(self._grants)}>"
+        return f"<Keyring {'unheard' if self._reported is None else len(self._grants)}>"
 
     @property
     def grants(self) -> tuple[KeyGrant, ...]:
         """As the registry has them."""
-        return tuple((self._told or {}).values())
+        return tuple((self._reported or {}).values())
 
     @property
     def known(self) -> bool:
         """Whether anybody can be let in at all."""
-        return self._told is not None and not self.lost
+        return self._reported is not None and not self.lost
 
     @property
     def lost(self) -> bool:
         """Whether there were keys, and the registry answered that there are none."""
-        return self._mark.is_set and self._told == {}
+        return self._mark.is_set and self._reported == {}
 
     @property
     def is_marked(self) -> bool:
@@ -102,11 +102,11 @@ class Keyring:
     @property
     def contested(self) -> tuple[str, ...]:
         """Ids of keys that the registry would let in and that are refused here, since they have ended before."""
-        return tuple(id for id, grant in (self._told or {}).items() if self._grants[id] != grant)
+        return tuple(id for id, grant in (self._reported or {}).items() if self._grants[id] != grant)
 
     def need_known(self) -> None:
         """Raises ``NotReady`` or ``KeysLost`` where nobody can be let in."""
-        if self._told is None:
+        if self._reported is None:
             raise NotReady("the registry has not answered yet, so nobody can be let in: wait and ask again")
         if self.lost:
             raise KeysLost(LOST, retry_after_s=RETRY_S)
@@ -117,22 +117,22 @@ class Keyring:
         Those of before that are missing were revoked, unless the registry was ``restored``: then they may be
         younger than its backup.
         """
-        before, told = self._grants, {grant.id: grant for grant in grants}
+        before, reported = self._grants, {grant.id: grant for grant in grants}
         if restored:
-            later = (id for id in before.keys() & told.keys() if _ends_before(before[id], told[id]))
+            later = (id for id in before.keys() & reported.keys() if _ends_before(before[id], reported[id]))
             self._end({id: end for id in later if (end := before[id].expires_at) is not None})
         else:
-            self._end(dict.fromkeys(before.keys() - told.keys(), now))
-        if told and not (self._mark.is_set and self._mark.is_kept):
+            self._end(dict.fromkeys(before.keys() - reported.keys(), now))
+        if reported and not (self._mark.is_set and self._mark.is_kept):
             self._remember()
-        self._told = told
-        self._grants = {id: self._as_ended(grant) for id, grant in told.items()}
+        self._reported = reported
+        self._grants = {id: self._as_ended(grant) for id, grant in reported.items()}
 
     def lose(self) -> None:
         """The registry says that it has lost its keys. Those known go on; where none are known nobody is let in."""
         if not self._mark.is_set:
             self._remember()
-        self._told = self._told or {}
+        self._reported = self._reported or {}
 
     def admit(self, authorization: str | None, now: datetime, *, stale: bool, anonymous: bool) -> Caller:
         """The caller whose ``Authorization`` header it is; ``stale``: the keys are older than they may be.

@@ -105,7 +105,7 @@ class FileLedger:
             self._file = None
 
     def _give_up(self, error: OSError) -> None:
-        """Until the next minute's file; told once a minute."""
+        """Until the next minute's file; called once per minute."""
         log.warning("cannot write the quota counts: a restart will reset them", extra={"error": str(error)})
         self.close()
         self._file = os.open(os.devnull, os.O_WRONLY)

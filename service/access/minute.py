@@ -30,7 +30,7 @@ class Minute:
     """What was taken within the last 60 s; times never go back."""
 
     def __init__(self, note: Callable[[float, int], None] = lambda at, amount: None) -> None:
-        """``note`` is told each change: the time of what was taken, and how much more or less of it there is now."""
+        """``note`` is called with each change: the time it was taken at, and how much more or less it is now."""
         self._taken: deque[Taken] = deque()
         """By time, what was borrowed of minutes to come among it; of the last one something is left."""
         self._used = 0

@@ -1,4 +1,4 @@
-"""What a key, and its tenant, may use of one gateway: decisions on counts and a time that the caller tells, no clock
+"""What a key, and its tenant, may use of one gateway: decisions on counts and a time that the caller passes, no clock
 and no await.
 
     enter ──► Permit ──► reserve ──► (the engine runs) ──► release

@@ -53,11 +53,11 @@ class Stream(Response):
     """The answer as server-sent events.
 
     The first bytes wait for the first token, so that everything that can go wrong before it has a status of
-    its own; what goes wrong after it is told as an event, and the stream ends there, without ``[DONE]``.
+    its own; an error after it is sent as an event, and the stream ends there, without ``[DONE]``.
     """
 
     def __init__(self, job: Job, run: Run, shape: Shape, generate: Generate, exchange: Exchange) -> None:
-        """``exchange`` is told what goes wrong once the status is out."""
+        """``exchange`` records errors that come after the status line was sent."""
         self.background = None
         self.status_code = 200
         self._job = job

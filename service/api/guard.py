@@ -164,7 +164,7 @@ class _Body:
 
 
 def _waits_to_send(scope: Scope) -> bool:
-    """Whether the client sends its body only once it is told to."""
+    """Whether the client waits for ``100 Continue`` before it sends its body."""
     return dict(scope["headers"]).get(b"expect", b"").lower() == b"100-continue"
 
 

@@ -63,9 +63,9 @@ class Job:
     showing: Showing
     logprobs: bool
     include_usage: bool
-    """Told once, at a stream's end."""
+    """Sent once, at the end of a stream."""
     running_usage: bool
-    """Told with every chunk."""
+    """Sent with every chunk."""
     deadline: float
     """On the event loop's clock."""
 

@@ -1,4 +1,4 @@
-"""A generation request on its key's quota: let in, told how the key stands, and let go once, however it ends."""
+"""The quota of a generation request's key: admits the request, reports what is left, and releases it once."""
 
 from __future__ import annotations
 

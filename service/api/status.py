@@ -83,7 +83,7 @@ def error_body(error: QuickchangeError) -> dict[str, object]:
 
 
 def error_headers(error: QuickchangeError) -> dict[str, str]:
-    """Whether and when to try again. The ``openai`` client retries 408, 409, 429 and 5xx unless told not to."""
+    """Whether and when to retry. The ``openai`` client retries 408, 409, 429 and 5xx without ``x-should-retry``."""
     status = STATUS[type(error)].status
     if status in (429, 503):
         wait_s = error.retry_after_s if error.retry_after_s is not None else RETRY_AFTER_S

@@ -10,7 +10,7 @@
 A stream between Ray's deployments cost a millisecond and more of processor time a message, and each had to pass
 through the replica's event loop, which held the interpreter's lock while the engine wanted it for the next step.
 Gateways of the same machine come by a socket in Linux' abstract namespace: it is no file, and no other machine
-reaches it. Only who was told the secret, over Ray, is listened to; what a gateway reads is plain data.
+reaches it. Only connections that show the secret, which is sent over Ray, are accepted; a gateway reads plain data.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Feeds:
         return {id: at for id, outbox in self._outboxes.copy().items() if (at := outbox.detached_at) is not None}
 
     def forget(self, gateway_id: str) -> None:
-        """Drop what a gateway that went was not told."""
+        """Drop the events that a gateway which has gone did not receive."""
         self._outboxes.pop(gateway_id).close()
 
     def close(self) -> None:

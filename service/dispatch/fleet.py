@@ -25,7 +25,7 @@ class Fleet:
         self._listener: FleetListener | None = None
 
     def listen(self, listener: FleetListener) -> None:
-        """``listener`` replaces the one before, and is told the present replicas at once."""
+        """``listener`` replaces the one before, and is called with the current replicas at once."""
         self._listener = listener
         listener.fleet_changed(self._replicas)
 

@@ -37,7 +37,7 @@ def decode(body: bytes | bytearray | memoryview) -> list[Event]:
 
 
 def _fields(event: Event) -> tuple[object, ...]:
-    """What a gateway is told: all but the failure."""
+    """An event without its failure, as it is sent to a gateway."""
     return event[:-1]
 
 
@@ -58,9 +58,9 @@ def _event(
     cached_tokens: int,
     stop_token: int | None,
 ) -> Event:
-    told = tuple(TokenLogprob(*one) for one in logprobs)
+    logprobs_read = tuple(TokenLogprob(*one) for one in logprobs)
     reason = FinishReason(finish) if finish else None
-    return Event(request_id, choice, tokens, told, reason, cached_tokens, stop_token)
+    return Event(request_id, choice, tokens, logprobs_read, reason, cached_tokens, stop_token)
 
 
 def take_messages(unread: bytearray) -> list[list[Event]]:

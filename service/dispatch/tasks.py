@@ -14,7 +14,7 @@ class Tasks:
     """Tasks, each in a context of its own, kept until done.
 
     Serve keeps the request under way in the context, and calls made inside it would share its id, by which the router
-    tells pending requests apart: the second would wait for ever.
+    distinguishes pending requests: the second would wait forever.
     """
 
     def __init__(self) -> None:

@@ -87,7 +87,7 @@ def load_engine(
 def _choose(
     model: PreTrainedModel, options: EngineOptions, name: str, cache: Path, level: Level | None
 ) -> tuple[BaseBackend, str, str | None]:
-    """The backend, why it is this one, and what to tell people if it is not the faster one that a CPU could have."""
+    """The backend, why it is this one, and the warning to show where it is not the fastest one of this CPU."""
     asked = options.backend != "auto"
     if options.backend == "torch":
         return torch_backend(model, options, name), "asked for", None

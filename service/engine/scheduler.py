@@ -295,7 +295,7 @@ class Scheduler:
     def _previous_hash(self, sequence: Sequence, start: int) -> bytes:
         """What the hash of the block at position ``start`` is chained to.
 
-        Blocks of nothing but the adapter's own rows hold nobody's text: whoever may use the adapter shares them.
+        Blocks of nothing but the adapter's own rows hold no tenant's text: all that may use the adapter share them.
         """
         size, base = self.limits.block_tokens, self.limits.base_digest
         own = sequence.front // size * size

@@ -125,11 +125,11 @@ class Cluster:
             serve.run(application, name=APPLICATION, route_prefix="/", logging_config=SERVE_LOGS)
         except RuntimeError as error:
             # The error names the deployments; why is in their status.
-            told = [
+            messages = [
                 deployment.message for deployment in serve.status().applications[APPLICATION].deployments.values()
             ]
             raise RuntimeError(
-                "\n".join([str(error), *(message for message in told if "Error" in message)])
+                "\n".join([str(error), *(message for message in messages if "Error" in message)])
             ) from error
         self._within(MEET_S, self._meet_gateway())
         keep_spares(self._settings.spares)
@@ -157,8 +157,8 @@ class Cluster:
         self._gateway = serve.get_app_handle(APPLICATION)
         await self._gateway.ready.remote()
         fleet: FleetReport = await self._gateway.inspect.remote()
-        told = {replica.engine.fallback for replica in fleet.replicas.values()} - {None}
-        self._warnings = tuple(sorted(f"warning: {text}" for text in told))
+        reasons = {replica.engine.fallback for replica in fleet.replicas.values()} - {None}
+        self._warnings = tuple(sorted(f"warning: {text}" for text in reasons))
 
     def _within(self, limit_s: float, work: Coroutine[None, None, None]) -> None:
         """Run ``work`` on the loop to which the gateway's handle belongs, for at most ``limit_s``."""

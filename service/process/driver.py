@@ -45,7 +45,7 @@ class Refused:
 
 
 def drive(connection: Connection) -> None:
-    """Start Ray and the application once told so, then wait to be told how to end."""
+    """Start Ray and the application at the word of the parent process, then wait for its word how to end."""
     settings, directory = connection.recv()
     cluster = Cluster(settings, directory)
     cluster.prepare()

@@ -42,7 +42,7 @@ HEALTH_PERIOD_S = 0.5
 """A death is noticed at the next check."""
 HEALTH_TIMEOUT_S = 10.0
 ANNOUNCE_S = 15.0
-"""How often the registry is told of the base again: it may have come back empty."""
+"""How often the base is announced again: the registry may have come back empty."""
 ANNOUNCE_RETRY_S = 2.0
 CONSTRUCTOR_TRIES = 2
 UNBOUNDED = 1_000_000
@@ -176,18 +176,18 @@ def _threads(settings: Settings) -> int:
 
 
 async def _announce(client: AsyncRegistryClient, base: BaseManifest) -> None:
-    """Keep the registry told of the base, so that uploads can be checked against it."""
+    """Announce the base to the registry again and again, so that uploads can be checked against it."""
     from adapters_registry.errors import RegistryError
 
-    told = False
+    announced = False
     while True:
         try:
             await client.put_base(base)
         except RegistryError as error:
-            if told:
+            if announced:
                 logger.warning("registry does not answer", extra={"error": str(error)})
-            told = False
+            announced = False
             await asyncio.sleep(ANNOUNCE_RETRY_S)
         else:
-            told = True
+            announced = True
             await asyncio.sleep(ANNOUNCE_S)

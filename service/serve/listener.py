@@ -26,7 +26,7 @@ async def start_http(
 ) -> tuple[asyncio.Task[None], uvicorn.Server]:
     """Serve HTTP on the direct ingress, in place of Serve's own ``start_asgi_http_server``.
 
-    ``host`` is what the application was told: whom it lets in depends on who can reach it.
+    ``host`` is the address that the application was configured with: who is admitted depends on who can reach it.
 
     That one has no bounds on connections, nor on headers while they arrive; it binds without SO_REUSEADDR, so that a
     start within a minute of a stop meets connections in TIME_WAIT and fails; and Serve would obey some of the
