@@ -106,7 +106,7 @@ def answer(job: Job) -> Answer:
     except OSError as error:
         message = f"The stored artifact could not be read ({error}): repeat the request."
         return Answer(refusal=Refusal(code=StorageFailed.code, message=message, param=None))
-    except Exception:
+    except Exception:  # whatever a hostile file makes the check raise: the parent reports it and lives
         return Answer(defect=_clipped(traceback.format_exc()[-_TRACE_CHARS:], _TRACE_CHARS))
 
 
