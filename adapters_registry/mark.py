@@ -28,7 +28,8 @@ class KeyMark:
     def __init__(self, *directories: Path) -> None:
         self._paths = [directory / NAME for directory in directories]
         there = [_is_there(path) for path in self._paths]
-        self._is_set, self._is_kept = any(there), all(there)
+        self._is_set = any(there)
+        self._is_kept = self._is_set and all(there)
 
     def __repr__(self) -> str:
         return f"<KeyMark {'set' if self._is_set else 'not set'}>"
@@ -39,7 +40,7 @@ class KeyMark:
 
     @property
     def is_kept(self) -> bool:
-        """Whether a restart would find it in every directory; False after a failed write."""
+        """Whether it is set and a restart would find it in every directory; False after a failed write."""
         return self._is_kept
 
     def set(self) -> None:

@@ -123,7 +123,7 @@ class Keyring:
             self._end({id: end for id in later if (end := before[id].expires_at) is not None})
         else:
             self._end(dict.fromkeys(before.keys() - reported.keys(), now))
-        if reported and not (self._mark.is_set and self._mark.is_kept):
+        if reported and not self._mark.is_kept:
             self._remember()
         self._reported = reported
         self._grants = {id: self._as_ended(grant) for id, grant in reported.items()}
