@@ -78,7 +78,7 @@ def check_bytes(account: Account, need: Need) -> None:
 
 
 def _fits(amount: int, used: int, part: int, whole: int) -> bool:
-    """Whether ``amount``, at most ``whole``, fits beside what is used.
+    """Whether ``amount``, at most ``whole``, fits in addition to what is used.
 
     More than the part fits while no more than the part is used: the rest of the whole is lent to it.
     """

@@ -32,5 +32,5 @@ def forget_keys(settings: Settings) -> None:
 
 def key_mark(settings: Settings) -> KeyMark:
     """The mark as the gateway reads and sets it; an embedded registry's own is the same."""
-    beside = [] if settings.registry_url is not None else [settings.data_dir]
-    return KeyMark(mark_dir(settings), *beside)
+    others = [] if settings.registry_url is not None else [settings.data_dir]
+    return KeyMark(mark_dir(settings), *others)

@@ -34,7 +34,7 @@ class _Failed:
 
 
 _Key = tuple[str, str | None]
-"""A digest, and the owner whose requests failed; None where it is the bytes' doing, whoever has them."""
+"""A digest, and the owner whose requests failed; None where the bytes are at fault, for every owner."""
 
 
 class Failures:

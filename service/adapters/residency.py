@@ -16,7 +16,7 @@ class Resident:
     state: Literal["fetching", "ready", "failed", "quarantined"]
     nbytes: int = 0
     leases: int = 0
-    """Running users, or, while fetching, those who wait."""
+    """Running requests or, while fetching, waiting ones."""
     idle_s: float = 0.0
     """Seconds since the last lease ended; 0 while one runs."""
     error: str | None = None

@@ -1,4 +1,4 @@
-"""Each route's door: lets in whoever has a key with the scope that the route needs."""
+"""Authorization per route: requests need a key with the scope of the route."""
 
 from __future__ import annotations
 

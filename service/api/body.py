@@ -92,7 +92,7 @@ def _message(message: Any, path: str, ignored: Ignored) -> Any:
     if isinstance(fields.get("content"), list):
         fields["content"] = _joined(fields["content"], f"{path}.content", ignored)
     if fields.get("role") == "assistant":
-        fields.setdefault("content", "")  # null beside tool calls, and of an answer that was empty
+        fields.setdefault("content", "")  # null next to tool calls, and of an answer that was empty
     return fields
 
 

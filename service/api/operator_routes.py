@@ -47,7 +47,7 @@ class OperatorRoutes:
         )
 
     def _all(self) -> dict[str, object]:
-        """For those who may know of all tenants."""
+        """For keys that may see all tenants."""
         log = request_log(self._front.settings.logs)
         return {
             "registry": _registry(self._front.catalog.report()),

@@ -1,7 +1,7 @@
 """A loaded model to the manifest that the registry checks uploads against.
 
 Embeddings and heads are described with the digest of their values: by it the registry, which has no weights, knows a
-copy of them beside an adapter.
+copy of them in an adapter's folder.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
         ▲                                       │            about failure, its cancellation cancels
         └── Attempt ◄── Streams ◄── frames() ───┘            one message per engine step, for all requests at once
 
-A frame may come before the router said who took the request, and the call may end before the last frame.
+A frame may come before the router reports which replica took the request, and the call may end before the last frame.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ from service.values import Event
 logger = logging.getLogger(__name__)
 
 HELLO_S = 5.0
-"""How long a newcomer may take to say who it is."""
+"""Time limit for a new connection to send the secret."""
 MOST_ID = 128
 READ = 1 << 16
 SECRET = 64
@@ -116,7 +116,7 @@ class Feeds:
             task.add_done_callback(self._hellos.discard)
 
     async def _welcome(self, connection: socket.socket) -> None:
-        """Attach who knows the secret, hang up on everybody else."""
+        """Attach a connection that sends the secret; close any other."""
         gateway_id = None
         try:
             connection.setblocking(False)

@@ -1,4 +1,4 @@
-"""Where a router tells the gateway in its process which replicas there are and who took what."""
+"""How a router reports to the gateway in its process which replicas exist and which one took a request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FleetListener(Protocol):
 
 
 class Fleet:
-    """The replicas that this process' router knows of, and who wants to hear of them.
+    """The replicas that this process' router knows, and the listener for changes of them.
 
     Serve builds the router itself from a pickled copy of its module and hands out no reference, so ``FLEET``
     below, one a process, is where the router and the gateway in that process meet.

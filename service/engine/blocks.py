@@ -1,4 +1,4 @@
-"""KV blocks, counted: who holds which, and which full ones can be used again. Touches no tensor."""
+"""Counts references to KV blocks, and finds full blocks that can be used again. Touches no tensor."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Engine:
         *,
         fallback: str | None = None,
     ) -> None:
-        """``fallback`` says why ``backend`` is not the one that is preferred, for those who ask how it goes."""
+        """``fallback`` says why ``backend`` is not the preferred one, for status reports."""
         self.limits = limits
         self.backend = backend
         self.runner = backend.runner

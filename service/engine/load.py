@@ -50,9 +50,9 @@ def load_engine(
     own = own_logits(model, prompts, device)
     backend, reason, fallback = _choose(model, options, name, cache_dir or default_cache(), level)
     check_base(backend.runner, prompts, own, name)
-    beside = options.chunk_tokens
-    if beside is None and backend.blocks * options.block_tokens >= MANY:
-        beside = chunk_tokens(measured_ridge(backend.runner, options.block_tokens), options.batch_tokens)
+    prompt_rows = options.chunk_tokens
+    if prompt_rows is None and backend.blocks * options.block_tokens >= MANY:
+        prompt_rows = chunk_tokens(measured_ridge(backend.runner, options.block_tokens), options.batch_tokens)
     logger.info(
         "engine ready",
         extra={
@@ -61,7 +61,7 @@ def load_engine(
             "reason": reason,
             "sites": len(backend.sites.index),
             "kv_blocks": backend.blocks,
-            "chunk_tokens": beside,
+            "chunk_tokens": prompt_rows,
             "seconds": round(time.perf_counter() - began, 2),
         },
     )
@@ -77,7 +77,7 @@ def load_engine(
             prefix_cache=options.prefix_cache,
             eos=eos_ids(model),
             base_digest=base_digest,
-            chunk_tokens=beside,
+            chunk_tokens=prompt_rows,
         ),
         BlockPool(backend.blocks - 1),  # the last one is for trials of adapters
         fallback=fallback,

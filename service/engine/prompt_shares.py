@@ -18,7 +18,7 @@ def beside_rows(rows: int) -> int:
 
 
 def shares(rows: int, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Split ``rows`` between tenants that want so many each; who comes first in ``wanted`` is served first.
+    """Split ``rows`` between tenants, by how many each one wants; earlier tenants in ``wanted`` are served first.
 
     Nobody has more than it wants; together at most ``rows``. What one leaves goes to those after it.
     """

@@ -1,4 +1,4 @@
-"""How many prompt rows go beside decoding ones: enough to make use of the weights, no more to wait for."""
+"""How many prompt rows share a step with decoding rows: enough to use the weights, few enough for short steps."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Trials:
             raise
 
     def close(self) -> None:
-        """The engine has ended: who waits, and who comes later, hears it."""
+        """The engine has ended: present and later callers get an error."""
         with self._lock:
             self._closed = True
             waiting, self._waiting = self._waiting, deque()

@@ -1,4 +1,4 @@
-"""What a start needs to know of a segment that is full, in a small file beside it.
+"""What a start needs to know of a segment that is full, in a small file next to it.
 
 ::
 

@@ -73,7 +73,7 @@ class FeedbackLog:
     """Owns a directory of segments. Methods may be called from any thread.
 
     The latest ``keys`` idempotency keys are known, also after a restart. An older event sent again is stored
-    again, under the same id, since the id is made of the key: whoever counts events counts ids.
+    again, under the same id, since the id is made of the key: consumers that count events count ids.
     """
 
     def __init__(self, directory: Path, options: FeedbackOptions, disk: Disk | None = None) -> None:

@@ -19,7 +19,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class RowFiles:
-    """Gathers rows in unnamed files beside the target; ``publish`` gives them their names. A context manager."""
+    """Gathers rows in unnamed files next to the target; ``publish`` gives them their names. A context manager."""
 
     def __init__(self, out: Path, format: Format) -> None:
         self._out = out

@@ -1,4 +1,4 @@
-"""Every metric: its name, help, labels, and who uses it. ``docs/metrics.md`` is made from this list.
+"""Every metric: its name, help, labels and consumers. ``docs/metrics.md`` is made from this list.
 
 A table, and so longer than other files.
 """
@@ -19,7 +19,7 @@ class Metric:
     kind: Kind
     help: str
     used_by: str
-    """Rows of the dashboard and names of alerts, or who else reads it."""
+    """Rows of the dashboard and names of alerts, or other readers."""
     labels: tuple[str, ...] = ()
 
     @property

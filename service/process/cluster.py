@@ -108,7 +108,7 @@ class Cluster:
         )
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
-            # Port 0: Serve starts a proxy beside the direct ingress all the same, and nobody uses it.
+            # Port 0: Serve starts a proxy in addition to the direct ingress, and nothing uses it.
             http_options=HTTPOptions(host=self._settings.host, port=0),
             logging_config=LoggingConfig(**SERVE_LOGS),
         )

@@ -34,7 +34,7 @@ READY_S = 120.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where a driver runs, and what is beside it."""
+    """Where a driver runs, and what is stored next to it."""
 
     settings: Settings
     url: str

@@ -37,7 +37,7 @@ def home() -> Path:
 def ray_directory(root: Path) -> Iterator[Path]:
     """A new directory under ``root`` for as long as the block runs; what earlier starts left there is removed.
 
-    Its own is left behind, for whoever wants to know how Ray ended: the next start removes it.
+    Its own is left behind, to show how Ray ended: the next start removes it.
     """
     _make_private(root)
     with FileLock(root / LOCK, wait=True):  # a start that has made its directory holds its lock, too

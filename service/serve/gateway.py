@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 READY_S = 2.0
 READY_GOOD_S = 1.0
-"""How long an answer of the engine is good for: who asks whether it is ready may ask often, and needs no key."""
+"""How long an answer of the engine is reused: `/ready` needs no key and may be requested often."""
 FLUSH_S = 5.0
 """How long a gateway that ends waits for the recorder to take the last response records."""
 

@@ -44,7 +44,7 @@ def warm() -> None:
     for name in MODULES:
         if _in_use():
             return
-        # Whatever is wrong with a module is for whoever needs it.
+        # An error of a module is reported where the module is needed.
         with contextlib.suppress(Exception):
             import_module(name)
 

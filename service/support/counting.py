@@ -1,4 +1,4 @@
-"""Histograms as plain numbers, for whoever must count without knowing how counts are shown."""
+"""Histograms as plain numbers, for code that counts without knowing how counts are shown."""
 
 from __future__ import annotations
 

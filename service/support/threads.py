@@ -3,7 +3,7 @@
 libgomp lets idle OpenMP workers spin only while the process has no more of them than cores; beyond that they sleep,
 and each of a step's several thousand small parallel regions pays for waking them. Every thread that once computed in
 parallel keeps a team for as long as it lives, and a few such threads made a step with eight adapters several times
-as slow on two cores. So threads beside the engine's either compute serially or end after their work.
+as slow on two cores. So threads other than the engine's either compute serially or end after their work.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ async def in_ending_thread(work: Callable[[], T], name: str) -> T:
     def run() -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # whatever it is, it belongs to who waits
+        except BaseException as error:  # whatever it is, it belongs to the waiting caller
             done.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
