@@ -167,9 +167,10 @@ class S3Server:
         self._directory = directory
         self._server: subprocess.Popen[bytes] | None = None
         self._ports: list[int] = []
+        self._served = False
 
     def start(self) -> None:
-        """Returns when its bucket can be listed."""
+        """Returns when objects can be stored, and those of an earlier start can be read."""
         for _ in range(1 if self._ports else STARTS):
             ports = self._ports or _free_ports()
             try:
@@ -251,7 +252,11 @@ class S3Server:
             if server.poll() is not None:
                 raise PortTaken
             try:
-                store.put("ready", b"")
+                # An object of no bytes would be served before the volumes are back, where the others' bytes are.
+                if self._served:
+                    store.get("ready").bytes()
+                store.put("ready", b"ready")
+                self._served = True
                 return
             except (BaseError, OSError):
                 assert time.monotonic() < deadline, self._log()
