@@ -21,8 +21,8 @@ from service.base import describe_model
 from service.engine.adapter import BoundAdapter
 from service.engine.engine import Engine
 from service.engine.native_runner import NativeRunner
+from service.engine.plan import Chunk, Plan
 from service.engine.runner import ModelRunner
-from service.engine.scheduler import Chunk, Plan
 from service.engine.sequence import Sequence, SequenceId
 from service.values import GenerateRequest, SamplingParams
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from service.engine.adapter import BoundAdapter
 from service.engine.fronts import Fronts, GivenKeys, GivenRows, slots_of
-from service.engine.scheduler import Plan
+from service.engine.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, eq=False)

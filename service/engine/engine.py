@@ -16,7 +16,8 @@ from service.engine.adapter import BoundAdapter
 from service.engine.backend import Backend
 from service.engine.blocks import BlockPool
 from service.engine.kinds import KINDS
-from service.engine.scheduler import Chunk, Plan, Scheduler, SchedulerLimits
+from service.engine.plan import Chunk, Plan
+from service.engine.scheduler import Scheduler, SchedulerLimits
 from service.engine.sequence import Sequence, SequenceId, sequences_of
 from service.engine.snapshot import EngineSnapshot
 from service.engine.tally import Tally

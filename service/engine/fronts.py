@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from service.engine.adapter import FrontKeys, FrontRows
-from service.engine.scheduler import Chunk
+from service.engine.plan import Chunk
 
 
 @dataclass(frozen=True, slots=True, eq=False)

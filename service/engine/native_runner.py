@@ -13,8 +13,8 @@ from torch import Tensor
 from service.engine.kernels.adapters import NativeAdapter
 from service.engine.kernels.native import CHUNK, SEGMENT, Step
 from service.engine.kernels.weights import NativeWeights
+from service.engine.plan import Outcome, Plan, Sampled
 from service.engine.sampling import not_finite, sample
-from service.engine.scheduler import Outcome, Plan, Sampled
 from service.engine.sequence import Sequence
 
 

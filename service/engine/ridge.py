@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from service.engine.plan import Chunk, Plan
 from service.engine.runner import Runner
-from service.engine.scheduler import Chunk, Plan
 from service.engine.selfcheck import trial_sequences
 
 MANY = 64

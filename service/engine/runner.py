@@ -12,8 +12,8 @@ from transformers import PreTrainedModel
 from service.engine.attention import KVCache, forward_pass
 from service.engine.batch import build_batch
 from service.engine.mixed import StepState
+from service.engine.plan import Outcome, Plan
 from service.engine.sampling import sample
-from service.engine.scheduler import Outcome, Plan
 
 
 class Runner(Protocol):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from service.engine.adjusting import adjusted
 from service.engine.drawing import draw
-from service.engine.scheduler import Outcome, Sampled
+from service.engine.plan import Outcome, Sampled
 from service.engine.sequence import Sequence
 from service.errors import InternalError, NonFiniteLogits
 from service.values import Failure, TokenLogprob

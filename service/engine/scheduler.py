@@ -1,62 +1,23 @@
-"""Who runs next. Pure: no tensor, clock, thread or I/O.
-
-Longer than other files: every method reads and changes the same queues, and their invariants are of all of them.
-"""
+"""Who runs next: the waiting and running sequences, planned step by step. No tensor, clock, thread or I/O."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from adapters_registry.edge.shares import fits
-from service.engine.blocks import BlockPool, chain_hash, front_hash, root_hash
-from service.engine.prompt_shares import beside_rows, shares
+from service.engine.blocks import BlockPool
+from service.engine.plan import Chunk, Outcome, Plan, Sampled
+from service.engine.prefixes import Prefixes
+from service.engine.prompt_shares import prompt_rows
 from service.engine.sequence import Sequence
-from service.values import Event, Failure, FinishReason, TokenLogprob
+from service.engine.turns import by_right, next_tenant, victim
+from service.values import Event, Failure, FinishReason
 
 INPUT_COST = 1
 OUTPUT_COST = 2
 """Virtual token costs of fair sharing between tenants (Sheng et al. 2024, "Fairness in serving LLMs")."""
-ROW_SHARE = 0.8
-"""Of the sequences that may run, for one tenant alone."""
-
-
-class Chunk(NamedTuple):
-    """Rows of one sequence in one step: its positions ``start : start + length``."""
-
-    sequence: Sequence
-    start: int
-    length: int
-
-    @property
-    def samples(self) -> bool:
-        """Whether the chunk reaches the sequence's end, so that its last row gives the next token."""
-        return self.start + self.length == self.sequence.length
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """One step's rows; chunks of one adapter are neighbours, the base's first. May be empty."""
-
-    chunks: tuple[Chunk, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(chunk.length for chunk in self.chunks)
-
-
-class Sampled(NamedTuple):
-    """The token drawn for one chunk that samples."""
-
-    token: int
-    logprob: TokenLogprob | None
-
-
-Outcome = Sampled | Failure
-"""What a chunk that samples gave: a row may fail alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +49,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self._waiting: dict[str, deque[Sequence]] = {}
         self._served: dict[str, float] = {}
+        self._prefixes = Prefixes(pool, limits.block_tokens, limits.base_digest, enabled=limits.prefix_cache)
         self.preemptions = 0
 
     @property
@@ -116,10 +78,12 @@ class Scheduler:
     def plan(self) -> Plan:
         """The next step's rows; blocks for them are held when this returns."""
         chunks: list[Chunk] = []
-        running = self._by_right()
+        running = by_right(self.running)
         budget = self._plan_decoding([s for s in running if s.decoding], chunks)
         prompts = [s for s in running if not s.decoding]
-        rows = self._prompt_rows(budget, prompts, {chunk.sequence.tenant for chunk in chunks})
+        decoding = {chunk.sequence.tenant for chunk in chunks}
+        waiting = self._waiting if len(self.running) < self.limits.running else {}
+        rows = prompt_rows(budget, self.limits.chunk_tokens, decoding, prompts, waiting, self._served)
         for sequence in prompts:
             if sequence in self.running:  # it may have been preempted for one before it
                 rows[sequence.tenant] -= self._schedule(sequence, rows[sequence.tenant], chunks)
@@ -132,6 +96,7 @@ class Scheduler:
         """Take in what the step computed; ``outcomes`` are in the order of the chunks that sample."""
         events = []
         left = iter(outcomes)
+        publish = self._prefixes.publish
         for chunk in plan.chunks:
             sequence = chunk.sequence
             outcome = next(left) if chunk.samples else None
@@ -139,7 +104,7 @@ class Scheduler:
                 events.append(self.fail(sequence, outcome))
                 continue
             sequence.computed += chunk.length
-            self._publish(sequence)
+            publish(sequence)
             if outcome is not None:
                 events.append(self._advance(sequence, outcome))
         return events
@@ -168,17 +133,10 @@ class Scheduler:
         """Running and waiting."""
         return self.running + [s for queue in self._waiting.values() for s in queue]
 
-    # -- deciding -------------------------------------------------------------------------------------------
+    # -- rows and blocks of a step --------------------------------------------------------------------------
 
     def _active(self, tenant: str) -> bool:
         return bool(self._waiting.get(tenant)) or any(s.tenant == tenant for s in self.running)
-
-    def _by_right(self) -> list[Sequence]:
-        """The running sequences as they were admitted, each tenant's oldest before all further ones."""
-        oldest: dict[str, Sequence] = {}
-        for sequence in self.running:
-            oldest.setdefault(sequence.tenant, sequence)
-        return [*oldest.values(), *(s for s in self.running if oldest[s.tenant] is not s)]
 
     def _plan_decoding(self, sequences: Seq[Sequence], chunks: list[Chunk]) -> int:
         """A row of each decoding sequence; returns how many rows of the step are left."""
@@ -187,26 +145,6 @@ class Scheduler:
             if left and sequence in self.running:  # it may have been preempted for one before it
                 left -= self._schedule(sequence, left, chunks)
         return left
-
-    def _prompt_rows(self, budget: int, prompts: Seq[Sequence], decoding: set[str]) -> dict[str, int]:
-        """Most prompt rows of each tenant that wants any; ``decoding`` are the tenants with rows in the step already.
-
-        Tenants whose prompts have begun come first, or they could hold the blocks that all others wait for.
-        """
-        most = self.limits.chunk_tokens
-        if decoding and most is not None:
-            budget = min(budget, most)
-        wanted = Counter[str]()
-        for sequence in prompts:
-            wanted[sequence.tenant] += sequence.pending
-        begun = set(wanted)
-        if len(self.running) < self.limits.running:
-            for tenant, queue in self._waiting.items():
-                if queue:
-                    wanted[tenant] += _pending(queue, budget)
-        right = sorted(wanted, key=lambda tenant: (tenant not in begun, self._served[tenant]))
-        beside = budget if most is None else beside_rows(most)
-        return shares(budget, {t: min(wanted[t], beside) if decoding - {t} else wanted[t] for t in right})
 
     def _schedule(self, sequence: Sequence, budget: int, chunks: list[Chunk]) -> int:
         """Give ``sequence`` as many rows as fit; returns how many."""
@@ -219,27 +157,15 @@ class Scheduler:
     def _hold_blocks(self, sequence: Sequence, tokens: int, chunks: list[Chunk]) -> bool:
         missing = -(-tokens // self.limits.block_tokens) - len(sequence.blocks)
         while missing > self.pool.available:
-            victim = self._victim({chunk.sequence for chunk in chunks})
-            if victim is None:
+            giving = victim(self.running, {chunk.sequence for chunk in chunks})
+            if giving is None:
                 return False
-            self._preempt(victim)
-            if victim is sequence:
+            self._preempt(giving)
+            if giving is sequence:
                 return False
         if missing > 0:
             sequence.blocks += self.pool.allocate(missing)
         return True
-
-    def _victim(self, planned: set[Sequence]) -> Sequence | None:
-        """Whose blocks to take: the last of the tenant that holds most, as long as each tenant keeps its oldest."""
-        held: Counter[str] = Counter()
-        further = []
-        for sequence in self.running:
-            if sequence.tenant in held and sequence not in planned:
-                further.append(sequence)
-            held[sequence.tenant] += len(sequence.blocks)
-        if further:
-            return max(reversed(further), key=lambda s: held[s.tenant])
-        return next((s for s in reversed(self.running) if s not in planned), None)
 
     def _preempt(self, sequence: Sequence) -> None:
         self._finish(sequence)
@@ -249,14 +175,11 @@ class Scheduler:
 
     def _admit(self, rows: Mapping[str, int]) -> Sequence | None:
         """The next waiting sequence of a tenant with ``rows`` left, with its cached prefix, if all of it fits."""
-        free, held = self.limits.running - len(self.running), Counter(s.tenant for s in self.running)
-        able = (t for t, queue in self._waiting.items() if queue and rows.get(t))
-        tenants = [t for t in able if fits(free, held[t], share=ROW_SHARE)]
-        if not tenants:
+        tenant = next_tenant(self.running, self.limits.running, self._waiting, self._served, rows)
+        if tenant is None:
             return None
-        tenant = min(tenants, key=lambda t: self._served[t])
         sequence = self._waiting[tenant][0]
-        cached = self._cached_blocks(sequence)
+        cached = self._prefixes.find(sequence)
         self.pool.share(cached)
         needed = -(-sequence.length // self.limits.block_tokens) - len(cached)
         if needed > self.pool.available:
@@ -274,45 +197,7 @@ class Scheduler:
         self.running.append(sequence)
         return sequence
 
-    def _cached_blocks(self, sequence: Sequence) -> list[int]:
-        if not self.limits.prefix_cache:
-            return []
-        # The last token is always computed: its row gives the next one.
-        usable = (sequence.length - 1) // self.limits.block_tokens
-        self._hash_blocks(sequence, usable)
-        return self.pool.match(sequence.block_hashes[:usable])
-
-    # -- bookkeeping ----------------------------------------------------------------------------------------
-
-    def _hash_blocks(self, sequence: Sequence, count: int) -> None:
-        size = self.limits.block_tokens
-        hashes = sequence.block_hashes
-        while len(hashes) < count:
-            start = len(hashes) * size
-            tokens = sequence.tokens_at(start, start + size)
-            hashes.append(chain_hash(self._previous_hash(sequence, start), tokens))
-
-    def _previous_hash(self, sequence: Sequence, start: int) -> bytes:
-        """What the hash of the block at position ``start`` is chained to.
-
-        Blocks of nothing but the adapter's own rows hold no tenant's text: all that may use the adapter share them.
-        """
-        size, base = self.limits.block_tokens, self.limits.base_digest
-        own = sequence.front // size * size
-        if start == 0 and own:
-            return front_hash(sequence.digest, base)
-        if start == own:
-            return root_hash(sequence.tenant, sequence.digest, base)
-        return sequence.block_hashes[-1]
-
-    def _publish(self, sequence: Sequence) -> None:
-        if not self.limits.prefix_cache:
-            return
-        full = sequence.computed // self.limits.block_tokens
-        self._hash_blocks(sequence, full)
-        for index in range(sequence.published, full):
-            self.pool.publish(sequence.blocks[index], sequence.block_hashes[index])
-        sequence.published = full
+    # -- what was drawn -------------------------------------------------------------------------------------
 
     def _advance(self, sequence: Sequence, drawn: Sampled) -> Event:
         cached = sequence.cached_tokens if sequence.generated == 0 else 0
@@ -336,13 +221,3 @@ class Scheduler:
         self.running.remove(sequence)
         self.pool.release(reversed(sequence.blocks))
         sequence.blocks = []
-
-
-def _pending(queue: Iterable[Sequence], enough: int) -> int:
-    """Rows of waiting sequences, counted until they are ``enough``."""
-    found = 0
-    for sequence in queue:
-        found += sequence.length - sequence.given
-        if found >= enough:
-            break
-    return found

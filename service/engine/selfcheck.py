@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from service.engine.plan import Chunk, Plan
 from service.engine.runner import LogitsRunner
-from service.engine.scheduler import Chunk, Plan
 from service.engine.sequence import Sequence, SequenceId
 from service.errors import BaseUnavailable
 from service.values import SamplingParams

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from service.engine.scheduler import Plan, Scheduler
+from service.engine.plan import Plan
+from service.engine.scheduler import Scheduler
 from service.engine.snapshot import QUEUE_S, ROWS, SEQUENCES, STEP_S, EngineSnapshot
 from service.support.counting import Spread
 

@@ -15,8 +15,9 @@ from service.engine.backend import missing
 from service.engine.blocks import BlockPool
 from service.engine.engine import Engine, EngineLimits
 from service.engine.model import Sites
+from service.engine.plan import Chunk, Outcome, Plan, Sampled
 from service.engine.sampling import not_finite
-from service.engine.scheduler import Chunk, Outcome, Plan, Sampled, SchedulerLimits
+from service.engine.scheduler import SchedulerLimits
 from service.engine.sequence import Sequence
 from service.values import GenerateRequest, SamplingParams
 

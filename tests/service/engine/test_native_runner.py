@@ -11,7 +11,7 @@ from torch import Tensor
 from service.engine.engine import Engine
 from service.engine.kernels.levels import Level
 from service.engine.native_runner import NativeRunner
-from service.engine.scheduler import Chunk, Plan
+from service.engine.plan import Chunk, Plan
 from service.engine.sequence import Sequence, SequenceId
 from service.settings import EngineOptions
 from service.values import GenerateRequest, SamplingParams

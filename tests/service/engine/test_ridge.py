@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from service.engine.plan import Plan, Sampled
 from service.engine.ridge import chunk_tokens, measured_ridge
-from service.engine.scheduler import Plan, Sampled
 
 
 class Timed:
