@@ -1,4 +1,4 @@
-"""``python -m loadtest``: questions asked of a running service, or of one started for them."""
+"""``python -m loadtest``: measures a running service, or one that is started for the measurement."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESULTS = Path("loadtest/results")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0: every limit held. 1: one is broken, or nothing could be measured; stderr says what. 2: wrong usage."""
+    """0: every limit held. 1: a limit is broken, or nothing could be measured (see stderr). 2: wrong usage."""
     from adapters_registry.errors import RegistryError
 
     try:
@@ -57,9 +57,11 @@ def run(
     scenarios: Annotated[list[str] | None, typer.Argument(metavar="SCENARIO", help="All if none is named.")] = None,
     url: Annotated[
         str | None,
-        typer.Option(help="A running service, with /v1 at the end; else one is started on free ports and stopped."),
+        typer.Option(help="A running service, with /v1 at the end; default: one is started on free ports."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="The base's model name; else the first of /v1/models.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The base's model name; default: the first of /v1/models.")
+    ] = None,
     models: Annotated[
         str | None,
         typer.Option(help="Adapters that exist at --url, separated by commas."),
@@ -69,7 +71,8 @@ def run(
         typer.Option(help="The registry of --url: random adapters are pushed there, and removed afterwards."),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="The base whose shapes pushed adapters take; else the service's default base.")
+        str | None,
+        typer.Option(help="The base that pushed adapters must fit; default: the service's default base."),
     ] = None,
     key: Annotated[
         str | None, typer.Option("--api-key", envvar="LOADTEST_API_KEY", help="Sent as a bearer token.")
@@ -100,7 +103,7 @@ def run(
 
 
 def _end(*_: object) -> NoReturn:
-    """So that what was started is stopped, and what was pushed removed, as at any other end."""
+    """Exits by an exception, so that the service is stopped and pushed adapters are removed."""
     raise SystemExit(128 + signal.SIGTERM)
 
 

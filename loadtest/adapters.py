@@ -37,7 +37,7 @@ def projection_shapes(checkpoint: Path) -> dict[str, tuple[int, int]]:
 def random_factors(
     shape: tuple[int, int], rank: int, draw: torch.Generator, strength: float = 0.01
 ) -> tuple[Tensor, Tensor]:
-    """A [rank, in] and B [out, rank]; the default strength leaves sensible text."""
+    """A [rank, in] and B [out, rank]. With the default strength, the base still writes sensible text."""
     in_features, out_features = shape
     a = torch.randn(rank, in_features, generator=draw) / in_features**0.5
     b = torch.randn(out_features, rank, generator=draw) * strength
@@ -74,9 +74,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--strength", type=float, default=0.04)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     checkpoint = prepare_base(Settings(), lambda line: print(line, file=sys.stderr)).path
-    print(write_random_lora(checkpoint, asked.folder, asked.rank, asked.seed, asked.strength))
+    print(write_random_lora(checkpoint, args.folder, args.rank, args.seed, args.strength))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""When requests are sent: fixed before the first one, so that a slow answer delays no later request."""
+"""When requests are sent. Times are fixed before the first request, so a slow answer delays no later one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """Workers that send when their last answer has ended, until the phase or ``requests`` are over."""
+    """Workers that each send a request when their last answer has ended; ``requests`` limits the total."""
 
     workers: int
     requests: int | None = None
@@ -23,7 +23,7 @@ class Poisson:
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Every model of the flow once, all at one moment of the phase."""
+    """One request to every model of the flow, all at the same time."""
 
     at_s: float = 0.0
 
@@ -32,7 +32,7 @@ Arrivals = Closed | Poisson | Burst
 
 
 def poisson_times(per_s: float, seconds: float, draw: Random) -> tuple[float, ...]:
-    """Seconds from the phase's start, ascending and below ``seconds``; the same ``draw`` gives the same ones."""
+    """Seconds from the phase's start, ascending and below ``seconds``; the same ``draw`` gives the same times."""
     times = []
     now = draw.expovariate(per_s)
     while now < seconds:

@@ -1,7 +1,7 @@
-"""The engine alone, no HTTP and no Ray: decode steps beside the floor of this machine, prompts, memory.
+"""The engine alone, without HTTP and Ray: decode steps compared with the machine's floor, prompts, memory.
 
-Each round measures every mix of adapters at one batch size in turn, and takes the probe of the floor between them,
-so that drift of the machine meets all alike; shares of the base's throughput are taken round by round.
+Each round measures every mix of adapters at one batch size in turn, and probes the floor between them, so that drift
+of the machine affects all of them equally. Shares of the base's throughput are computed per round.
 
     python -m loadtest.bench_engine --out loadtest/results/engine.json --plot loadtest/results/engine.png
     python -m loadtest.bench_engine --device cuda --backend torch --random-weights --out engine-cuda.json
@@ -43,52 +43,52 @@ from service.values import GenerateRequest, SamplingParams
 
 BATCHES, MIXES, PROMPTS = (1, 8, 32, 128), (0, 1, 8, 32), (128, 512, 2048)
 RANK, PROMPT, STEPS = 16, 64, 48
-KV_BYTES_A_TOKEN = 30 * 2 * 3 * 64 * 2
+KV_BYTES_PER_TOKEN = 30 * 2 * 3 * 64 * 2
 """SmolLM2-135M in bfloat16: layers, keys and values, key heads, their size, bytes."""
 
 
 @dataclass(slots=True)
 class Decode:
-    """Seconds of decode steps of ``batch`` rows under ``adapters`` distinct adapters, one list a round."""
+    """Seconds of decode steps of ``batch`` rows under ``adapters`` distinct adapters, one list per round."""
 
     batch: int
     adapters: int
     steps: list[list[float]] = field(default_factory=list)
     phases_s: dict[str, float] = field(default_factory=dict)
-    """Of one step, as the native backend tells them."""
+    """Of one step, as reported by the native backend."""
 
     @property
     def median_s(self) -> float:
         return statistics.median(second for steps in self.steps for second in steps)
 
     def shares(self, base: Decode) -> list[float]:
-        """Of the base's throughput, round by round."""
+        """Shares of the base's throughput, one per round."""
         return [statistics.median(b) / statistics.median(m) for b, m in zip(base.steps, self.steps, strict=True)]
 
 
-class Taken(Protocol):
-    """What a probe found."""
+class FloorProbe(Protocol):
+    """Result of a probe."""
 
     @property
     def bandwidth(self) -> float:
-        """Bytes a second."""
+        """Bytes per second."""
 
     def step_s(self, rows: int, context_bytes: float, adapter_bytes: int) -> float:
-        """The floor of a step."""
+        """The least time of a step, in seconds."""
 
 
 class Floor(Protocol):
-    """The probe of the machine that computes: its cores, or its device."""
+    """Probes the cores of the machine, or its device."""
 
     @property
-    def taken(self) -> Taken: ...
+    def probe(self) -> FloorProbe: ...
 
     def take(self, rows: Iterable[int]) -> None:
-        """One burst of each at every row count."""
+        """One burst of each kind at every row count."""
 
 
 class Bench:
-    """One engine and the adapters it can be asked for."""
+    """One engine and its adapters."""
 
     def __init__(self, load: Callable[[], PreTrainedModel], options: EngineOptions) -> None:
         self.rss = {"before the base": _rss()}
@@ -99,7 +99,7 @@ class Bench:
             for name, module in model.named_modules()
             if name.rpartition(".")[2] in PROJECTIONS
         }
-        # As ``canonicalise`` would give them: see ``torch_backend``. The native backend casts them itself.
+        # The dtype that ``canonicalise`` returns (see ``torch_backend``). The native backend casts adapters itself.
         self._dtype = model.dtype if model.device.type == "cuda" else torch.float32
         self.engine = load_engine(model, options, name="base")
         del model
@@ -115,19 +115,19 @@ class Bench:
         self.adapters = [self._bound(seed) for seed in range(max(MIXES))]
 
     def decode(self, batch: int, adapters: int, steps: int = STEPS) -> list[float]:
-        """Seconds of each decode step; prompts are 64 tokens and contexts grow from there."""
+        """Seconds of each decode step; each context starts with a prompt of 64 tokens."""
         self._ready(batch, steps, adapters)
         took = []
         for _ in range(steps):
             began = time.perf_counter()
-            told = self.engine.step()
+            events = self.engine.step()
             took.append(time.perf_counter() - began)
-            assert len(told) == batch, f"{len(told)} of {batch} rows decoded"
+            assert len(events) == batch, f"{len(events)} of {batch} rows decoded"
         self._clear()
         return took
 
     def phases(self, batch: int, adapters: int) -> dict[str, float]:
-        """Seconds of a decode step by phase; empty for a backend that does not tell."""
+        """Seconds of a decode step by phase; empty for a backend that does not report phases."""
         runner = self.engine.runner
         if not isinstance(runner, NativeRunner):
             return {}
@@ -141,7 +141,7 @@ class Bench:
         return dict(zip(PHASES, (seconds / STEPS).tolist(), strict=True))
 
     def prefill(self, tokens: int) -> float:
-        """Seconds until the first token of a prompt, alone."""
+        """Seconds until the first token of a prompt, without other sequences."""
         self._submit(tokens, 1, None)
         began = time.perf_counter()
         while not self.engine.step():
@@ -154,7 +154,7 @@ class Bench:
             self.device_bytes[when] = torch.cuda.memory_allocated()
 
     def _ready(self, batch: int, steps: int, adapters: int) -> None:
-        """``batch`` sequences that decode, with ``steps`` to go at the least."""
+        """Starts ``batch`` sequences that decode for at least ``steps`` more steps."""
         self._running = [
             self._submit(PROMPT, steps + batch + 8, self.adapters[row % adapters] if adapters else None)
             for row in range(batch)
@@ -205,42 +205,46 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path)
     parser.add_argument("--plot", type=Path)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     options = EngineOptions(
-        backend=asked.backend, threads=asked.threads, running=160, prefix_cache=False, kv_cache_bytes=1024 * MIB
+        backend=args.backend,
+        threads=args.threads,
+        running=160,
+        prefix_cache=False,
+        kv_cache_bytes=1024 * MIB,
     )
-    load = _random_model if asked.random_weights else bundled_model
-    bench = Bench(partial(load, asked.device), options)
-    prober = _prober(asked.device, asked.threads)
-    decodes = measure_decode(bench, prober, asked.batches, asked.adapters, asked.rounds)
+    load = _random_model if args.random_weights else bundled_model
+    bench = Bench(partial(load, args.device), options)
+    prober = _prober(args.device, args.threads)
+    decodes = measure_decode(bench, prober, args.batches, args.adapters, args.rounds)
     adapter_bytes = bench.adapters[0].nbytes
-    prefills = {tokens: [bench.prefill(tokens) for _ in range(asked.rounds + 1)][1:] for tokens in asked.prompts}
+    prefills = {tokens: [bench.prefill(tokens) for _ in range(args.rounds + 1)][1:] for tokens in args.prompts}
     rows = [_row(decode, decodes, adapter_bytes, prober) for decode in decodes]
     document = provenance() | {
         "backend": bench.engine.snapshot().backend,
-        "device": torch.cuda.get_device_name() if asked.device == "cuda" else "cpu",
-        "cuda": torch.version.cuda if asked.device == "cuda" else None,
-        "threads": asked.threads,
-        "weights": "random" if asked.random_weights else "the base's",
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+        "cuda": torch.version.cuda if args.device == "cuda" else None,
+        "threads": args.threads,
+        "weights": "random" if args.random_weights else "the base's",
         "work": {"rank": RANK, "prompt_tokens": PROMPT, "decode_steps": STEPS, "dtype": "bfloat16"},
         "weight_bytes": WEIGHT_BYTES,
         "adapter_bytes": adapter_bytes,
-        "read_bytes_per_s": prober.taken.bandwidth,
+        "read_bytes_per_s": prober.probe.bandwidth,
         "decode": rows,
         "prefill_s": {str(tokens): took for tokens, took in prefills.items()},
-        "unused_adapters_ratio": measure_unused(bench, asked.unused_pairs),
+        "unused_adapters_ratio": measure_unused(bench, args.unused_pairs),
         "rss_bytes": bench.rss,
         "device_bytes": bench.device_bytes,
-        "probe_s": asdict(prober.taken),  # type: ignore[call-overload]
+        "probe_s": asdict(prober.probe),  # type: ignore[call-overload]
     }
     print_tables(document)
-    if asked.out:
-        asked.out.write_text(json.dumps(document, indent=2) + "\n")
-    if asked.plot:
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=2) + "\n")
+    if args.plot:
         from loadtest.plot_engine import draw  # needs the loadtest extra
 
-        draw(document, asked.plot)
+        draw(document, args.plot)
 
 
 def bundled_model(device: str) -> PreTrainedModel:
@@ -248,7 +252,7 @@ def bundled_model(device: str) -> PreTrainedModel:
 
 
 def _random_model(device: str) -> PreTrainedModel:
-    """SmolLM2-135M's configuration; the time of a step does not depend on what the weights are."""
+    """SmolLM2-135M's configuration with random weights; the time of a step does not depend on their values."""
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=HIDDEN, intermediate_size=MLP, num_hidden_layers=LAYERS,
         num_attention_heads=9, num_key_value_heads=3, head_dim=KV // 3, max_position_embeddings=8192,
@@ -265,12 +269,12 @@ def _prober(device: str, threads: int) -> Floor:
 
 
 def measure_decode(bench: Bench, prober: Floor, batches: list[int], mixes: list[int], rounds: int) -> list[Decode]:
-    """Every batch size under every mix that it has rows for, ``rounds`` times in turn."""
+    """Each batch size with each mix that has no more adapters than rows, ``rounds`` times in turn."""
     decodes = []
     for batch in batches:
         here = [Decode(batch, mix) for mix in mixes if mix <= batch]
         for decode in here:
-            bench.decode(batch, decode.adapters, 2)  # the first has buffers to grow
+            bench.decode(batch, decode.adapters, 2)  # warm-up: buffers grow
         for turn in range(rounds):
             prober.take([batch])
             for decode in here if turn % 2 else reversed(here):
@@ -283,7 +287,7 @@ def measure_decode(bench: Bench, prober: Floor, batches: list[int], mixes: list[
 
 
 def measure_unused(bench: Bench, pairs: int, batch: int = 8) -> list[float]:
-    """Throughput of the base with all adapters loaded, over that with none: pair by pair."""
+    """Throughput of the base with all adapters loaded over that with none, one ratio per pair."""
     ratios = []
     for pair in range(pairs):
         took = {}
@@ -298,9 +302,9 @@ def measure_unused(bench: Bench, pairs: int, batch: int = 8) -> list[float]:
 
 def _row(decode: Decode, decodes: list[Decode], adapter: int, prober: Floor) -> dict[str, object]:
     base = next(other for other in decodes if (other.batch, other.adapters) == (decode.batch, decodes[0].adapters))
-    context_bytes = decode.batch * (PROMPT + 1 + STEPS / 2) * KV_BYTES_A_TOKEN
+    context_bytes = decode.batch * (PROMPT + 1 + STEPS / 2) * KV_BYTES_PER_TOKEN
     adapter_bytes = decode.adapters * adapter
-    floor = prober.taken.step_s(decode.batch, context_bytes, adapter_bytes)
+    floor = prober.probe.step_s(decode.batch, context_bytes, adapter_bytes)
     return {
         "batch": decode.batch,
         "adapters": decode.adapters,
@@ -316,7 +320,7 @@ def _row(decode: Decode, decodes: list[Decode], adapter: int, prober: Floor) -> 
 
 
 def print_tables(document: dict[str, object]) -> None:
-    """What the document says, for people."""
+    """Tables of the document, for people."""
     console = Console(file=sys.stderr, width=118)
     table = Table(
         "batch", "adapters", "step ms", "tokens/s", "share of the base (min to max)", "MB moved", "floor ms",
@@ -335,12 +339,12 @@ def print_tables(document: dict[str, object]) -> None:
             f"{row['times_the_floor']:.2f}",
         )
     console.print(table)
-    phases = Table("batch", "adapters", *PHASES, "beside", title="ms of a decode step by phase")
+    phases = Table("batch", "adapters", *PHASES, "other", title="ms of a decode step by phase")
     for row in document["decode"]:  # type: ignore[attr-defined]
         if row["phases_s"]:
-            told = [1e3 * second for second in row["phases_s"].values()]
-            rest = row["step_ms"] - sum(told)
-            phases.add_row(str(row["batch"]), str(row["adapters"]), *(f"{ms:.2f}" for ms in [*told, rest]))
+            phase_ms = [1e3 * second for second in row["phases_s"].values()]
+            rest = row["step_ms"] - sum(phase_ms)
+            phases.add_row(str(row["batch"]), str(row["adapters"]), *(f"{ms:.2f}" for ms in [*phase_ms, rest]))
     if phases.row_count:
         console.print(phases)
     for tokens, took in document["prefill_s"].items():  # type: ignore[attr-defined]

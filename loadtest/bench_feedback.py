@@ -1,7 +1,7 @@
-"""What feedback costs and how fast it is: tokens per second with it on beside off, and events per second.
+"""What feedback costs and how fast it is: tokens per second with it on and off, and events per second.
 
-Two services run side by side and are asked in turn, so that both idle as much; the ratio is taken pair by pair.
-Events are measured at the log (in this process, one fsync a batch) and over HTTP, in batches of several sizes.
+Both services run all the time and are measured in turn, so that both idle equally; the ratio is computed per pair.
+Events are measured at the log (in this process, one fsync per batch) and over HTTP, in batches of several sizes.
 
     python -m loadtest.bench_feedback --out loadtest/results/feedback.json
 """
@@ -37,9 +37,9 @@ CONCURRENCY, REQUESTS = 16, 32
 WORK = Work(prompt_tokens=64, max_tokens=64, vocabulary=49152)
 BATCHES = (1, 10, 100, 1000)
 SENDERS = 4
-"""Clients that send batches at once over HTTP."""
+"""Clients that send batches concurrently over HTTP."""
 SECONDS = 3.0
-"""Of each rate's measurement."""
+"""Duration of each measurement of a rate."""
 
 
 def main() -> None:
@@ -47,10 +47,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         at_log = {size: log_rate(Path(scratch) / f"log-{size}", size) for size in BATCHES}
-        off, on, over_http = asyncio.run(services(Path(scratch), asked.pairs))
+        off, on, over_http = asyncio.run(services(Path(scratch), args.pairs))
     ratios = [with_it / without for with_it, without in zip(on, off, strict=True)]
     document = provenance() | {
         "work": asdict(WORK) | {"concurrency": CONCURRENCY, "requests": REQUESTS},
@@ -58,14 +58,14 @@ def main() -> None:
         "events_per_s": {"log": at_log, "http": over_http, "http_senders": SENDERS},
     }
     _print(off, on, ratios, at_log, over_http)
-    if asked.out:
-        asked.out.write_text(json.dumps(document, indent=2) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=2) + "\n")
     else:
         print(json.dumps(document))
 
 
 def log_rate(directory: Path, size: int) -> float:
-    """Acknowledged events per second, one batch after the other."""
+    """Acknowledged events per second, one batch at a time."""
     record = _record()
     log = FeedbackLog(directory, FeedbackOptions())
     count, began = 0, time.perf_counter()
@@ -92,7 +92,7 @@ async def services(scratch: Path, pairs: int) -> tuple[list[float], list[float],
                 run = await closed_loop(
                     f"{service.url}/v1", [service.base], WORK, concurrency=CONCURRENCY, requests=REQUESTS
                 )
-                if turn:  # the first turn warms up
+                if turn:  # turn 0 is the warm-up
                     speeds.append(run.tokens_per_s)
             if turn:
                 _say(f"pair {turn}: off {off[-1]:.0f}, on {on[-1]:.0f} tokens/s")

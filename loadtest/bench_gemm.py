@@ -1,7 +1,7 @@
-"""The native products of one decode step beside oneDNN's packed linears and the time that reading the weights takes.
+"""The native matrix products of one decode step, compared with oneDNN's packed linears and with reading the weights.
 
-SmolLM2-135M's shapes, all layers and the head, weights random, nothing else of a step. The three take turns in
-short bursts, so that whatever else the machine does meets them alike; the ratio is taken burst by burst.
+SmolLM2-135M's shapes, all layers and the head, random weights, no other work of a step. The three run in turn in
+short bursts, so that other load of the machine affects all of them equally; the ratio is computed per burst.
 
     python -m loadtest.bench_gemm --out gemm.json
 """
@@ -35,7 +35,7 @@ BF16 = 1
 Shape = tuple[int, int]
 """(out, in)"""
 LAYER: tuple[Shape, ...] = ((HIDDEN + 2 * KV, HIDDEN), (HIDDEN, HIDDEN), (2 * MLP, HIDDEN), (HIDDEN, MLP))
-"""q k v in one, o, gate up in one, down"""
+"""Fused q, k and v; o; fused gate and up; down."""
 HEAD: Shape = (VOCABULARY, HIDDEN)
 WEIGHTS = sum(n * k for n, k in LAYER * LAYERS) + VOCABULARY * HIDDEN
 
@@ -54,20 +54,20 @@ class _Packed(ctypes.Structure):
 
 @dataclass(slots=True)
 class Samples:
-    """Seconds a step, one list a burst."""
+    """Seconds per step, one list per burst."""
 
     ours: list[list[float]] = field(default_factory=list)
     onednn: list[list[float]] = field(default_factory=list)
     read: list[list[float]] = field(default_factory=list)
 
     def ratios(self) -> list[float]:
-        """oneDNN's median time over ours, burst by burst: above 1 we are faster."""
+        """oneDNN's median time over the native one, per burst; above 1 the native kernel is faster."""
         pairs = zip(self.ours, self.onednn, strict=True)
         return [statistics.median(theirs) / statistics.median(mine) for mine, theirs in pairs]
 
 
 class Native:
-    """Our products, called as a step would: one call for all of them, threads inside."""
+    """The native products, called as in a step: one call computes all of them with its own threads."""
 
     def __init__(self, probe: ctypes.CDLL, shapes: list[Shape], threads: int, head_argmax: bool) -> None:
         self._probe, self._threads, self._argmax = probe, threads, int(head_argmax)
@@ -100,7 +100,7 @@ class Native:
 
 
 class OneDnn:
-    """``torch.ops.mkldnn``'s linears, weights packed once; one call from Python each."""
+    """``torch.ops.mkldnn``'s linears: weights are packed once, and each linear is one call from Python."""
 
     def __init__(self, shapes: list[Shape]) -> None:
         self._packed = [(torch.ops.mkldnn._reorder_linear_weight(_random(n, k), None), k) for n, k in shapes]
@@ -127,23 +127,23 @@ def main() -> None:
     parser.add_argument("--level", choices=[level.name for level in supported_levels()], default=best_level().name)
     parser.add_argument("--argmax", action="store_true", help="our head gives the likeliest token, not the logits")
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    level = next(level for level in supported_levels() if level.name == asked.level)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    level = next(level for level in supported_levels() if level.name == args.level)
     probe = ctypes.CDLL(str(library(level, default_cache(), "gemm_probe.cpp")))
     shapes = [*LAYER * LAYERS, HEAD]
     with torch.inference_mode():
-        native, onednn = Native(probe, shapes, asked.threads, asked.argmax), OneDnn(shapes)
-        results = {rows: measure(native, onednn, rows, asked.bursts, asked.seconds) for rows in asked.rows}
-    _print_table(results, asked.level, asked.threads)
+        native, onednn = Native(probe, shapes, args.threads, args.argmax), OneDnn(shapes)
+        results = {rows: measure(native, onednn, rows, args.bursts, args.seconds) for rows in args.rows}
+    _print_table(results, args.level, args.threads)
     document = provenance() | {
-        "level": asked.level,
-        "threads": asked.threads,
+        "level": args.level,
+        "threads": args.threads,
         "weight_bytes": 2 * WEIGHTS,
         "seconds": {str(rows): {"ours": s.ours, "onednn": s.onednn, "read": s.read} for rows, s in results.items()},
     }
-    if asked.out:
-        asked.out.write_text(json.dumps(document, indent=2) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=2) + "\n")
 
 
 def measure(native: Native, onednn: OneDnn, rows: int, bursts: int, seconds: float) -> Samples:
@@ -159,7 +159,7 @@ def measure(native: Native, onednn: OneDnn, rows: int, bursts: int, seconds: flo
             (samples.read, native.read),
         ]
         for taken, run in turns if burst % 2 else reversed(turns):
-            time.sleep(0.03)  # OpenMP's idle threads spin a while and would take our cores
+            time.sleep(0.03)  # OpenMP's idle threads spin for a while and would take the native kernel's cores
             taken.append(run(rounds + 1)[1:])
     return samples
 

@@ -1,8 +1,8 @@
-"""Tokens per second over HTTP with streaming, by concurrency and number of adapters: of ours, or of any peer.
+"""Tokens per second over HTTP with streaming, by concurrency and number of adapters, of Quickchange or other servers.
 
-Work: prompts of 64 tokens that no other request has, 64 output tokens, greedy, closed loop, the client on the same
-cores; adapters of rank 16 on all seven projections. And the first token of a lone prompt of 512. Columns take turns,
-round by round, so that drift of the machine meets all alike. docs/benchmarks.md tells how peers are started.
+Work: distinct prompts of 64 tokens, 64 output tokens, greedy, closed loop, the client on the same cores; adapters of
+rank 16 on all seven projections. In addition: the time to the first token of a single prompt of 512. Each round
+measures all columns, so that drift of the machine affects them equally. docs/benchmarks.md: starting other servers.
 
     python -m loadtest.bench_http --out loadtest/results/http.json
     python -m loadtest.bench_http --server llama.cpp --url http://127.0.0.1:8080/v1 --model base --lora-ids 32
@@ -36,13 +36,13 @@ RANK = 16
 WORK = Work(prompt_tokens=64, max_tokens=64)
 LONG = Work(prompt_tokens=512, max_tokens=1)
 TURNS = 2
-"""Requests of each worker in a column; a lone worker makes twice as many."""
+"""Requests of each worker in a column; a single worker sends twice as many."""
 FIRST_TOKENS = 4
 
 
 @dataclass(slots=True)
 class Column:
-    """One mix of adapters at one concurrency, and what came of it: one figure a round."""
+    """One mix of adapters at one concurrency, and its results: one figure per round."""
 
     adapters: int
     concurrency: int
@@ -56,7 +56,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Whom to ask."""
+    """The server that is measured."""
 
     url: str
     base: str
@@ -73,30 +73,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--server", default="Quickchange", help="its name in the result")
-    parser.add_argument("--url", help="a running server, with /v1 at the end; else one of ours is started")
+    parser.add_argument("--url", help="a running server, with /v1 at the end; default: Quickchange is started")
     parser.add_argument("--model", help="the base's name at --url")
     parser.add_argument("--models", default="", help="adapters of rank 16 that exist at --url, separated by commas")
     parser.add_argument("--lora-ids", type=int, default=0, help="llama.cpp: so many adapters, named by number")
     parser.add_argument("--columns", help="only those whose names are given, separated by commas")
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     try:
-        wanted = _wanted(asked.columns)
-        with _server(asked) as server:
+        wanted = _wanted(args.columns)
+        with _server(args) as server:
             wanted = [column for column in wanted if column.adapters <= len(server.adapters)]
-            first = asyncio.run(measure(server, wanted, asked.rounds))
+            first = asyncio.run(measure(server, wanted, args.rounds))
     except LoadtestError as error:
         sys.exit(f"bench_http: {error}")
     document = provenance() | {
-        "server": asked.server,
-        "url": asked.url or "started for this run",
+        "server": args.server,
+        "url": args.url or "started for this run",
         "work": asdict(WORK) | {"rank": RANK},
         "tokens_per_s": {column.name: column.tokens_per_s for column in wanted},
         "first_token_of_512_s": first,
     }
-    _print_table(asked.server, wanted, first)
-    if asked.out:
-        asked.out.write_text(json.dumps(document, indent=2) + "\n")
+    _print_table(args.server, wanted, first)
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=2) + "\n")
     else:
         print(json.dumps(document))
 
@@ -138,25 +138,25 @@ def _wanted(names: str | None) -> list[Column]:
 
 
 @contextmanager
-def _server(asked: argparse.Namespace) -> Iterator[Server]:
-    if asked.url is not None:
-        if asked.model is None:
+def _server(args: argparse.Namespace) -> Iterator[Server]:
+    if args.url is not None:
+        if args.model is None:
             raise WrongUsage("--url needs --model, the base's name there")
-        ids = range(asked.lora_ids)
-        adapters = tuple(name for name in asked.models.split(",") if name) or tuple(f"lora-{id}" for id in ids)
-        # llama.cpp takes adapters by number; what a request does not name stays at its scale, 1 at the start.
+        ids = range(args.lora_ids)
+        adapters = tuple(name for name in args.models.split(",") if name) or tuple(f"lora-{id}" for id in ids)
+        # llama.cpp takes adapters by number. Those that a request omits keep their scales, 1 at the start.
         extra: Extra = {f"lora-{id}": {"lora": [{"id": n, "scale": float(n == id)} for n in ids]} for id in ids}
         if ids:
-            extra |= {asked.model: {"lora": [{"id": n, "scale": 0.0} for n in ids]}}
-        yield Server(asked.url, asked.model, adapters, extra)
+            extra |= {args.model: {"lora": [{"id": n, "scale": 0.0} for n in ids]}}
+        yield Server(args.url, args.model, adapters, extra)
         return
-    with server_of_ours(max(column.adapters for column in _wanted(asked.columns))) as ours:
+    with quickchange_server(max(column.adapters for column in _wanted(args.columns))) as ours:
         yield ours
 
 
 @contextmanager
-def server_of_ours(adapters: int) -> Iterator[Server]:
-    """A service started for the measurement, with so many random adapters of rank 16."""
+def quickchange_server(adapters: int) -> Iterator[Server]:
+    """A service started for the measurement, with ``adapters`` random adapters of rank 16."""
     from loadtest.server import running_service
     from service.base import prepare_base
     from service.settings import Settings

@@ -1,9 +1,9 @@
-"""The registry full of adapters: how fast it resolves and lists, what a gateway holds of it, how soon it hears.
+"""A registry with many adapters: time to resolve and list, a gateway's memory, and how soon it sees a moved alias.
 
-The adapters are made by the registry's own queries, in transactions of a thousand adapters, without what a push does
-before: no artifact is checked, and no bytes of blobs exist, since nothing measured here reads them. Manifests have as
-many modules as told, as PEFT's LoRA on q_proj and v_proj of 30 layers has. The registry then is a process of its own
-over HTTP, without keys; the gateway's catalog is the service's own, in a process of its own too.
+The adapters are inserted by the registry's queries, in transactions of a thousand adapters. No artifact is checked
+and no blob exists, because nothing measured here reads them. The number of modules of a manifest is an option; the
+default is that of PEFT's LoRA on q_proj and v_proj of 30 layers. The registry runs as a separate process over HTTP,
+without keys. The gateway's catalog is the service's class in another process.
 
     python -m loadtest.bench_registry --out loadtest/results/registry.json
 """
@@ -63,17 +63,17 @@ BASE = BaseManifest(
 PER_TENANT = 100
 PER_TRANSACTION = 1000
 PAGE = 500
-"""Adapters; the registry's largest page."""
+"""Adapters on a page; the registry's maximum."""
 START_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """How much there is, and how often each thing is asked."""
+    """Size of the registry, and number of requests of each sort."""
 
     adapters: int
     versions: int
-    """Of each adapter; the last one is live."""
+    """Versions of each adapter; the last one is live."""
     modules: int
     resolves: int
     lookups: int
@@ -83,16 +83,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the gateway's process says of itself."""
+    """Reported by the gateway's process."""
 
     resident_bytes: int
-    """Grown since before it took the snapshot: what it holds, and what its allocator did not give back."""
+    """Growth since before the snapshot: live objects, and memory that the allocator did not return."""
     taken_s: float
-    """From nothing to all of the snapshot: fetched, checked, indexed."""
+    """Time to fetch, check and index the whole snapshot."""
     lookup_s: list[float]
-    """A request's model string to the version: grammar and dictionary; its client of the registry is closed."""
-    heard_s: list[float]
-    """From sending an alias move to the first look-up that gives the new version."""
+    """From a request's model string to the version: parsing and a dictionary. The registry's client is closed."""
+    moved_s: list[float]
+    """From sending an alias move to the first look-up that returns the new version."""
 
 
 def main() -> None:
@@ -106,9 +106,9 @@ def main() -> None:
     parser.add_argument("--snapshots", type=int, default=10)
     parser.add_argument("--moves", type=int, default=100)
     parser.add_argument("--out", type=Path)
-    asked = vars(parser.parse_args())
-    out = asked.pop("out")
-    document = measure(Work(**asked))
+    args = vars(parser.parse_args())
+    out = args.pop("out")
+    document = measure(Work(**args))
     _print(document)
     if out:
         out.write_text(compact_json(document) + "\n")
@@ -147,13 +147,13 @@ def measure(work: Work) -> dict[str, Any]:
             "snapshot over HTTP": snapshot_s,
             "gateway takes the snapshot": [held.taken_s],
             "gateway look-up": held.lookup_s,
-            "alias move until the gateway has it": held.heard_s,
+            "alias move until the gateway has it": held.moved_s,
         },
     }
 
 
 def fill(data: Path, work: Work) -> None:
-    """A data directory with the rows of ``work``, written by the registry's own queries."""
+    """Fills a data directory with the rows of ``work`` by the registry's queries."""
     data.mkdir(parents=True)
     metadata = Metadata(open_sqlite(data / "registry.db"))
     try:
@@ -211,7 +211,7 @@ def _name(number: int) -> str:
 
 @contextmanager
 def registry(data: Path) -> Iterator[tuple[str, Callable[[], int]]]:
-    """Its address, and how to ask for its resident memory."""
+    """The registry's address, and a function that returns its resident memory in bytes."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "adapters_registry", "--data-dir", str(data), "--port", str(port)]
@@ -233,7 +233,7 @@ def registry(data: Path) -> Iterator[tuple[str, Callable[[], int]]]:
 
 
 def resolves(url: str, work: Work) -> list[float]:
-    """One connection, one after the other, adapters at random."""
+    """Seconds of each request: random adapters over one connection, one request at a time."""
     drawn = random.Random(0)  # noqa: S311 - the same adapters at every run
     took = []
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
@@ -249,7 +249,7 @@ def resolves(url: str, work: Work) -> list[float]:
 
 
 def pages(url: str) -> tuple[list[float], int]:
-    """The time of each page of the whole list, and how many adapters it has."""
+    """Seconds of each page of the whole list, and the number of adapters in it."""
     took, listed, after = [], 0, None
     with httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         while True:
@@ -264,7 +264,7 @@ def pages(url: str) -> tuple[list[float], int]:
 
 
 def snapshots(url: str, work: Work) -> tuple[list[float], int]:
-    """The time of each, and its bytes."""
+    """Seconds of each snapshot, and its size in bytes."""
     took = []
     for _ in range(work.snapshots):
         began = time.perf_counter()
@@ -275,7 +275,7 @@ def snapshots(url: str, work: Work) -> tuple[list[float], int]:
 
 
 def gateway(url: str, scratch: Path, work: Work) -> tuple[Held, int]:
-    """A gateway's catalog in a process of its own, and in another one the bytes of its live objects."""
+    """Measures a gateway's catalog in one process, and the bytes of its live objects in a second one."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, spawn) as pool:
         held = pool.submit(_hold, url, scratch / "catalog.json", work).result()
@@ -297,16 +297,16 @@ async def _follow(url: str, path: Path, work: Work) -> Held:
         taken_s = time.perf_counter() - began
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
             moved = names[:: max(1, len(names) // work.moves)][: work.moves]
-            heard_s = [await _move(catalog, http, name) for name in moved]
+            moved_s = [await _move(catalog, http, name) for name in moved]
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
     grown_bytes = _resident_bytes() - before_bytes
     drawn = random.Random(1).choices(names, k=work.lookups)  # noqa: S311 - the same adapters at every run
-    return Held(grown_bytes, taken_s, [_look_up(catalog, name) for name in drawn], heard_s)
+    return Held(grown_bytes, taken_s, [_look_up(catalog, name) for name in drawn], moved_s)
 
 
 async def _move(catalog: Catalog, http: httpx.AsyncClient, name: str) -> float:
-    """Production to version 1."""
+    """Moves ``production`` to version 1; returns the seconds until the catalog has it."""
     began = time.perf_counter()
     path = f"/v1/adapters/{name}/aliases/{PRODUCTION}"
     sent = asyncio.create_task(http.put(path, json={"version": 1}, headers={"if-match": '"1"'}))

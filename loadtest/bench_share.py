@@ -1,7 +1,7 @@
-"""What HTTP and Ray take of the engine: the same closed loop over HTTP and in this process, pair by pair.
+"""What HTTP and Ray cost: the same closed loop over HTTP and directly on an engine in this process, in pairs.
 
-Work as in ``bench_http``: prompts of 64 tokens that no other request has, 64 output tokens, greedy, prefill included
-in both; over HTTP it streams, and the client runs on the same cores.
+Work as in ``bench_http``: distinct prompts of 64 tokens, 64 output tokens, greedy; both times include the prefill.
+Over HTTP the answers are streamed, and the client runs on the same cores.
 
     python -m loadtest.bench_share --out loadtest/results/share.json
 """
@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest.bench_engine import Bench, bundled_model
-from loadtest.bench_http import RANK, TURNS, WORK, Server, server_of_ours
+from loadtest.bench_http import RANK, TURNS, WORK, Server, quickchange_server
 from loadtest.client import prompt
 from loadtest.machine import provenance
 from loadtest.sender import closed_loop
@@ -44,7 +44,7 @@ class Speed:
     first_s: float
     """Median over its requests, from sending to the first token."""
     token_s: float
-    """Median over its requests: seconds a token after the first."""
+    """Median over its requests: seconds per token after the first."""
 
 
 @dataclass(slots=True)
@@ -61,11 +61,11 @@ class Pairs:
         return f"{self.adapters} adapters c{self.concurrency}"
 
     def shares(self) -> list[float]:
-        """What HTTP keeps of the engine's throughput, pair by pair."""
+        """Throughput over HTTP as a share of the engine's, per pair."""
         return [http.tokens_per_s / alone.tokens_per_s for http, alone in zip(self.http, self.engine, strict=True)]
 
     def extra_ms(self) -> tuple[list[float], list[float]]:
-        """What HTTP adds to a token and to the first one, pair by pair."""
+        """Milliseconds that HTTP adds to each token and to the first token, per pair."""
         pairs = list(zip(self.http, self.engine, strict=True))
         return [1e3 * (h.token_s - e.token_s) for h, e in pairs], [1e3 * (h.first_s - e.first_s) for h, e in pairs]
 
@@ -82,7 +82,7 @@ class Alone:
         began: dict[str, float] = {}
         first: dict[str, float] = {}
         rates: list[float] = []
-        left, told = requests, 0
+        left, tokens = requests, 0
         start = time.perf_counter()
         while len(rates) < requests:
             while left and len(began) - len(rates) < concurrency:
@@ -90,13 +90,13 @@ class Alone:
                 left -= 1
             events, now = self._bench.engine.step(), time.perf_counter()
             for event in events:
-                told += len(event.tokens)
+                tokens += len(event.tokens)
                 first.setdefault(event.request_id, now)
                 if event.finish is not None:
                     rates.append((now - first[event.request_id]) / (WORK.max_tokens - 1))
         seconds = time.perf_counter() - start
         waits = [first[name] - at for name, at in began.items()]
-        return Speed(told / seconds, statistics.median(waits), statistics.median(rates))
+        return Speed(tokens / seconds, statistics.median(waits), statistics.median(rates))
 
     def _ask(self, adapter: BoundAdapter | None) -> str:
         self._asked += 1
@@ -112,11 +112,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     alone = Alone(Bench(partial(bundled_model, "cpu"), EngineOptions(threads=torch.get_num_threads())))
     mixes = [Pairs(*mix) for mix in MIXES]
-    with server_of_ours(max(mix.adapters for mix in mixes)) as server:
-        measure(alone, server, mixes, asked.pairs)
+    with quickchange_server(max(mix.adapters for mix in mixes)) as server:
+        measure(alone, server, mixes, args.pairs)
     document = provenance() | {
         "work": asdict(WORK) | {"rank": RANK},
         "mixes": {
@@ -131,15 +131,15 @@ def main() -> None:
         },
     }
     _print_table(mixes)
-    if asked.out:
-        asked.out.write_text(json.dumps(document, indent=2) + "\n")
+    if args.out:
+        args.out.write_text(json.dumps(document, indent=2) + "\n")
     else:
         print(json.dumps(document))
 
 
 def measure(alone: Alone, server: Server, mixes: list[Pairs], pairs: int) -> None:
-    """Fills ``mixes``; who goes first changes from pair to pair."""
-    for mix in mixes:  # loads adapters, grows buffers
+    """Fills ``mixes``; the order within a pair alternates."""
+    for mix in mixes:  # warm-up: adapters are loaded, buffers grow
         asyncio.run(_over_http(server, mix, 2 * mix.concurrency))
         alone.run(mix.adapters, mix.concurrency, mix.concurrency)
     for pair in range(pairs):
@@ -166,14 +166,16 @@ async def _over_http(server: Server, mix: Pairs, requests: int) -> Speed:
 
 
 def _print_table(mixes: list[Pairs]) -> None:
-    table = Table("", "share of the engine", "more ms a token", "more ms on the first", title="HTTP, medians (range)")
+    table = Table(
+        "", "share of the engine", "added ms per token", "added to the first", title="HTTP, medians (range)"
+    )
     for mix in mixes:
         token, first = mix.extra_ms()
-        table.add_row(mix.name, _told(mix.shares(), 2), _told(token, 2), _told(first, 1))
+        table.add_row(mix.name, _spread(mix.shares(), 2), _spread(token, 2), _spread(first, 1))
     Console(file=sys.stderr, width=118).print(table)
 
 
-def _told(values: list[float], digits: int) -> str:
+def _spread(values: list[float], digits: int) -> str:
     middle = statistics.median(values)
     return f"{middle:.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 

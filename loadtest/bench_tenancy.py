@@ -1,9 +1,9 @@
-"""Whether time tells what a refusal does not: unknown adapters beside foreign ones, unknown keys beside wrong ones.
+"""Whether response times leak what refusals hide: unknown and foreign adapters, unknown and wrong keys.
 
-A service of ours with two tenants and an adapter. One client asks over one connection, one request at a time, for
-what it is refused; all requests of a group have the same length, and their order is shuffled anew in each round, so
-that drift of the machine meets all alike. Each group has a twin, which asks the very same as its first member: how
-far two equals are apart is what this machine cannot tell.
+A service with two tenants and an adapter. One client sends requests that are refused, over one connection, one at a
+time. All requests of a group have the same length, and each round shuffles their order, so that drift of the machine
+affects all of them equally. Each group contains its first request a second time, as its twin: the difference between
+these two is the measurement's resolution.
 
     python -m loadtest.bench_tenancy --out loadtest/results/tenancy.json
 """
@@ -40,13 +40,13 @@ from service.settings import Settings
 
 PATH = "/v1/completions"
 TRIES = 1000
-"""Resamples of an interval."""
+"""Bootstrap resamples per interval."""
 Z95 = 1.96
 
 
 @dataclass(slots=True)
 class Refusal:
-    """One way to be refused, and how long each answer took."""
+    """One kind of refused request, and the time of each of its answers."""
 
     group: str
     name: str
@@ -58,21 +58,21 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two ways of one group. ``auc``: how often an answer of the second takes longer than one of the first."""
+    """Two refusals of one group. ``auc``: how often an answer of the second takes longer than one of the first."""
 
     first: str
     second: str
     median_us: tuple[float, float]
     ratio: float
-    """Of the medians, second over first."""
+    """Ratio of the medians, second over first."""
     ratio_95: tuple[float, float]
     auc: float
-    """Mann-Whitney's U over the number of pairs; 0.5 tells nothing."""
+    """Mann-Whitney's U over the number of pairs; 0.5 means no difference."""
     auc_95: tuple[float, float]
     ks: float
-    """Kolmogorov-Smirnov: the greatest distance of the two distributions."""
+    """Kolmogorov-Smirnov: the greatest distance between the two cumulative distributions."""
     ks_p: float
-    """How likely a distance as great is between equals (asymptotic)."""
+    """Probability of a distance at least as great between samples of one distribution (asymptotic)."""
 
 
 def main() -> None:
@@ -82,27 +82,27 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=300, help="rounds before, not kept")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="the JSON file")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch, running_service(Path(scratch) / "data") as service:
         ways = prepare(service, Path(scratch))
         with connection(service.url) as to:
-            measure(to, ways, asked.warm, asked.seed)
+            measure(to, ways, args.warm, args.seed)
             for way in ways:
                 way.us.clear()
-            measure(to, ways, asked.rounds, asked.seed + 1)
+            measure(to, ways, args.rounds, args.seed + 1)
     found = comparisons(ways)
     show(found)
-    if asked.out:
+    if args.out:
         document = {
             **provenance(),
             "comparisons": {f"{one.first} / {one.second}": _as_json(one) for one in found},
             "samples_us": {way.name: way.us for way in ways},
         }
-        asked.out.write_text(compact_json(document) + "\n")
+        args.out.write_text(compact_json(document) + "\n")
 
 
 def prepare(service: RunningService, scratch: Path) -> list[Refusal]:
-    """Keys, an adapter of acme's, and the ways in which globex and strangers are refused."""
+    """Creates keys and an adapter of acme; returns the refused requests of globex and of unknown keys."""
     checkpoint = prepare_base(Settings(), lambda _: None).path
     folder = write_random_lora(checkpoint, scratch / "adapter", rank=8, seed=1)
     with RegistryClient(service.registry) as nobody:
@@ -123,7 +123,7 @@ def prepare(service: RunningService, scratch: Path) -> list[Refusal]:
         Refusal("key", "unknown key, twin", unknown, "acme/own1", 401),
         Refusal("key", "wrong secret", str(wrong), "acme/own1", 401),
         Refusal("key", "revoked key", ended.key, "acme/own1", 401),
-        Refusal("key", "no key of ours", "x" * len(good), "acme/own1", 401),
+        Refusal("key", "not a key", "x" * len(good), "acme/own1", 401),
     ]
 
 
@@ -141,7 +141,7 @@ def _wait_known(service: RunningService, key: str, operator_key: str) -> None:
 
 @contextmanager
 def connection(url: str) -> Iterator[http.client.HTTPConnection]:
-    """The standard library's: little work of its own beside what is measured."""
+    """A connection of the standard library, whose own overhead is small."""
     to = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
     try:
         yield to
@@ -150,7 +150,7 @@ def connection(url: str) -> Iterator[http.client.HTTPConnection]:
 
 
 def measure(to: http.client.HTTPConnection, ways: Sequence[Refusal], rounds: int, seed: int) -> None:
-    """``rounds`` requests of each way, in an order of its own in each round."""
+    """``rounds`` requests of each refusal, in a new random order in each round."""
     draw = random.Random(seed)  # noqa: S311 - an order, no secret
     for _ in range(rounds):
         for way in draw.sample(ways, len(ways)):
@@ -170,7 +170,7 @@ def _ask(to: http.client.HTTPConnection, method: str, path: str, key: str, body:
 
 
 def comparisons(ways: Sequence[Refusal]) -> list[Comparison]:
-    """Each group's first way with each of its others."""
+    """Compares each group's first refusal with each other one of the group."""
     firsts = {way.group: way for way in reversed(ways)}
     return [
         compare(first.name, np.array(first.us), way.name, np.array(way.us))
@@ -183,7 +183,7 @@ Samples = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 def compare(first: str, a: Samples, second: str, b: Samples) -> Comparison:
-    """The figures of two sets of samples."""
+    """Compares two sets of samples."""
     auc = area(a, b)
     half = Z95 * float(np.sqrt((len(a) + len(b) + 1) / (12 * len(a) * len(b))))
     distance = ks_distance(a, b)
@@ -202,14 +202,14 @@ def compare(first: str, a: Samples, second: str, b: Samples) -> Comparison:
 
 
 def area(a: Samples, b: Samples) -> float:
-    """Of all pairs, how many have the greater value in ``b``; a draw is half."""
+    """Share of all pairs whose greater value is in ``b``; an equal pair counts one half."""
     ordered = np.sort(a)
     below = np.searchsorted(ordered, b, "left") + np.searchsorted(ordered, b, "right")
     return float(below.sum() / (2 * len(a) * len(b)))
 
 
 def ratio_interval(a: Samples, b: Samples) -> tuple[float, float]:
-    """Of the medians' ratio, by resampling: where 95 % of it lies."""
+    """A 95 % bootstrap interval of the ratio of the medians."""
     draw = np.random.default_rng(1)
     ratios = [float(np.median(draw.choice(b, len(b))) / np.median(draw.choice(a, len(a)))) for _ in range(TRIES)]
     low, high = np.quantile(ratios, (0.025, 0.975))
@@ -226,7 +226,7 @@ def ks_distance(a: Samples, b: Samples) -> float:
 def ks_probability(distance: float, n: int, m: int) -> float:
     """Kolmogorov's limit: 2 Σ (-1)^(k-1) exp(-2 k² λ²), λ = D √(nm/(n+m))."""
     scaled = distance * math.sqrt(n * m / (n + m))
-    if scaled < 0.2:  # the series does not settle there, and its value is 1 within 1e-12
+    if scaled < 0.2:  # the series does not converge there, and the limit is 1 within 1e-12
         return 1.0
     terms = [(1 if k % 2 else -1) * math.exp(-2 * k * k * scaled * scaled) for k in range(1, 101)]
     return min(1.0, max(0.0, 2 * sum(terms)))

@@ -1,4 +1,4 @@
-"""One streamed request to an OpenAI-compatible server, read as its reader reads, told as a sample."""
+"""Sends one streamed request to an OpenAI-compatible server, reads it as its flow prescribes, returns a sample."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ import httpcore
 import httpx
 
 from loadtest.samples import End, Sample
-from loadtest.scenario import HangsUp, Patient, Reading, Slow, UntilEnd, Work
+from loadtest.scenario import Disconnects, Patient, Reading, Slow, UntilEnd, Work
 
 TIMEOUT = httpx.Timeout(connect=10, read=120, write=10, pool=None)
-"""A server that says nothing for so long has failed the request."""
+"""A server that sends nothing for this long has failed the request."""
 PATIENCE_S = 60.0
-"""An answer that has not ended so long after its phase has failed: a run ends, however slow the service."""
+"""An answer that has not ended this long after its phase has failed, so that a run always ends."""
 SLOW_WINDOW_BYTES = 2048
-"""A slow reader's receive buffer: with the system's own, a whole answer would fit into it unread."""
+"""A slow reader's receive buffer. The system's default would hold a whole unread answer."""
 SLOW_TICK_S = 0.5
 DONE = b"data: [DONE]"
 
 Clock = Callable[[], float]
 Extra = dict[str, dict[str, Any]]
-"""By model: what its requests say besides, for servers that choose adapters in ways of their own."""
+"""By model: additional fields of its requests, for servers that select adapters by other fields than ``model``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One request, and where it belongs."""
+    """One request, and its place in the plan."""
 
     phase: str
     round: int
@@ -49,15 +49,15 @@ class Ask:
     until_s: float
     """The phase's end; ``inf`` if it has none."""
     number: int
-    """Makes the prompt one that no other request has."""
+    """Makes the prompt unique."""
     tenant: str | None = None
     prompt: str | None = None
-    """Names the prompt where others have it too."""
+    """Identifies a prompt that several requests share."""
 
 
 @dataclass
-class _Heard:
-    """What is known of an answer while it comes."""
+class _Reply:
+    """What was received of an answer so far."""
 
     status: int | None = None
     adapter: str | None = None
@@ -70,7 +70,7 @@ class _Heard:
 
 
 class Client:
-    """Connections of its own for every request in flight: none waits for another's."""
+    """Uses a separate connection for each request in flight, so that none waits for a connection."""
 
     def __init__(
         self,
@@ -85,14 +85,14 @@ class Client:
         self._slow = slow
         self.clock = clock
         self._salt = salt
-        """Makes this run's prompts others than an earlier run's: a prefix cache must not help."""
+        """Makes the prompts differ from those of earlier runs, so that a prefix cache does not help."""
         self._extra = extra or {}
         self._keys = keys or {}
         """By tenant."""
 
     async def ask(self, ask: Ask) -> Sample:
-        """Never raises for what the server does: a failure is a sample as well."""
-        heard = _Heard()
+        """Returns a sample for failures of the server too, instead of raising."""
+        reply = _Reply()
         sent_s = self.clock()
         http = self._slow if isinstance(ask.reading, Slow) else self.http
         try:
@@ -100,18 +100,18 @@ class Client:
                 asyncio.timeout(None if math.isinf(ask.until_s) else ask.until_s + PATIENCE_S - sent_s),
                 http.stream("POST", "completions", json=self._body(ask), headers=self._headers(ask)) as response,
             ):
-                heard.status, heard.adapter = response.status_code, response.headers.get("x-adapter")
+                reply.status, reply.adapter = response.status_code, response.headers.get("x-adapter")
                 if response.status_code != 200:
-                    heard.error = f"{response.status_code} {_code(await response.aread())}"
+                    reply.error = f"{response.status_code} {_code(await response.aread())}"
                 else:
-                    await self._read(response, ask, heard)
+                    await self._read(response, ask, reply)
         except (httpx.HTTPError, httpcore.NetworkError) as error:
-            heard.error = type(error).__name__
+            reply.error = type(error).__name__
         except TimeoutError:
-            heard.error = f"no end within {PATIENCE_S:g} s of its phase's"
+            reply.error = f"no end within {PATIENCE_S:g} s of its phase's"
         except ValueError:
-            heard.error = "an event that is no JSON"
-        return _sample(ask, heard, sent_s, self.clock())
+            reply.error = "an event that is no JSON"
+        return _sample(ask, reply, sent_s, self.clock())
 
     def _headers(self, ask: Ask) -> dict[str, str]:
         key = self._keys.get(ask.tenant or "")
@@ -131,58 +131,58 @@ class Client:
         }
         return body if ask.work.logprobs is None else body | {"logprobs": ask.work.logprobs}
 
-    async def _read(self, response: httpx.Response, ask: Ask, heard: _Heard) -> None:
+    async def _read(self, response: httpx.Response, ask: Ask, reply: _Reply) -> None:
         match ask.reading:
             case Patient():
-                await self._events(response, heard, None)
-            case HangsUp(after_chunks):
-                await self._events(response, heard, after_chunks)
+                await self._events(response, reply, None)
+            case Disconnects(after_chunks):
+                await self._events(response, reply, after_chunks)
             case UntilEnd():
                 try:
                     async with asyncio.timeout(max(0.0, ask.until_s - self.clock())):
-                        await self._events(response, heard, None)
+                        await self._events(response, reply, None)
                 except TimeoutError:
-                    heard.left = True
+                    reply.left = True
             case Slow(bytes_per_s):
-                await self._trickle(response, heard, bytes_per_s, ask.until_s)
+                await self._trickle(response, reply, bytes_per_s, ask.until_s)
 
-    async def _events(self, response: httpx.Response, heard: _Heard, chunks: int | None) -> None:
+    async def _events(self, response: httpx.Response, reply: _Reply, chunks: int | None) -> None:
         """Server-sent events until the end, or until ``chunks`` of them have come."""
         async for line in response.aiter_lines():
             if line == DONE.decode():
-                heard.complete = True
+                reply.complete = True
             elif line.startswith("data: {"):
-                self._event(json.loads(line[6:]), heard)
-            if chunks is not None and len(heard.times) >= chunks:
-                heard.left = True
+                self._event(json.loads(line[6:]), reply)
+            if chunks is not None and len(reply.times) >= chunks:
+                reply.left = True
                 return
 
-    def _event(self, event: dict[str, Any], heard: _Heard) -> None:
+    def _event(self, event: dict[str, Any], reply: _Reply) -> None:
         if "error" in event:
-            heard.error = f"in the stream: {event['error'].get('code')}"
+            reply.error = f"in the stream: {event['error'].get('code')}"
         if event.get("choices"):
-            heard.text.update(str(event["choices"][0].get("text")).encode())
-            heard.times.append(self.clock())
+            reply.text.update(str(event["choices"][0].get("text")).encode())
+            reply.times.append(self.clock())
         if event.get("usage"):
-            heard.tokens = event["usage"]["completion_tokens"]
+            reply.tokens = event["usage"]["completion_tokens"]
 
-    async def _trickle(self, response: httpx.Response, heard: _Heard, bytes_per_s: int, until_s: float) -> None:
-        """Reads below httpx: it would empty the socket into its own buffers, and nothing would push back."""
+    async def _trickle(self, response: httpx.Response, reply: _Reply, bytes_per_s: int, until_s: float) -> None:
+        """Reads the socket directly: httpx would empty it into its own buffers, so the server would not block."""
         stream: httpcore.AsyncNetworkStream = response.extensions["network_stream"]
-        heard.times.append(self.clock())
+        reply.times.append(self.clock())
         tail = b""
-        while self.clock() < until_s and not heard.complete:
+        while self.clock() < until_s and not reply.complete:
             try:
                 piece = await stream.read(max(1, round(bytes_per_s * SLOW_TICK_S)), timeout=SLOW_TICK_S)
             except httpcore.ReadTimeout:
                 continue
             if not piece:
-                heard.error = "the server closed the connection"
+                reply.error = "the server closed the connection"
                 return
-            heard.complete = DONE in tail + piece
+            reply.complete = DONE in tail + piece
             tail = (tail + piece)[-len(DONE) :]
             await asyncio.sleep(SLOW_TICK_S)
-        heard.left = not heard.complete
+        reply.left = not reply.complete
 
 
 @asynccontextmanager
@@ -195,7 +195,7 @@ async def connected(
     extra: Extra | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Client]:
-    """A client of ``url``, which ends in ``/v1``. Goes there straight: a proxy would be measured as well."""
+    """A client of ``url``, which ends in ``/v1``. Ignores proxy settings: a proxy would be measured as well."""
     headers = {"authorization": f"Bearer {key}"} if key else {}
     unbounded = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     direct = httpx.AsyncHTTPTransport(limits=unbounded)
@@ -211,19 +211,19 @@ async def connected(
 
 
 def prompt(work: Work, seed: str) -> list[int]:
-    """Token ids, random from the first one on; the low ones are left out, which are special in most vocabularies."""
+    """Random token ids. Ids below 100 are not used, because most vocabularies have their special tokens there."""
     return Random(seed).choices(range(100, work.vocabulary), k=work.prompt_tokens)  # noqa: S311
 
 
-def _sample(ask: Ask, heard: _Heard, sent_s: float, last_s: float) -> Sample:
-    error = heard.error
-    if error is None and not heard.left:
-        if not heard.complete:
+def _sample(ask: Ask, reply: _Reply, sent_s: float, last_s: float) -> Sample:
+    error = reply.error
+    if error is None and not reply.left:
+        if not reply.complete:
             error = "the stream ended without [DONE]"
-        elif heard.tokens is not None and heard.tokens != ask.work.max_tokens:
-            error = f"{heard.tokens} tokens instead of {ask.work.max_tokens}"
-    end = End.FAILED if error else End.LEFT if heard.left else End.DONE
-    times = heard.times
+        elif reply.tokens is not None and reply.tokens != ask.work.max_tokens:
+            error = f"{reply.tokens} tokens instead of {ask.work.max_tokens}"
+    end = End.FAILED if error else End.LEFT if reply.left else End.DONE
+    times = reply.times
     return Sample(
         phase=ask.phase,
         round=ask.round,
@@ -235,18 +235,18 @@ def _sample(ask: Ask, heard: _Heard, sent_s: float, last_s: float) -> Sample:
         first_s=times[0] if times else None,
         last_s=last_s,
         gaps_s=tuple(later - earlier for earlier, later in itertools.pairwise(times)),
-        tokens=len(times) if heard.tokens is None else heard.tokens,
-        status=heard.status,
-        adapter=heard.adapter,
+        tokens=len(times) if reply.tokens is None else reply.tokens,
+        status=reply.status,
+        adapter=reply.adapter,
         end=end,
         error=error,
         prompt=ask.prompt,
-        answer=heard.text.hexdigest() if end is End.DONE else None,
+        answer=reply.text.hexdigest() if end is End.DONE else None,
     )
 
 
 def _code(body: bytes) -> str:
-    """The error's code of OpenAI's shape, or the beginning of whatever else it is."""
+    """The code of an error in OpenAI's shape; otherwise the beginning of the body."""
     try:
         error = json.loads(body)["error"]
         return str(error.get("code") or error.get("message"))[:200]

@@ -1,10 +1,10 @@
-"""Two checkouts' engines, burst by burst in the order A B B A, so that drift of the machine meets both alike.
+"""Compares the engines of two checkouts in bursts, in the order A B B A, so that drift affects both equally.
 
     git worktree add ../before COMMIT
     python -m loadtest.compare_engine --before ../before --backend native
 
 Prints for each mix of adapters the median ratio after/before of paired bursts with its 95 % bound, and the kernel
-calls of one step. The exit code is 1 where the bound is over ``--limit`` or a step makes more calls than before.
+calls of one step. The exit code is 1 if the bound exceeds ``--limit`` or a step makes more calls than before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PAIRS, STEPS, LIMIT = 40, 12, 1.02
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Decoding rows, and the distinct adapters that they run under."""
+    """Number of decoding rows, and of the distinct adapters that they use."""
 
     batch: int
     adapters: int
@@ -42,7 +42,7 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What both engines did with one mix."""
+    """Results of both engines with one mix."""
 
     mix: Mix
     before_s: list[float]
@@ -63,7 +63,7 @@ class Compared:
 
 
 class Worker:
-    """One checkout's engine in a process of its own."""
+    """The engine of one checkout in a separate process."""
 
     def __init__(self, checkout: Path, backend: str, threads: int) -> None:
         command = [sys.executable, "-P", str(HERE / "engine_bursts.py"), backend, str(threads)]
@@ -74,7 +74,7 @@ class Worker:
         self.backend = str(self._read()["backend"])
 
     def burst(self, mix: Mix, steps: int) -> float:
-        """The median second of a step."""
+        """The median time of a step, in seconds."""
         return float(self._ask(mix, steps)["seconds"])  # type: ignore[arg-type]
 
     def calls(self, mix: Mix) -> Counter[str]:
@@ -103,10 +103,10 @@ class Worker:
 
 
 def compare(before: Worker, after: Worker, mix: Mix, pairs: int, steps: int) -> Compared:
-    """``pairs`` bursts of each, in turn: A B, B A."""
+    """Runs ``pairs`` bursts of each, in alternating order: A B, B A."""
     took: dict[Worker, list[float]] = {before: [], after: []}
     for worker in (before, after):
-        worker.burst(mix, steps)  # the first has buffers to grow
+        worker.burst(mix, steps)  # warm-up: buffers grow
     for pair in range(pairs):
         for worker in (after, before) if pair % 2 else (before, after):
             took[worker].append(worker.burst(mix, steps))
@@ -114,11 +114,11 @@ def compare(before: Worker, after: Worker, mix: Mix, pairs: int, steps: int) -> 
 
 
 def upper_bound(values: list[float]) -> float:
-    """A 95 % upper bound of the median: the order statistic that is above it with that probability."""
+    """A 95 % upper bound of the median: the smallest order statistic that is above it with that probability."""
     ordered, count = sorted(values), len(values)
     below = 0.0
     for rank in range(count):
-        below += comb(count, rank) / 2**count  # so many values or fewer are below the median
+        below += comb(count, rank) / 2**count  # probability that at most ``rank`` values are below the median
         if below >= 0.95:
             return ordered[rank]
     return ordered[-1]
@@ -136,18 +136,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--limit", type=float, default=LIMIT)
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
-    before, after = (Worker(checkout, asked.backend, asked.threads) for checkout in (asked.before, asked.after))
+    args = parser.parse_args()
+    before, after = (Worker(checkout, args.backend, args.threads) for checkout in (args.before, args.after))
     found = []
-    for mix in map(Mix.of, asked.mixes):
-        found.append(compare(before, after, mix, asked.pairs, asked.steps))
+    for mix in map(Mix.of, args.mixes):
+        found.append(compare(before, after, mix, args.pairs, args.steps))
         print(shown(found[-1]), flush=True)
     before.close()
     after.close()
-    if asked.out:
-        head = provenance() | {"backend": after.backend, "threads": asked.threads, "steps": asked.steps}
-        asked.out.write_text(json.dumps(head | {"mixes": list(map(document, found))}, indent=2) + "\n")
-    sys.exit(not all(one.is_within(asked.limit) for one in found))
+    if args.out:
+        head = provenance() | {"backend": after.backend, "threads": args.threads, "steps": args.steps}
+        args.out.write_text(json.dumps(head | {"mixes": list(map(document, found))}, indent=2) + "\n")
+    sys.exit(not all(one.is_within(args.limit) for one in found))
 
 
 def shown(one: Compared) -> str:

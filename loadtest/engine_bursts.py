@@ -1,7 +1,7 @@
 """One engine for ``compare_engine``: bursts of decode steps on request. Runs with any checkout's code.
 
-Started by file, with the checkout on PYTHONPATH; it takes nothing of its own checkout but this file. Each line of
-stdin is a JSON object with a mix, each line of stdout the answer.
+Started by path, with the other checkout on PYTHONPATH; all imports come from that checkout. Each line of stdin is a
+JSON object with a mix, each line of stdout is its result.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KV_MIB = 512
 
 
 class _Counting(TorchDispatchMode):
-    """Counts the operations that compute; views are free."""
+    """Counts operations that compute; views do not count."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -40,7 +40,7 @@ class _Counting(TorchDispatchMode):
 
 @contextmanager
 def counted() -> Iterator[Counter[str]]:
-    """The torch operations and native steps inside."""
+    """Counts the torch operations and native steps inside the block."""
     original, counting = Library.step, _Counting()
 
     def step(*args: Any) -> None:
@@ -52,7 +52,7 @@ def counted() -> Iterator[Counter[str]]:
 
 
 def answer(bench: Bench, ask: dict[str, int]) -> dict[str, object]:
-    """The median second of the mix's decode steps, or the calls of one step."""
+    """The median time of the mix's decode steps in seconds, or the calls of one step."""
     batch, adapters, steps = ask["batch"], ask["adapters"], ask["steps"]
     if not ask.get("count"):
         return {"seconds": statistics.median(bench.decode(batch, adapters, steps))}

@@ -1,4 +1,4 @@
-"""The error tree of the load test; each docstring says what went wrong and what to do."""
+"""The errors of the load test; each docstring is the message."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ class LoadtestError(Exception):
 
 
 class WrongUsage(LoadtestError):
-    """The command line asks for what cannot be done; nothing was sent."""
+    """The command line cannot be carried out; nothing was sent."""
 
 
 class ServiceNotReached(LoadtestError):
-    """The service does not answer as an OpenAI-compatible one: check the URL, which ends in /v1."""
+    """The service does not answer as an OpenAI-compatible server: check the URL, which ends in /v1."""
 
 
 class PlotsMissing(LoadtestError):
-    """Plots need matplotlib: install the extra `bench`, or ask for --no-plots."""
+    """Plots need matplotlib: install the extra `bench`, or use --no-plots."""
 
 
 class NothingMeasured(LoadtestError):
-    """No answer from which the figure could be taken."""
+    """No answer to compute the figure from."""
 
 
 class RequestFailed(LoadtestError):
-    """A request failed where each must succeed."""
+    """A request failed in a measurement where every request must succeed."""

@@ -1,10 +1,10 @@
-"""The floor of a step on this machine: a fixed probe of what reading and multiplying the weights cost at the least.
+"""The floor of a step on this machine: the least time that reading and multiplying the weights take.
 
     floor = max(bytes / best read bandwidth,
                 packed linears of the model's own shapes at that row count + adapters' bytes / best read bandwidth)
 
-The linears are bfloat16 with random weights, body and head. They are computed by oneDNN and by our own kernels in
-turn, and the faster of the two counts, so that neither flatters the engine.
+The linears are those of body and head, in bfloat16 with random weights. They are computed by oneDNN and by the native
+kernels in turn, and the faster of the two counts, so that a slow library does not raise the floor.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BURST_S = 0.15
 
 @dataclass(slots=True)
 class Probe:
-    """Seconds, one list of raw samples a burst. Taken again and again through a run: the machine drifts."""
+    """Seconds, one list of raw samples per burst. Repeated throughout a run, because the machine drifts."""
 
     read: list[list[float]] = field(default_factory=list)
     onednn: dict[int, list[list[float]]] = field(default_factory=dict)
@@ -35,15 +35,15 @@ class Probe:
 
     @property
     def bandwidth(self) -> float:
-        """Best bytes a second of any round."""
+        """The best round's bytes per second."""
         return WEIGHT_BYTES / min(second for burst in self.read for second in burst)
 
     def linears_s(self, rows: int) -> float:
-        """Body and head at ``rows``: the faster library's median."""
+        """Body and head at ``rows``: the median of the faster library, in seconds."""
         return min(_median(self.onednn[rows]), _median(self.ours[rows]))
 
     def step_s(self, rows: int, context_bytes: float, adapter_bytes: int) -> float:
-        """The floor of a step of ``rows`` that reads so many bytes of keys and values and of adapters."""
+        """The floor of a step of ``rows`` in seconds; ``context_bytes`` are the keys and values that it reads."""
         return floor_s(self.bandwidth, self.linears_s(rows), context_bytes, adapter_bytes)
 
 
@@ -55,27 +55,27 @@ class Prober:
         probe = ctypes.CDLL(str(library(best_level(), default_cache(), "gemm_probe.cpp")))
         self._native = Native(probe, shapes, threads, head_argmax=True)
         self._onednn = OneDnn(shapes)
-        self.taken = Probe()
+        self.probe = Probe()
 
     @torch.inference_mode()
     def take(self, rows: Iterable[int]) -> None:
-        """One burst of each at every row count."""
+        """One burst of each kind at every row count."""
         self._pause()
-        self.taken.read.append(self._native.read(12)[1:])
+        self.probe.read.append(self._native.read(12)[1:])
         for count in rows:
             x = torch.randn(count * MLP, dtype=torch.bfloat16) * 0.02
             self._pause()
             rounds = max(3, round(BURST_S / self._native.run(x, count, 2)[-1]))
-            self.taken.ours.setdefault(count, []).append(self._native.run(x, count, rounds)[1:])
+            self.probe.ours.setdefault(count, []).append(self._native.run(x, count, rounds)[1:])
             self._pause()
-            self.taken.onednn.setdefault(count, []).append(self._onednn.run(x, count, rounds)[1:])
+            self.probe.onednn.setdefault(count, []).append(self._onednn.run(x, count, rounds)[1:])
 
     def _pause(self) -> None:
-        time.sleep(0.05)  # idle OpenMP threads spin a while and would take our cores
+        time.sleep(0.05)  # OpenMP's idle threads spin for a while and would take the native kernel's cores
 
 
 def floor_s(bandwidth: float, linears_s: float, context_bytes: float, adapter_bytes: int) -> float:
-    """Reading everything, or computing the linears and reading the adapters: whichever is longer."""
+    """The longer of: reading everything; computing the linears and reading the adapters."""
     everything = WEIGHT_BYTES + context_bytes + adapter_bytes
     return max(everything / bandwidth, linears_s + adapter_bytes / bandwidth)
 

@@ -1,6 +1,6 @@
-"""What clients see when a process of the system is killed: each in turn, under traffic, against a service of its own.
+"""What clients see when a process of the system is killed: each process in turn, under traffic.
 
-The service is started here, so that nothing but its own processes is ever killed:
+The service is started here, so that only its processes are killed:
 
     python -m loadtest.kills --out kills.json
     python -m loadtest.kills --code ../earlier --role raylet --role gateway     # another checkout's service
@@ -27,7 +27,7 @@ from loadtest.machine import provenance
 
 
 def main() -> int:
-    """Kill, print the table, write the JSON; 1 if something acknowledged was lost."""
+    """Kill, print the table, write the JSON; returns 1 if something acknowledged was lost."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--code", type=Path, default=Path.cwd(), help="checkout whose service is run (this one)")
     parser.add_argument("--role", action="append", choices=sorted(SCENES), help="may be repeated; all by default")
@@ -36,20 +36,20 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8800)
     parser.add_argument("--registry-port", type=int, default=8850)
     parser.add_argument("--out", type=Path)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
-        service = Service(asked.code.resolve(), Path(scratch), asked.port, asked.registry_port)
+        service = Service(args.code.resolve(), Path(scratch), args.port, args.registry_port)
         try:
-            for role in asked.role or SCENES:
-                for _ in range(asked.times):
-                    outcome = Trial(service, role, asked.limit_s).run()
+            for role in args.role or SCENES:
+                for _ in range(args.times):
+                    outcome = Trial(service, role, args.limit_s).run()
                     if outcome is None:
                         print(f"{role}: there is no such process", file=sys.stderr)
                         break
                     print(json.dumps(asdict(outcome)), file=sys.stderr, flush=True)
                     outcomes.append(outcome)
-                    _write(asked.out, outcomes, service)
+                    _write(args.out, outcomes, service)
         finally:
             service.stop()
     _print(outcomes)
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _write(out: Path | None, outcomes: list[Outcome], service: Service) -> None:
-    """After each kill: what was measured is kept, whatever comes next."""
+    """Called after each kill, so that a later failure loses no result."""
     if out is not None:
         document = provenance() | {"service": service.commit(), "kills": [asdict(outcome) for outcome in outcomes]}
         out.write_text(json.dumps(document, indent=1) + "\n")
@@ -72,7 +72,7 @@ def _print(outcomes: list[Outcome]) -> None:
 
 
 def _back(outcomes: list[Outcome]) -> str:
-    """The median time until served again, over those kills after which it was."""
+    """The median time until requests succeed, over the kills after which they did."""
     times = [outcome.back_s for outcome in outcomes if outcome.back_s is not None]
     never = len(outcomes) - len(times)
     shown = f"{statistics.median(times):.1f} s" if times else ""

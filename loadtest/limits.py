@@ -1,4 +1,4 @@
-"""Limits on figures, as k6's thresholds: written beside the traffic, held or broken by a run. Pure."""
+"""Limits on figures, like k6's thresholds: part of the scenario, held or broken by a run. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from loadtest.samples import Run
 class Limit:
     """What a figure may be at most, or must be at least; with ``against``, its ratio to another figure.
 
-    A ratio is taken round by round, and the median of the rounds counts: what disturbs one of them does not decide.
+    A ratio is computed per round, and the median of the rounds counts, so that one disturbed round does not decide.
     """
 
     measure: Measure
@@ -37,20 +37,20 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A limit after a run."""
+    """A limit, and whether the run kept it."""
 
     limit: Limit
     value: float | None
     held: bool | None
-    """None: this service does not let the figure be seen, which is neither held nor broken."""
+    """None: this service does not report the figure, so the limit is neither held nor broken."""
     why: str | None = None
     """Why there is no value."""
     rounds: tuple[float, ...] = ()
-    """Of a ratio: each round's."""
+    """For a ratio: the value of each round."""
 
 
 def judge(limit: Limit, run: Run) -> Verdict:
-    """A figure without any request to take it from breaks its limit: no answer is no good answer."""
+    """A figure without any request to compute it from breaks its limit."""
     try:
         if limit.against is None:
             return _verdict(limit, value(limit.measure, run))

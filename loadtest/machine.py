@@ -1,4 +1,4 @@
-"""What a figure was measured on: commit, versions, processor."""
+"""Where a figure was measured: commit, versions, processor."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def provenance() -> dict[str, object]:
 def _command() -> str:
     spec = sys.modules["__main__"].__spec__
     program = ["python", "-m", spec.name.removesuffix(".__main__")] if spec else sys.argv[:1]
-    # Where things lay on this machine says nothing elsewhere.
+    # Directories of this machine mean nothing elsewhere.
     return shlex.join([*program, *(Path(one).name if one.startswith("/") else one for one in sys.argv[1:])])
 
 
 def _versions() -> dict[str, str]:
-    """Of those that are there: the engine's benchmark needs neither Ray nor an installed copy of ours."""
+    """Versions of the installed ones: the engine's benchmark needs neither Ray nor an installed quickchange."""
     found = {}
     for name in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -46,14 +46,14 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The variable SOURCE_COMMIT, for a copy without its repository, else what git says."""
-    told = os.environ.get("SOURCE_COMMIT")
-    if told:
-        return told
-    asked = subprocess.run(
+    """The variable SOURCE_COMMIT, for a copy without its repository; default: the commit from git."""
+    commit = os.environ.get("SOURCE_COMMIT")
+    if commit:
+        return commit
+    git = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=Path(__file__).parent
     )
-    return asked.stdout.strip() or "unknown"
+    return git.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

@@ -1,4 +1,4 @@
-"""One figure of a run: a quantile of a latency, or a count, over the requests that it is about. Pure."""
+"""One figure of a run: a quantile of a latency, or a count, over the selected requests. Pure functions."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from loadtest.samples import End, Run, Sample, Span
 from loadtest.versions import history, names_another, staleness_s
 
 GRACE_S = 1.0
-"""How long after a move a gateway may not have heard of it: the registry tells it by long-poll."""
+"""Bounds how long gateways may serve the old version after a move, which they get by long-poll."""
 ENOUGH = 3
-"""An adapter with fewer answers says nothing about fairness."""
+"""Adapters with fewer answers are left out of the fairness figure."""
 
 
 class Quantity(Enum):
-    """What can be measured: its name for people, and its unit."""
+    """The figures that can be measured: name for people, and unit."""
 
     TTFT = ("time to first token", "s")
     GAP = ("inter-token latency", "s")
     TOTAL = ("time to last token", "s")
     LAG = ("send lag", "s")
-    """Sent later than scheduled: the client's own slowness, which would spoil the rest."""
+    """Time between schedule and sending: delays of the client, which would distort the other figures."""
     FAILED = ("share of requests that failed", "")
     WRONG = ("answers of wrong weights", "")
     SERVER_ERRORS = ("answers of status 5xx but 503, 504 and 507", "")
-    CHANGED = ("answers that are others than in the round's first phase", "")
+    CHANGED = ("answers that differ from the round's first phase", "")
     STALE = ("longest use of a version after its move", "s")
     VERSIONS = ("versions that answered, for each adapter", "")
     MOVES_FAILED = ("failed moves", "")
-    SPEED = ("tokens a second", "tokens/s")
+    SPEED = ("tokens per second", "tokens/s")
     SPREAD = ("slowest adapter's mean time to last token over the mean of all", "ratio")
     MEMORY = ("growth of the service's memory", "MiB")
     SETTLED = ("time until nothing runs", "s")
@@ -51,15 +51,15 @@ class Quantity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Which figure, of which requests. None is all."""
+    """Which figure, of which requests. None selects all."""
 
     quantity: Quantity
     quantile: float | None = None
-    """Of the latencies; the other quantities have none."""
+    """For latencies only."""
     flow: str | None = None
     phase: str | None = None
     places: tuple[int, int | None] = (0, None)
-    """Models from the first place to before the second, 0 the most asked."""
+    """Models from the first place to before the second; 0 is the most requested model."""
 
     def __str__(self) -> str:
         stat = f"p{self.quantile * 100:g} " if self.quantile is not None else ""
@@ -81,9 +81,9 @@ def quantiles(values: Sequence[float], wanted: Sequence[float]) -> list[float]:
 
 
 def value(measure: Measure, run: Run, round: int | None = None) -> float | None:
-    """The figure over one round, or over all; None if the service does not let it be seen.
+    """The figure over one round, or over all; None if the service does not report it.
 
-    Raises ``NothingMeasured`` if there is no request to take it from.
+    Raises ``NothingMeasured`` if there is no request to compute it from.
     """
     spans = [span for span in run.spans if _is_in(measure, span.phase, span.round, round)]
     samples = [
@@ -110,7 +110,7 @@ def gaps(samples: Sequence[Sample]) -> list[float]:
 
 
 def totals(samples: Sequence[Sample]) -> list[float]:
-    """Of answers that were heard to their end: a client that leaves has none."""
+    """Of complete answers; a client that disconnects has none."""
     return [sample.total_s for sample in samples if sample.end is End.DONE]
 
 
@@ -133,7 +133,7 @@ def failed(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float:
 
 
 def wrong(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float | None:
-    """Answers of another adapter than asked for, or of a version that was not live; None without the header."""
+    """Answers of another adapter than requested, or of a version that was not live; None without the header."""
     answered = [sample for sample in samples if sample.end is not End.FAILED]
     if not any(sample.adapter for sample in answered):
         return None if answered else _nothing()
@@ -148,14 +148,14 @@ def wrong(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float |
     return count
 
 
-OWNED_UP = (503, 504, 507)
-"""Statuses of 500 and above that say what the caller can do."""
+EXPLAINED = (503, 504, 507)
+"""Statuses of 500 and above that the caller can act on."""
 
 
 def server_errors(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float:
     _need(samples)
     statuses = [sample.status for sample in samples if sample.status is not None]
-    return sum(status >= 500 and status not in OWNED_UP for status in statuses)
+    return sum(status >= 500 and status not in EXPLAINED for status in statuses)
 
 
 def changed(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float:
@@ -209,7 +209,7 @@ def spread(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float:
 
 
 def memory(samples: Sequence[Sample], spans: Sequence[Span], run: Run) -> float | None:
-    """Most memory seen within the spans, beyond that at their begin, in MiB."""
+    """Growth from the begin of the spans to the most memory seen within them, in MiB."""
     growths = []
     for span in spans:
         seen = [
@@ -255,7 +255,7 @@ def _nothing() -> float:
 
 
 def ratio(upper: float, lower: float) -> float:
-    """``upper / lower``; 0 over 0 is 1: neither is worse."""
+    """``upper / lower``; 0 over 0 is 1."""
     if lower == 0:
         return 1.0 if upper == 0 else math.inf
     return upper / lower

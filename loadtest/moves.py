@@ -1,4 +1,4 @@
-"""Moves aliases by the registry's public client while requests run, and writes down when each move was."""
+"""Moves aliases by the registry's client while requests run, and records the time of each move."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PRODUCTION = "production"
 def planned_moves(
     adapters: tuple[str, ...], versions: int, every_s: float, seconds: float, seed: int
 ) -> tuple[Move, ...]:
-    """Promotions to random versions, and now and then a rollback, one each ``every_s``, adapters in turn."""
+    """One move every ``every_s``, adapters in turn: promotions to random versions, and sometimes a rollback."""
     draw = Random(seed)  # noqa: S311
     moves: list[Move] = []
     promoted: set[str] = set()
     while (at_s := every_s * (len(moves) + 1)) < seconds:
         adapter = adapters[len(moves) % len(adapters)]
-        # Before its first promotion an alias has nowhere to go back to.
+        # A rollback needs an earlier promotion.
         back = adapter in promoted and draw.random() < 0.25
         first = 2 if adapter not in promoted else 1
         moves.append(Move(at_s, adapter, None if back else draw.randint(first, versions)))
@@ -32,7 +32,7 @@ def planned_moves(
 
 
 async def move_aliases(registry: RegistryClient, phase: Phase, clock: Clock, moved: list[Moved]) -> None:
-    """Each move at its time, or as soon as the one before is done."""
+    """Makes each move at its time, or once the move before it is done."""
     began_s = clock()
     for move in phase.moves:
         await asyncio.sleep(max(0.0, began_s + move.at_s - clock()))

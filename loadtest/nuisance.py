@@ -1,4 +1,4 @@
-"""Traffic that wants no answer: it holds connections, slots and places, to see whether others still get theirs."""
+"""Traffic that only occupies connections, upload slots and queue places, so that its effect on others is measured."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 DRIP_S = 1.0
-"""Between two bytes of a slow sender."""
+"""Time between two bytes of a slow sender."""
 RETRY_S = 0.2
 FEEDBACK_EVENTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class SlowUploads:
-    """Uploads to the registry that send a byte a second."""
+    """Uploads to the registry at one byte per second."""
 
     connections: int
 
 
 @dataclass(frozen=True, slots=True)
 class SlowBodies:
-    """Generation requests whose body comes a byte a second."""
+    """Generation requests whose body is sent at one byte per second."""
 
     connections: int
 
 
 @dataclass(frozen=True, slots=True)
 class FeedbackFlood:
-    """Feedback on responses that nobody has had, as fast as it is answered."""
+    """Feedback on responses that do not exist; each client sends again once it is answered."""
 
     connections: int
 
@@ -43,17 +43,17 @@ Nuisance = SlowUploads | SlowBodies | FeedbackFlood
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to go, and as whom."""
+    """Addresses, and the key to use."""
 
     url: str
-    """Of the service; ends in /v1."""
+    """Address of the service; ends in /v1."""
     registry: str | None
     key: str | None
     tenant: str
 
 
 async def bother(nuisance: Nuisance, target: Target, seconds: float) -> None:
-    """For so long, over and over, whatever the service answers."""
+    """Repeats the traffic for ``seconds``, regardless of the service's answers."""
     match nuisance:
         case SlowUploads():
             once = _slow_upload
@@ -100,7 +100,7 @@ async def _feedback(target: Target) -> None:
 
 
 async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until the service hangs up or answers."""
+    """Sends bytes until the service disconnects or answers."""
     answer = asyncio.ensure_future(reader.read(1))
     try:
         while not answer.done():

@@ -1,4 +1,4 @@
-"""The engine's benchmark as a picture: steps stacked by phase beside their floor, and shares of the base."""
+"""A picture of the engine's benchmark: steps stacked by phase, their floor, and shares of the base's throughput."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from loadtest.plots import COLOURS, STYLE
 
 PHASE_COLOURS = (*COLOURS, "#AAAAAA", "#CCCC66")
-"""One a phase, told in ``service.engine.kernels.native.PHASES``."""
+"""One per phase, in the order of ``service.engine.kernels.native.PHASES``."""
 
 
 def draw(document: dict[str, Any], file: Path) -> None:
@@ -30,7 +30,7 @@ def draw(document: dict[str, Any], file: Path) -> None:
 
 
 def _draw_steps(axes: Axes, rows: list[dict[str, Any]]) -> None:
-    """In units of each step's own floor, so that batches can stand beside each other."""
+    """In units of each step's own floor, so that batch sizes can be compared."""
     names = [f"{row['batch']}\n{row['adapters'] or 'base'}" for row in rows]
     bottom = [0.0] * len(rows)
     for at, phase in enumerate(rows[0]["phases_s"]):

@@ -1,6 +1,6 @@
-"""A run as pictures: latencies, what happened when, adapter beside adapter, and which version answered.
+"""Pictures of a run: latencies, a timeline, figures per adapter, and the version of each answer.
 
-Colours are Okabe and Ito's, which people with colour-blindness can tell apart.
+The colours are Okabe and Ito's, which people with colour-blindness can distinguish.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ PANELS: tuple[tuple[Quantity, Callable[[Sequence[Sample]], list[float]]], ...] =
 )
 MOST_ADAPTERS = 48
 SHORTEST_S = 1e-3
-"""Chunks that came together are drawn here: there is no zero on a log scale."""
+"""Chunks that arrived together are drawn here, because a log scale has no zero."""
 
 
 def draw_all(result: Result, folder: Path) -> list[Path]:
-    """The pictures that this run has something to show in."""
+    """Writes the pictures for which this run has data; returns their paths."""
     with mpl.rc_context(STYLE):
         pictures = {"latency.png": latency(result), "timeline.png": timeline(result)}
         if len({sample.model for sample in result.run.samples}) > 1:
@@ -59,7 +59,7 @@ def draw_all(result: Result, folder: Path) -> list[Path]:
 
 
 def latency(result: Result) -> Figure:
-    """Cumulative shares of requests: how many were at least so fast."""
+    """Cumulative distributions of the latencies."""
     figure, panels = _figure(result, 1, 3, (13, 5.2))
     found = rows(result.run)
     for axes, (quantity, take) in zip(panels, PANELS, strict=True):
@@ -94,7 +94,7 @@ def latency(result: Result) -> Figure:
 
 
 def timeline(result: Result) -> Figure:
-    """Tokens, requests and load, second by second, with phases and events."""
+    """Tokens, requests and load per second, with phases and events."""
     run = result.run
     memory = [look for look in run.looks if look.memory_bytes is not None]
     figure, panels = _figure(result, 4 if memory else 3, 1, (13, 10 if memory else 8.2), sharex=True)
@@ -119,7 +119,7 @@ def timeline(result: Result) -> Figure:
 
 
 def adapters(result: Result) -> Figure:
-    """Tokens and latency of every adapter, the most asked first."""
+    """Tokens and latency of every adapter, the most requested first."""
     models: dict[str, list[Sample]] = {}
     for sample in sorted(result.run.samples, key=lambda sample: sample.place):
         models.setdefault(sample.model, []).append(sample)
@@ -131,7 +131,7 @@ def adapters(result: Result) -> Figure:
     left.barh(places, speeds, color=COLOURS[0], height=0.7)
     for place, (speed, (_, samples)) in enumerate(zip(speeds, shown, strict=True)):
         left.text(speed, place, f" {len(samples)}", va="center", fontsize=8, color="grey")
-    left.set_xlabel("tokens a second over the whole run (requests beside the bar)")
+    left.set_xlabel("tokens per second over the whole run (next to the bar: requests)")
     left.set_yticks(places, [_short(name) for name, _ in shown])
     left.invert_yaxis()
     for at, (quantity, take) in enumerate(((Quantity.TTFT, ttfts), (Quantity.TOTAL, totals))):
@@ -147,7 +147,7 @@ def adapters(result: Result) -> Figure:
 
 
 def versions(result: Result) -> Figure:
-    """For each adapter what its alias pointed at, and which version each answer named."""
+    """For each adapter, the version that its alias pointed at, and the version that each answer named."""
     run = result.run
     lives = history(run.moved)
     numbers = sorted({live.version for stretches in lives.values() for live in stretches})
@@ -189,14 +189,14 @@ def versions(result: Result) -> Figure:
 def _figure(
     result: Result, down: int, across: int, size: tuple[float, float], *, sharex: bool = False, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """An empty figure whose head says what was asked, whether the limits held, and where it was measured."""
+    """An empty figure with a head: the question, whether the limits held, and the machine."""
     figure = Figure(figsize=size, dpi=110, layout="constrained")
     panels = figure.subplots(down, across, squeeze=False, sharex=sharex, sharey=sharey)
     broken = [verdict for verdict in result.verdicts if verdict.held is False]
     said = "all limits held" if not broken else "BROKEN: " + "; ".join(str(verdict.limit) for verdict in broken)
     text, colour = textwrap.fill(said, 130), BROKEN if broken else HELD
     figure.suptitle(_balanced(f"{result.scenario.name}: {result.scenario.question}"), fontsize=13, weight="bold")
-    # The first axes' title is the one text below the suptitle that the layout keeps room for.
+    # Below the suptitle, the layout reserves space only for the title of the first axes.
     panels[0][0].set_title(text, loc="left", color=colour, fontsize=10, pad=26)
     origin = result.origin
     parts = [f"commit {origin.get('commit')}", f"{origin.get('cores')} cores of {origin.get('processor')}"]
@@ -206,12 +206,12 @@ def _figure(
 
 
 def _balanced(title: str) -> str:
-    """On one line, or on two of about the same length."""
+    """Breaks a long title into two lines of about the same length."""
     return title if len(title) < 90 else textwrap.fill(title, len(title) // 2 + 8)
 
 
 def _draw_limits(axes: Axes, quantity: Quantity, verdicts: tuple[Verdict, ...]) -> None:
-    """Absolute limits on a quantile: a mark that the curves of those requests must pass on its left."""
+    """Draws absolute limits on a quantile as marks; the curves of those requests must pass on the left."""
     for verdict in verdicts:
         limit = verdict.limit
         if limit.measure.quantity is quantity and limit.at_most is not None and limit.against is None:
@@ -244,7 +244,7 @@ def _draw_tokens(axes: Axes, run: Run, flows: list[str], edges: np.ndarray) -> N
         alpha=0.75,
         lw=0,
     )
-    axes.set_ylabel("tokens a second")
+    axes.set_ylabel("tokens per second")
     axes.set_ylim(bottom=0)
 
 
@@ -252,13 +252,13 @@ def _draw_requests(axes: Axes, run: Run, edges: np.ndarray) -> None:
     kinds = (
         ("sent", COLOURS[5], [sample.sent_s for sample in run.samples]),
         ("answered", COLOURS[2], [sample.last_s for sample in run.samples if sample.end is End.DONE]),
-        ("hung up", COLOURS[6], [sample.last_s for sample in run.samples if sample.end is End.LEFT]),
+        ("disconnected", COLOURS[6], [sample.last_s for sample in run.samples if sample.end is End.LEFT]),
         ("failed", COLOURS[3], [sample.last_s for sample in run.samples if sample.end is End.FAILED]),
     )
     for name, colour, times in kinds:
         if times:
             axes.stairs(np.histogram(times, bins=edges)[0], edges, label=name, color=colour, lw=1.6)
-    axes.set_ylabel("requests a second")
+    axes.set_ylabel("requests per second")
     axes.set_ylim(bottom=0)
 
 
@@ -316,7 +316,7 @@ def _name(row: Row, found: list[Row]) -> str:
 
 
 def _short(model: str) -> str:
-    """Without the tenant, which is the run's own and says nothing."""
+    """Without the tenant, which is new in each run."""
     return model.rpartition("/")[2]
 
 

@@ -1,4 +1,4 @@
-"""Which model the next request names: all alike, or few far more often than the rest."""
+"""Which model the next request names: all equally often, or a few far more often than the rest."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from random import Random
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
-    """Each equally often: dealt from shuffled decks, so that counts never differ by more than one."""
+    """Each equally often: random permutations one after the other, so that counts differ by at most one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Zipf:
-    """The k-th is asked for in proportion to 1 / k ** exponent."""
+    """The k-th model is requested in proportion to 1 / k ** exponent."""
 
     exponent: float = 1.1
 
@@ -24,7 +24,7 @@ UNIFORM = Uniform()
 
 
 def weights(popularity: Popularity, models: int) -> list[float]:
-    """The share of each of ``models``, the most asked first; they add up to 1."""
+    """The share of each of ``models``, the most requested first; the sum is 1."""
     match popularity:
         case Uniform():
             return [1 / models] * models
@@ -34,7 +34,7 @@ def weights(popularity: Popularity, models: int) -> list[float]:
 
 
 def draws(popularity: Popularity, models: int, draw: Random) -> Iterator[int]:
-    """Places of models, without end; the same ``draw`` gives the same ones."""
+    """Places of models, without end; the same ``draw`` gives the same places."""
     if isinstance(popularity, Zipf):
         shares = weights(popularity, models)
         while True:

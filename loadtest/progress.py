@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a run on stderr: a bar on a terminal, otherwise a line every 15 s."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DRAW_EVERY_S = 0.25
 
 
 class Progress:
-    """Counts answers; a thread of its own draws, so that the event loop is left to the requests."""
+    """Counts answers. A separate thread draws, so that the event loop serves only the requests."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -27,19 +27,19 @@ class Progress:
         self._phase = ""
 
     def say(self, line: str) -> None:
-        """One line, above a bar if there is one."""
+        """Prints one line, above the bar if there is one."""
         self.console.print(line, highlight=False, markup=False)
 
     def begin(self, phase: Phase) -> None:
         self._phase = f"{phase.name} {phase.round}" if phase.round > 1 else phase.name
 
-    def heard(self, sample: Sample) -> None:
+    def count(self, sample: Sample) -> None:
         self._answers += 1
         self._failed += sample.end is End.FAILED
 
     @contextmanager
     def shown(self, name: str, plan: Plan) -> Iterator[None]:
-        """Draws as long as the block lasts."""
+        """Draws until the block ends."""
         self._answers = self._failed = 0
         seconds = sum(phase.seconds for phase in plan.phases)
         ended = threading.Event()

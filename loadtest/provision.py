@@ -1,4 +1,4 @@
-"""Random adapters for one run: pushed through the registry's client, known to the gateway, then removed."""
+"""Random adapters for one run: pushed by the registry's client, removed afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from loadtest.scenario import Cast, Needs
 
 KNOWN_S = 30.0
 HUGE = 1e30
-"""Strength of weights that are finite, and whose products are not."""
+"""Strength of weights that are finite but whose products overflow."""
 
 
 @contextmanager
@@ -33,18 +33,18 @@ def pushed(
     key: str | None = None,
     strength: float = 0.01,
 ) -> Iterator[tuple[str, ...]]:
-    """Names of new adapters in a tenant of their own, each with ``needs.versions`` versions of other weights.
+    """Names of new adapters in a new tenant, each with ``needs.versions`` versions of different weights.
 
-    Their weights differ from run to run, so that no cache of the service's holds any of them.
+    Weights differ from run to run, so that no cache of the service contains them.
     """
-    from loadtest.adapters import write_random_lora  # torch: runs that push nothing do without
+    from loadtest.adapters import write_random_lora  # imports torch, which runs that push nothing do not need
 
     names = tuple(f"{tenant}/a{at:02}" for at in range(needs.adapters))
     say(f"pushing {needs.adapters} adapters of rank {needs.rank}, {needs.versions} version(s) each")
     with ExitStack() as made, tempfile.TemporaryDirectory() as scratch:
         for at, name in enumerate(names):
             for version in range(needs.versions):
-                # The tenant is new in each run and begins the seed.
+                # The tenant is new in each run and part of the seed.
                 seed = int.from_bytes(f"{tenant}/{at}/{version}".encode()) % (1 << 63)
                 folder = write_random_lora(checkpoint, Path(scratch) / "adapter", needs.rank, seed, strength)
                 registry.push(folder, *name.split("/"))
@@ -58,7 +58,7 @@ def pushed(
 def rivals(
     service: Service, checkpoint: Path, needs: Needs, cast: Cast, name: str, say: Callable[[str], None]
 ) -> Iterator[tuple[Service, Cast]]:
-    """Two tenants with keys: one has ordinary adapters, one adapters of huge weights. The service stays closed."""
+    """Two tenants with keys: one with ordinary adapters, one with huge weights. The service then requires keys."""
     assert service.registry is not None, "checked before"
     assert service.registry_url is not None
     tenants = (f"{name}-victim", f"{name}-rival")

@@ -1,4 +1,4 @@
-"""A run as a document and as tables: what was asked, which limits held, every sample in columns."""
+"""A run as a document and as tables: the question, the limits, every sample in columns."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from loadtest.samples import End, Run, Sample
 from loadtest.scenario import Cast, Scenario
 
 GAPS_KEPT = 120_000
-"""Most inter-token latencies in a file, which stays below a megabyte."""
+"""Bounds the inter-token latencies of a file, which then stays below a megabyte."""
 SAMPLES_KEPT = 5_000
 QUANTILES = (0.5, 0.95, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A scenario, its run, and how its limits fared."""
+    """A scenario, its run, and the verdicts on its limits."""
 
     scenario: Scenario
     run: Run
@@ -47,7 +47,7 @@ class Row:
 
 
 def rows(run: Run) -> list[Row]:
-    """In the order of the phases."""
+    """One row per flow and phase, in the order of the phases."""
     seconds: dict[str, float] = {}
     for span in run.spans:
         seconds[span.phase] = seconds.get(span.phase, 0.0) + span.ended_s - span.began_s
@@ -62,7 +62,7 @@ def rows(run: Run) -> list[Row]:
 
 
 def summary(row: Row) -> dict[str, object]:
-    """Counts, tokens a second and quantiles in seconds."""
+    """Counts, tokens per second, and quantiles in seconds."""
     figures: dict[str, object] = {
         "flow": row.flow,
         "phase": row.phase,
@@ -82,7 +82,7 @@ def summary(row: Row) -> dict[str, object]:
 
 
 def errors(samples: Sequence[Sample]) -> dict[str, int]:
-    """What failed, by name, most often first."""
+    """Failures by name with their counts, the most frequent first."""
     counts: dict[str, int] = {}
     for sample in samples:
         if sample.end is End.FAILED:
@@ -104,7 +104,7 @@ def digest(result: Result) -> dict[str, object]:
 
 
 def document(result: Result) -> dict[str, object]:
-    """The whole result file. Times in ms since the first phase began; ``every`` says how samples were thinned."""
+    """The whole result file. Times in ms since the first phase began; ``every`` n: each n-th sample was kept."""
     run = result.run
     return digest(result) | {
         "spans": [
@@ -130,7 +130,7 @@ def document(result: Result) -> dict[str, object]:
 
 
 def columns(samples: Sequence[Sample]) -> dict[str, object]:
-    """Each field an array; names and errors stand once in a table and are told by their place in it."""
+    """One array per field. Names and errors are in a table, and the arrays contain their indexes in it."""
     every = -(-len(samples) // SAMPLES_KEPT) or 1
     every *= -(-sum(len(sample.gaps_s) for sample in samples[::every]) // GAPS_KEPT) or 1
     kept = samples[::every]
@@ -157,7 +157,7 @@ def columns(samples: Sequence[Sample]) -> dict[str, object]:
 
 
 def compact_json(value: object, depth: int = 2) -> str:
-    """JSON with a line for each key of the upper levels: small, and still readable in a diff."""
+    """JSON with one line per key of the upper ``depth`` levels: small, and readable in a diff."""
     if isinstance(value, dict) and value and depth:
         lines = (f"{json.dumps(key)}: {compact_json(inner, depth - 1)}" for key, inner in value.items())
         return "{\n" + ",\n".join(lines) + "\n}"
@@ -165,7 +165,7 @@ def compact_json(value: object, depth: int = 2) -> str:
 
 
 def print_result(result: Result, console: Console) -> None:
-    """Limits, then latencies, then what failed."""
+    """Prints limits, then latencies, then failures."""
     console.print(f"\n[bold]{result.scenario.name}[/bold]  {result.scenario.question}")
     limits = Table("limit", "found", "", box=None, pad_edge=False)
     for verdict in result.verdicts:
@@ -233,7 +233,7 @@ def _names(samples: Sequence[Sample]) -> list[str]:
 
 
 def print_scenario(scenario: Scenario, console: Console) -> None:
-    """What it asks and what must hold."""
+    """Prints the question and the limits."""
     needs = scenario.needs(1.0)
     plan = scenario.plan(Cast("base", tuple(f"t/a{at}" for at in range(needs.adapters))), 1.0)
     seconds = sum(phase.seconds for phase in plan.phases)

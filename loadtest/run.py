@@ -1,4 +1,4 @@
-"""One scenario against one service: warmed up, sent, watched, and all that happened given back."""
+"""Runs one scenario against one service: warm-up, phases, observation; returns everything that was recorded."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ WARM_WORK = Work(prompt_tokens=8, max_tokens=4)
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where to send, and what may be seen of it."""
+    """The service to send to, and what can be observed of it."""
 
     url: str
     """Ends in /v1."""
     key: str | None = None
     registry: RegistryClient | None = None
     memory: Memory | None = None
-    """None where its processes are not ours to look at."""
+    """None if the service was not started by this run."""
     registry_url: str | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
-    """Of the cast's tenants."""
+    """Keys of the cast's tenants."""
 
 
 async def run(scenario: Scenario, plan: Plan, service: Service, *, seed: int, salt: str, progress: Progress) -> Run:
-    """The plan carried out. Raises ``NothingMeasured`` if a model does not answer the warm-up."""
+    """Carries out the plan. Raises ``NothingMeasured`` if a model does not answer the warm-up."""
     began_s = time.perf_counter()
 
     def clock() -> float:
@@ -48,7 +48,7 @@ async def run(scenario: Scenario, plan: Plan, service: Service, *, seed: int, sa
     async with connected(service.url, clock, salt=salt, key=service.key, keys=service.keys) as client:
         await _warm(client, plan.warm)
         began_s = time.perf_counter()
-        sender = Sender(client, seed, progress.heard)
+        sender = Sender(client, seed, progress.count)
         watch = Watch(client, service.memory)
         watching = asyncio.create_task(watch.follow()) if scenario.watch else None
         spans: list[Span] = []
@@ -88,9 +88,9 @@ async def _warm(client: Client, models: tuple[str, ...]) -> None:
     async def one(place: int, model: str) -> None:
         async with gate:
             now_s = client.clock()
-            # Numbers below zero: no request of the run has this prompt.
-            asked = Ask("warm-up", 1, "warm-up", model, place, WARM_WORK, Patient(), now_s, math.inf, -1 - place)
-            sample = await client.ask(asked)
+            # Negative numbers: no request of the run has this prompt.
+            request = Ask("warm-up", 1, "warm-up", model, place, WARM_WORK, Patient(), now_s, math.inf, -1 - place)
+            sample = await client.ask(request)
         if sample.end is End.FAILED:
             raise NothingMeasured(f"{model} did not answer when it was first asked: {sample.error}")
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind: a sample a request, and what happened meanwhile. Times are seconds since its start."""
+"""Records of a run: one sample per request, phases, alias moves, load. Times are seconds since its start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class End(StrEnum):
 
     DONE = "done"
     LEFT = "left"
-    """The client hung up, as it was meant to."""
+    """The client disconnected, as planned."""
     FAILED = "failed"
 
 
@@ -24,25 +24,25 @@ class Sample:
     flow: str
     model: str
     place: int
-    """The model's place in its flow, 0 the most asked."""
+    """The model's place in its flow; 0 is the most requested model."""
     scheduled_s: float
-    """When it was to be sent; latencies count from here, so that a request that had to queue says so."""
+    """When it was to be sent. Latencies count from here, so that they include queueing in the client."""
     sent_s: float
     first_s: float | None
-    """When the first chunk came; None if none did."""
+    """When the first chunk arrived; None if none did."""
     last_s: float
     gaps_s: tuple[float, ...]
-    """Between one chunk and the next. A chunk is a token, or a few that came together."""
+    """Time between one chunk and the next. A chunk is one token, or several that arrived together."""
     tokens: int
     status: int | None
     adapter: str | None
-    """The header x-adapter: which weights answered."""
+    """The header x-adapter: the adapter that answered."""
     end: End
     error: str | None = None
     prompt: str | None = None
-    """The prompt's name where the round's other phases have it too."""
+    """The prompt's name if the round's other phases send it too."""
     answer: str | None = None
-    """Digest of the text of an answer that was heard to its end."""
+    """Digest of the text of a complete answer."""
 
     @property
     def ttft_s(self) -> float | None:
@@ -55,24 +55,24 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """When a phase was."""
+    """Begin and end of a phase."""
 
     phase: str
     round: int
     began_s: float
     ended_s: float
-    """With the last answer of its requests."""
+    """End of the last answer to its requests."""
     settled_s: float | None = None
-    """How long after that the service had nothing running; None if it was not asked or does not say."""
+    """Seconds from then until the service had nothing running; None if it was not observed or does not report it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """An alias move as it happened."""
+    """An alias move that was made."""
 
     adapter: str
     version: int | None
-    """The version that it points at since; None if the move failed."""
+    """The version that the alias points at afterwards; None if the move failed."""
     began_s: float
     done_s: float
     error: str | None = None
@@ -80,7 +80,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The service at one moment."""
+    """Observation of the service at one moment."""
 
     at_s: float
     memory_bytes: int | None
@@ -89,7 +89,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """All of it."""
+    """All records of a run."""
 
     samples: tuple[Sample, ...]
     spans: tuple[Span, ...]

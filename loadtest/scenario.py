@@ -1,8 +1,8 @@
-"""A scenario: one question, the traffic that asks it, and the limits that its answer must keep.
+"""A scenario: one question, the traffic that answers it, and the limits that the figures must keep.
 
 ```
 Scenario ── plan(cast, scale) ──► Plan: Phase, Phase, …          one after the other, each drained before the next
-   └─ limits                              └─ Flow, Flow, …       side by side: who asks, how often, for how much,
+   └─ limits                              └─ Flow, Flow, …       concurrent: tenant, arrivals, size of the work,
                                           └─ Move, Move, …       and how the answer is read
 ```
 """
@@ -18,18 +18,18 @@ from loadtest.nuisance import Nuisance
 from loadtest.popularity import UNIFORM, Popularity
 
 VOCABULARY = 32_000
-"""Prompts are token ids below this: every common tokenizer has more."""
+"""Prompts are token ids below this; every common tokenizer has more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a request asks for; the answer is ``max_tokens`` long, whatever the model would rather say."""
+    """Size of a request. The answer always has ``max_tokens`` tokens: the end token is ignored."""
 
     prompt_tokens: int
     max_tokens: int
     vocabulary: int = VOCABULARY
     logprobs: int | None = None
-    """Alternatives told with each token: makes an answer of many bytes."""
+    """Alternatives returned with each token; they make the answer many bytes long."""
     more: tuple[tuple[str, object], ...] = ()
     """Further fields of the request."""
 
@@ -41,13 +41,13 @@ class Patient:
 
 @dataclass(frozen=True, slots=True)
 class Slow:
-    """Takes this many bytes a second from its socket, and hangs up when the phase ends."""
+    """Reads this many bytes per second from its socket, and disconnects when the phase ends."""
 
     bytes_per_s: int
 
 
 @dataclass(frozen=True, slots=True)
-class HangsUp:
+class Disconnects:
     """Reads this many chunks, then closes the connection."""
 
     after_chunks: int
@@ -55,10 +55,10 @@ class HangsUp:
 
 @dataclass(frozen=True, slots=True)
 class UntilEnd:
-    """Reads as fast as the answer comes, and hangs up when the phase ends."""
+    """Reads as fast as the answer comes, and disconnects when the phase ends."""
 
 
-Reading = Patient | Slow | HangsUp | UntilEnd
+Reading = Patient | Slow | Disconnects | UntilEnd
 PATIENT = Patient()
 
 
@@ -68,15 +68,15 @@ class Flow:
 
     name: str
     models: tuple[str, ...]
-    """The most asked first."""
+    """The most requested first."""
     arrivals: Arrivals
     work: Work
     popularity: Popularity = UNIFORM
     reading: Reading = PATIENT
     tenant: str | None = None
-    """Who asks: a tenant of ``Cast.tenants``, with its own key. None: the caller of the command line."""
+    """A tenant of ``Cast.tenants``, whose key is sent. None: the key of the command line."""
     repeats: bool = False
-    """In all phases of a round the same prompts in the same order, so that answers can be compared."""
+    """All phases of a round send the same prompts in the same order, so that answers can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Flows side by side. Phases of one ``round`` have the same arrivals and are compared with one another."""
+    """Concurrent flows. Phases of one ``round`` have the same arrivals and are compared with one another."""
 
     name: str
     seconds: float
@@ -98,23 +98,23 @@ class Phase:
     round: int = 1
     moves: tuple[Move, ...] = ()
     nuisances: tuple[Nuisance, ...] = ()
-    """From the last of the cast's tenants."""
+    """Sent by the last of the cast's tenants."""
     settle_s: float = 0.0
-    """How long to wait, after the last client has gone, for the service to have nothing running."""
+    """The longest wait, after the last client has disconnected, until the service has nothing running."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All of a run, fixed before it begins."""
+    """Everything that a run does, fixed before it begins."""
 
     phases: tuple[Phase, ...]
     warm: tuple[str, ...]
-    """Models asked once before the clock starts."""
+    """Models that get one request before the clock starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """The models that a run plays with."""
+    """The models and tenants of a run."""
 
     base: str
     adapters: tuple[str, ...] = ()
@@ -125,33 +125,33 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must be there before a scenario can run."""
+    """What must exist before a scenario can run."""
 
     adapters: int = 0
     versions: int = 1
     own: bool = False
-    """Adapters that somebody else uses will not do: they must be new, or are moved about."""
+    """The adapters must be pushed for this run, because they must be unloaded or because their aliases are moved."""
     rank: int = 8
     huge: int = 0
-    """Adapters of a second tenant whose weights are finite and too large: both tenants get keys, so that the service
-    must be started for this run."""
+    """Adapters of a second tenant whose weights are finite but overflow. Both tenants get keys, so the service must
+    be started for this run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One question, asked by traffic and answered by limits."""
+    """One question about a service, with its traffic and its limits."""
 
     name: str
     question: str
     needs: Callable[[float], Needs]
-    """Of the scale."""
+    """A function of the scale."""
     plan: Callable[[Cast, float], Plan]
-    """Of the cast and the scale, which stretches or shortens every phase."""
+    """A function of the cast and the scale; the scale multiplies the length of every phase."""
     limits: tuple[Limit, ...]
     watch: bool = False
-    """Look at the service's memory and running requests once a second."""
+    """Record the service's memory and running requests once per second."""
 
 
 def scaled(count: int, scale: float, least: int) -> int:
-    """``count`` for a run of full size and above, fewer for a smaller one."""
+    """``count`` times ``scale``, between ``least`` and ``count``."""
     return max(least, min(count, round(count * scale)))

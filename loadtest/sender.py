@@ -1,4 +1,4 @@
-"""Sends a plan's phases one after the other: flows side by side, open or closed, each request one sample."""
+"""Sends a plan's phases one after the other, with concurrent open or closed flows; one sample per request."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from loadtest.popularity import draws
 from loadtest.samples import End, Sample
 from loadtest.scenario import Flow, Phase, Work
 
-Heard = Callable[[Sample], None]
+OnSample = Callable[[Sample], None]
 
 
 @dataclass
 class Sender:
-    """Keeps the samples in the order in which their requests ended."""
+    """Collects the samples in the order in which requests ended."""
 
     client: Client
     seed: int
-    heard: Heard = lambda sample: None
+    on_sample: OnSample = lambda sample: None
     samples: list[Sample] = field(default_factory=list)
     bursts_s: list[float] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -37,7 +37,7 @@ class Sender:
         began_s = self.client.clock()
         async with asyncio.TaskGroup() as group:
             for flow in phase.flows:
-                # Phases of one round are compared, so the draws know the round and not the phase's name.
+                # Phases of one round are compared, so the seed contains the round and not the phase's name.
                 draw = Random(f"{self.seed}/{flow.name}/{phase.round}")  # noqa: S311
                 group.create_task(self._flow(flow, phase, began_s, draw))
 
@@ -90,12 +90,12 @@ class Sender:
             )
         )
         self.samples.append(sample)
-        self.heard(sample)
+        self.on_sample(sample)
 
 
 @dataclass(frozen=True, slots=True)
 class ClosedLoop:
-    """All answers of one run without phases, and how long it took."""
+    """The samples of a run without phases, and its duration."""
 
     samples: tuple[Sample, ...]
     seconds: float
@@ -108,7 +108,7 @@ class ClosedLoop:
 async def closed_loop(
     url: str, models: Sequence[str], work: Work, *, concurrency: int, requests: int, extra: Extra | None = None
 ) -> ClosedLoop:
-    """Send ``requests`` in all to ``url``, which ends in ``/v1``; raises ``RequestFailed`` if one of them fails."""
+    """Send ``requests`` in total to ``url``, which ends in ``/v1``. Raises ``RequestFailed`` if one of them fails."""
     began_s = time.perf_counter()
     async with connected(
         url, lambda: time.perf_counter() - began_s, salt=secrets.token_hex(4), extra=extra

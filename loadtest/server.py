@@ -1,4 +1,4 @@
-"""A service of our own for a measurement: started, waited for, pushed to, stopped."""
+"""Starts a service for a measurement, waits until it is ready, pushes to it, and stops it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from loadtest.errors import ServiceNotReached
 
 START_S = 300
 MARK = "LOADTEST_RUN"
-"""In the environment of every process that comes of a start."""
+"""Environment variable that marks every process of a started service."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """Where it answers."""
+    """A started service and its addresses."""
 
     url: str
     registry: str
@@ -35,7 +35,7 @@ class RunningService:
     mark: str
 
     def memory_bytes(self) -> int:
-        """Resident memory of all its processes together; what they share counts in each."""
+        """Sum of the resident memory of its processes; shared pages count in each."""
         return sum(_resident_bytes(process, self.mark) for process in psutil.process_iter())
 
     def push(self, folder: Path, name: str) -> None:
@@ -63,7 +63,7 @@ def running_service(
             stdout=output,
             stderr=output,
             env={**os.environ, **(environment or {}), MARK: mark},
-            process_group=0,  # Ctrl-C is for the measurement, which stops its service itself
+            process_group=0,  # Ctrl-C ends the measurement, which then stops the service itself
         )
     try:
         url = f"http://127.0.0.1:{port}"
@@ -79,7 +79,7 @@ def running_service(
 def _resident_bytes(process: psutil.Process, mark: str) -> int:
     try:
         return int(process.memory_info().rss) if process.environ().get(MARK) == mark else 0
-    except psutil.Error:  # gone meanwhile, or somebody else's
+    except psutil.Error:  # ended meanwhile, or a process of another user
         return 0
 
 
@@ -97,7 +97,7 @@ def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 def free_port() -> int:
-    """Below the range from which the system and Ray's agents (52365) take theirs: still free when we come to it."""
+    """A free port below the ranges that the system and Ray's agents (52365) use, so that it stays free until use."""
     for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as probe:
             try:

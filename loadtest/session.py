@@ -1,4 +1,4 @@
-"""All scenarios of one command: the service they ask, the adapters they need, the files and tables they leave."""
+"""All scenarios of one command: starts the service, pushes adapters, runs, writes files and tables."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class Options:
 
 
 def measure_all(scenarios: Sequence[Scenario], options: Options) -> bool:
-    """Whether every limit of every scenario held. Raises ``WrongUsage`` before anything is started or sent."""
+    """Returns whether every limit held. Raises ``WrongUsage`` before anything is started or sent."""
     check(scenarios, options)
     if options.plots:
         _check_plots()
     console = Console(stderr=options.json, width=None if sys.stdout.isatty() else 120)
     progress = Progress(Console(stderr=True))
     results = []
-    # Once a service has keys it stays closed: a scenario that makes some has one of its own.
+    # A service that once had keys always requires them: a scenario that creates keys gets a separate service.
     open_ones = [scenario for scenario in scenarios if not scenario.needs(options.scale).huge]
     closed_ones = [[scenario] for scenario in scenarios if scenario.needs(options.scale).huge]
     for group in [open_ones, *closed_ones] if open_ones else closed_ones:
@@ -95,7 +95,7 @@ def _check_plots() -> None:
 
 @contextmanager
 def _service(options: Options, progress: Progress, feedback: bool = False) -> Iterator[Service]:
-    """The service at ``--url``, or one of our own."""
+    """The service at ``--url``, or one that is started here."""
     with ExitStack() as stack:
         if options.url is not None:
             registry = stack.enter_context(RegistryClient(options.registry)) if options.registry else None
@@ -135,7 +135,7 @@ def _measure(scenario: Scenario, service: Service, options: Options, progress: P
 def _cast(
     base: str, needs: Needs, service: Service, salt: str, options: Options, progress: Progress
 ) -> Iterator[tuple[Service, Cast]]:
-    """Who plays, and the service as they must be sent to it."""
+    """The cast, and the service with the keys of its tenants."""
     name, cast = f"loadtest-{salt}", Cast(base)
     if options.models and not needs.own:
         yield service, replace(cast, adapters=options.models)

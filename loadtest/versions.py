@@ -1,7 +1,7 @@
-"""Whether an answer names a version that was live when its request came: pure, over the moves as they happened.
+"""Whether an answer names a version that was live when its request arrived. Pure functions of the recorded moves.
 
-A move takes effect somewhere between its begin and its end, so the version before is live until its end and the
-next from its begin on. The header that names the version is fixed at admission, between sent and first chunk.
+A move takes effect at some time between its begin and its end. So the earlier version counts as live until the end,
+and the later one from the begin. The version of an answer is fixed at admission, between sending and first chunk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FIRST = 1
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """One stretch of time in which an adapter's alias may have pointed at ``version``."""
+    """An interval of time in which an adapter's alias may have pointed at ``version``."""
 
     version: int
     from_s: float
@@ -26,7 +26,7 @@ class Live:
 
 
 def history(moved: Iterable[Moved]) -> dict[str, list[Live]]:
-    """Adapter → what its alias pointed at, in order; adapters that never moved are not in it."""
+    """Adapter → the versions that its alias pointed at, in order; without adapters that never moved."""
     found: dict[str, list[Live]] = {}
     for move in moved:
         stretches = found.setdefault(move.adapter, [Live(FIRST, -math.inf, math.inf)])
@@ -38,9 +38,9 @@ def history(moved: Iterable[Moved]) -> dict[str, list[Live]]:
 
 
 def staleness_s(sample: Sample, stretches: list[Live]) -> float | None:
-    """How long before the request its answer's version had stopped being live: 0 if it was live.
+    """Seconds from the end of the version's time as the live one to the request; 0 if it was live.
 
-    None if the answer names another adapter, or a version that had not been live before the answer began.
+    None if the answer names another adapter, or a version that was not live before the answer began.
     """
     name, at, number = (sample.adapter or "").rpartition("@")
     if not at or name != sample.model or not number.isdecimal() or sample.first_s is None:
@@ -54,7 +54,7 @@ def staleness_s(sample: Sample, stretches: list[Live]) -> float | None:
 
 
 def names_another(sample: Sample) -> bool:
-    """Whether the answer came from other weights than those asked for, by its header; without one, not."""
+    """Whether the answer's header names an adapter other than the requested one; False without the header."""
     if sample.adapter is None or sample.end is End.FAILED:
         return False
     return sample.adapter != sample.model and sample.adapter.rpartition("@")[0] != sample.model

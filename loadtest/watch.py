@@ -1,4 +1,4 @@
-"""Looks at the service from outside while it works: its memory, and how many requests it says are running."""
+"""Observes a running service from outside: its memory, and the number of running requests that it reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Memory = Callable[[], int]
 
 
 class Watch:
-    """Asks ``/metrics``, else ``/v1/adapters/residency``; what neither says is not known."""
+    """Reads ``/metrics``, then ``/v1/adapters/residency``; figures that neither reports are None."""
 
     def __init__(self, client: Client, memory: Memory | None) -> None:
         self._client = client
@@ -29,14 +29,14 @@ class Watch:
         self.looks: list[Look] = []
 
     async def follow(self) -> None:
-        """A look each second until cancelled."""
+        """Records one observation per second until cancelled."""
         while True:
             memory = await asyncio.to_thread(self._memory) if self._memory else None
             self.looks.append(Look(self._client.clock(), memory, await self.running()))
             await asyncio.sleep(EVERY_S)
 
     async def running(self) -> int | None:
-        """Requests that the service is computing now."""
+        """Number of requests that the service computes now; None if it does not report it."""
         try:
             found = await self._by_metrics()
             return await self._by_residency() if found is None else found
@@ -44,7 +44,7 @@ class Watch:
             return None
 
     async def settled_s(self, limit_s: float) -> float | None:
-        """Seconds until nothing runs, more than ``limit_s`` if something still does then; None if it is not known."""
+        """Seconds until nothing runs; more than ``limit_s`` if requests still run then; None if unknown."""
         began_s = self._client.clock()
         while (running := await self.running()) is not None:
             waited_s = self._client.clock() - began_s
@@ -54,7 +54,7 @@ class Watch:
         return None
 
     async def _by_metrics(self) -> int | None:
-        # Beside /v1, as Prometheus expects it.
+        # At the root, next to /v1, where Prometheus expects it.
         answer = await self._client.http.get(self._client.http.base_url.join("/metrics"))
         if answer.status_code != 200:
             return None

@@ -1,1 +1,1 @@
-"""Killing one process of a running service and watching its clients."""
+"""Kills one process of a running service and records what its clients see."""

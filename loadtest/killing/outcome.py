@@ -1,4 +1,4 @@
-"""What was seen of one kill, and how it reads in a table."""
+"""The result of one kill, and its row in the table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 OK = "200"
 WAITED_S = 5.0
-"""A short request that took longer waited for a process to come back, on a machine that others use too."""
+"""A short request that took longer waited for a restarting process; a shared machine may delay it less."""
 HANGS = "no answer"
-"""Shown for a request that had no answer when its client gave up."""
+"""Result of a request whose client timed out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Answer:
     began_s: float
     ended_s: float
     result: str
-    """``200``, ``503 not_ready``, or what broke."""
+    """``200``, ``503 not_ready``, or the name of the exception."""
 
     @property
     def well(self) -> bool:
@@ -33,19 +33,19 @@ class Outcome:
 
     role: str
     back_s: float | None
-    """Until requests are answered again and stay so; 0 where none failed, None if they were not within the limit."""
+    """Seconds until all further requests succeed; 0 if none failed, None if the limit passed first."""
     streams: dict[str, int]
-    """How the streams ended that ran when it was killed."""
+    """How the streams ended that ran at the time of the kill, with counts."""
     requests: dict[str, int]
-    """How the short requests ended that came after it."""
+    """How the short requests after the kill ended, with counts."""
     longest_s: float
-    """The longest that a short request waited, for an answer or in vain."""
+    """The longest time of a short request, answered or not, in seconds."""
     up: str
-    """Whether ``up`` runs in the end, or what it ended with."""
+    """Whether ``up`` still runs at the end, or its exit code."""
     lost: list[str]
-    """What was acknowledged before it and is not there any more."""
+    """What was acknowledged before the kill and is missing afterwards."""
     said: list[str]
-    """What the terminal said after it."""
+    """The terminal's lines after the kill."""
 
     def cells(self) -> list[str]:
         shown = [_counted(self.streams), _counted(self.requests), f"{self.longest_s:.1f} s", self.up]
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def back_s(answers: Sequence[Answer]) -> float | None:
-    """When requests were answered again and stayed so; 0 if none ever failed or waited, None if they never were."""
+    """Seconds until all further requests succeed; 0 if none failed or waited, None if they never did."""
     bad = [answer.began_s for answer in answers if not answer.well]
     if not bad:
         return 0.0

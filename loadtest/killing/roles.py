@@ -1,4 +1,4 @@
-"""Which process is which: found in the tree below ``up``, by what its command line says."""
+"""Finds the processes of each role in the tree below ``up``, by their command lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import psutil
 
 SETTLE_S = 20.0
 FATAL_S = 75.0
-"""Ray ends everything a minute after it lost its control store: watched for longer than that."""
+"""Time to observe: longer than the 60 s after which Ray, without its control store, ends all its processes."""
 COMMANDS: dict[str, str] = {
     "registry": "adapters_registry",
     "replica": "ServeReplica:quickchange:EngineReplica",
@@ -26,13 +26,13 @@ COMMANDS: dict[str, str] = {
     "spare": "ray::IDLE",
     "driver": "service.process.driver",
 }
-"""A part of the command line that no other process below ``up`` has."""
+"""Role → a part of the command line that identifies its processes below ``up``."""
 KEEPER, SERVICE = "keeper", "service"
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is killed, one after the other, and how long at the least its clients are watched."""
+    """The processes that are killed in order, and the least time that clients are observed."""
 
     victims: tuple[str, ...]
     watch_s: float = SETTLE_S
@@ -49,7 +49,7 @@ SCENES: dict[str, Scene] = {
 
 
 def find(root: psutil.Process, role: str) -> list[psutil.Process]:
-    """The living processes of ``role``; ``root`` is the keeper."""
+    """The running processes of ``role``; ``root`` is the keeper."""
     if role == KEEPER:
         return [root]
     try:

@@ -1,4 +1,4 @@
-"""The service that is killed: started from a checkout, asked over HTTP, started anew when it has ended."""
+"""The service whose processes are killed: started from a checkout, used over HTTP, restarted when it has ended."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Service:
         self.registry = f"http://127.0.0.1:{registry_port}"
 
     def ready(self) -> psutil.Process:
-        """Its keeper, once the service answers; started if it does not run."""
+        """Starts the service if it does not run; returns its keeper once it answers."""
         deadline = time.monotonic() + START_S
         if self.exit_code is not None or self._process is None:
             self._start()
@@ -57,14 +57,14 @@ class Service:
         return str(next(model["id"] for model in models if model.get("parent") is None))
 
     def push(self) -> str:
-        """A version that the registry acknowledged: its name."""
+        """Pushes a version; returns its name once the registry has acknowledged it."""
         name = f"kills/{uuid.uuid4().hex[:12]}"
         command = [sys.executable, "-m", "service", "push", str(ADAPTER), name, "--registry", self.registry]
         subprocess.run(command, check=True, capture_output=True, cwd=self._code, env=self._environment())
         return name
 
     def judge(self) -> str:
-        """A feedback event that was acknowledged with 202: its id."""
+        """Sends a feedback event; returns its id once it was acknowledged with 202."""
         messages = [{"role": "user", "content": "Name a colour."}]
         body = {"model": self.model, "messages": messages, "max_tokens": 2}
         deadline = time.monotonic() + ACKNOWLEDGE_S
@@ -86,7 +86,7 @@ class Service:
         raise ServiceNotReached("no feedback was acknowledged")
 
     def lost(self, pushed: str, event: str) -> list[str]:
-        """Which of the two is not there any more."""
+        """Which of the two is missing now."""
         lost = []
         name = f"{self.registry}/v1/adapters/{pushed}"
         if httpx.get(name, timeout=10, trust_env=False).status_code != httpx.codes.OK:
@@ -105,7 +105,7 @@ class Service:
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:  # a service that a kill left broken: the next trial starts another
+        except subprocess.TimeoutExpired:  # the kill broke the service: the next trial starts another one
             below = psutil.Process(self._process.pid).children(recursive=True)
             self._process.kill()
             for process in below:

@@ -1,4 +1,4 @@
-"""One kill under traffic: four streams that run, short requests twice a second, until all is well or the limit."""
+"""One kill under traffic: four streams and two short requests per second, until all succeed or the limit passes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ STREAMS = 4
 STREAM_TOKENS = 600
 EVERY_S = 0.5
 PATIENCE_S = 45.0
-"""How long a short request's client waits."""
+"""Timeout of a short request."""
 BEFORE_S = 2.0
 STEADY_S = 5.0
 ENOUGH = 10
-"""Requests that must have been answered in a row before it is called well."""
+"""Consecutive successful requests after which the service counts as recovered."""
 
 
 class Trial:
-    """Kills the victims of a scene and says what their clients saw."""
+    """Kills the processes of a scene and reports what the clients saw."""
 
     def __init__(self, service: Service, role: str, limit_s: float) -> None:
         self._service = service
@@ -37,14 +37,14 @@ class Trial:
         self._killed_at = 0.0
 
     def run(self) -> Outcome | None:
-        """None where there is no such process."""
+        """Returns None if there is no such process."""
         root = self._service.ready()
         if not all(find(root, victim) for victim in self._scene.victims):
             return None
         pushed, event = self._service.push(), self._service.judge()
         said = self._service.said()
         streams, state = asyncio.run(self._under_traffic(root))
-        told = self._service.said()[len(said) :]
+        new_lines = self._service.said()[len(said) :]
         counted_from = [answer for answer in self._answers if answer.began_s >= 0]
         if back_s(counted_from) is None:
             self._service.stop()  # it will not come back by itself
@@ -58,7 +58,7 @@ class Trial:
             longest_s=round(max((answer.ended_s - answer.began_s for answer in counted_from), default=0.0), 1),
             up=state,
             lost=lost,
-            said=told,
+            said=new_lines,
         )
 
     async def _under_traffic(self, root: psutil.Process) -> tuple[list[str], str]:

@@ -1,4 +1,4 @@
-"""One file for each question asked of a service."""
+"""One file per scenario."""
 
 from __future__ import annotations
 

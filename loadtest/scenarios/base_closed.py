@@ -1,4 +1,4 @@
-"""Baseline: the base model alone, eight clients that each send when their last answer has ended."""
+"""Baseline: the base model alone in a closed loop of eight clients."""
 
 from __future__ import annotations
 

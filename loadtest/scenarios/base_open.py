@@ -1,4 +1,4 @@
-"""Baseline: the base model alone, requests that come at their own pace whether or not answers do."""
+"""Baseline: the base model alone, open loop: arrivals do not wait for answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from loadtest.scenario import Cast, Flow, Needs, Phase, Plan, Scenario, Work
 
 WORK = Work(prompt_tokens=64, max_tokens=32)
 PER_S = 2.0
-"""64 tokens a second: a third to a half of what two cores give."""
+"""Arrival rate; 64 tokens per second, below half of the throughput of two cores."""
 
 
 def plan(cast: Cast, scale: float) -> Plan:

@@ -1,6 +1,6 @@
-"""Adapters that were never loaded are all asked for at once while warm streams run: do those stall?
+"""Many adapters that were never loaded are requested at once while warm streams run: do the streams stall?
 
-Each round is a pair with the same arrivals: first the storm's adapters are new, then they are warm.
+Each round is two phases with the same arrivals: in the first the adapters are new, in the second they are loaded.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from loadtest.scenario import Cast, Flow, Needs, Phase, Plan, Scenario, UntilEnd
 WARM, STORM, PAIRS = 4, 8, 5
 PHASE_S, STORM_AT_S = 7.0, 1.5
 STREAM = Work(prompt_tokens=32, max_tokens=2000)
-"""More than can be read before the phase ends: the streams run all the time."""
+"""More tokens than a phase can compute, so that the streams run all the time."""
 FIRST_WORDS = Work(prompt_tokens=32, max_tokens=8)
 
 
 def _sizes(scale: float) -> tuple[int, int, int]:
-    """Warm streams, adapters of a storm, pairs."""
+    """Number of warm streams, of new adapters per round, and of rounds."""
     return scaled(WARM, scale, 2), scaled(STORM, scale, 2), scaled(PAIRS, scale, 1)
 
 

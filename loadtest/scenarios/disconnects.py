@@ -1,7 +1,7 @@
-"""Clients hang up in the middle of long answers: is what they used freed, and are the others unharmed?
+"""Clients disconnect in the middle of long answers: are their resources freed, and are other clients unaffected?
 
-Were it not freed, the abandoned answers would still be computed after the last of them was abandoned: there would
-be a minute or more of them, and the ordinary clients' tokens would come as slowly as among the quitters.
+If they were not freed, the abandoned answers would be computed for a minute or more after the last disconnect, and
+during this time ordinary clients would get their tokens as slowly as before it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from loadtest.arrivals import Closed, Poisson
 from loadtest.limits import Limit
 from loadtest.measure import Measure, Quantity
-from loadtest.scenario import Cast, Flow, HangsUp, Needs, Phase, Plan, Scenario, Work
+from loadtest.scenario import Cast, Disconnects, Flow, Needs, Phase, Plan, Scenario, Work
 
 WORK = Work(prompt_tokens=32, max_tokens=24)
 LONG = Work(prompt_tokens=32, max_tokens=600)
@@ -18,7 +18,7 @@ PER_S = 1.0
 
 def plan(cast: Cast, scale: float) -> Plan:
     ordinary = Flow("ordinary", (cast.base,), Closed(workers=4), WORK)
-    quitters = Flow("quitters", (cast.base,), Poisson(PER_S), LONG, reading=HangsUp(after_chunks=6))
+    quitters = Flow("quitters", (cast.base,), Poisson(PER_S), LONG, reading=Disconnects(after_chunks=6))
     return Plan(
         (
             Phase("before", 20 * scale, (ordinary,)),

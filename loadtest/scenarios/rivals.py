@@ -1,7 +1,8 @@
-"""One tenant does its worst beside another: does the other get its answers, and in time?
+"""A hostile tenant sends its worst load: does another tenant get the right answers, and in time?
 
-A round: the victim alone, whose answers are the right ones; beside an ordinary tenant; beside one that asks as often
-and does its worst; then the parts of that one by one. ``--scale 6`` is two minutes of the worst.
+A round has these phases: the victim alone, which gives the reference answers; the victim and an ordinary tenant; the
+victim and a hostile tenant with as many requests; each part of the hostile load alone. With ``--scale 6`` the hostile
+phases last two minutes.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from loadtest.arrivals import Closed, Poisson
 from loadtest.limits import Limit
 from loadtest.measure import Measure, Quantity
 from loadtest.nuisance import FeedbackFlood, Nuisance, SlowBodies, SlowUploads
-from loadtest.scenario import Cast, Flow, HangsUp, Needs, Phase, Plan, Scenario, Work, scaled
+from loadtest.scenario import Cast, Disconnects, Flow, Needs, Phase, Plan, Scenario, Work, scaled
 
 ROUNDS = 3
 WHOLE_S, PART_S = 7.0, 2.3
 ADAPTERS, HUGE = 2, 12
 WORKERS = 2
-"""Of the victim."""
+"""Concurrent requests of the victim."""
 WORK = Work(prompt_tokens=32, max_tokens=16)
 VICTIMS = Work(prompt_tokens=32, max_tokens=24)
 COSTLY = (
@@ -32,7 +33,7 @@ SAMPLED = Work(prompt_tokens=32, max_tokens=16, logprobs=5, more=COSTLY)
 LONG = Work(prompt_tokens=1500, max_tokens=4)
 ABANDONED = Work(prompt_tokens=32, max_tokens=200)
 LOADS_PER_S, SAMPLED_PER_S, LONG_PER_S, ABANDONED_PER_S = 5.0, 3.0, 0.5, 1.5
-"""Ten a second together, like the ordinary tenant's."""
+"""The sum is 10 per second, as for the ordinary tenant."""
 NUISANCES: tuple[Nuisance, ...] = (SlowUploads(16), SlowBodies(64), FeedbackFlood(8))
 
 
@@ -49,23 +50,23 @@ def plan(cast: Cast, scale: float) -> Plan:
     sampling = Flow("sampling", (cast.base,), Poisson(SAMPLED_PER_S), SAMPLED, tenant=other)
     prompts = Flow("prompts", (cast.base,), Poisson(LONG_PER_S), LONG, tenant=other)
     aborts = Flow(
-        "aborts", (cast.base,), Poisson(ABANDONED_PER_S), ABANDONED, reading=HangsUp(after_chunks=4), tenant=other
+        "aborts", (cast.base,), Poisson(ABANDONED_PER_S), ABANDONED, reading=Disconnects(after_chunks=4), tenant=other
     )
     nuisances = NUISANCES if cast.tenants else ()
     phases: list[Phase] = []
     for round in range(1, scaled(ROUNDS, scale, 1) + 1):
-        beside = [
+        rival_phases = [
             Phase("ordinary", WHOLE_S * scale, (victim, ordinary), round),
             Phase("worst", WHOLE_S * scale, (victim, loads, sampling, prompts, aborts), round, nuisances=nuisances),
         ]
         phases.append(Phase("alone", WHOLE_S * scale, (victim,), round))
-        phases += beside if round % 2 else beside[::-1]
+        phases += rival_phases if round % 2 else rival_phases[::-1]
         phases += [Phase(part.name, PART_S * scale, (victim, part), round) for part in (loads, sampling, prompts)]
     return Plan(tuple(phases), warm=(cast.base, *cast.adapters))
 
 
-def _beside(phase: str, at_most: float) -> Limit:
-    """The victim's tokens there, against beside the ordinary tenant."""
+def _against_ordinary(phase: str, at_most: float) -> Limit:
+    """Limits the victim's inter-token latency in ``phase`` to ``at_most`` times that with the ordinary tenant."""
     return Limit(
         Measure(Quantity.GAP, 0.99, flow="victim", phase=phase),
         at_most=at_most,
@@ -83,6 +84,6 @@ SCENARIO = Scenario(
         Limit(Measure(Quantity.CHANGED, flow="victim"), at_most=0),
         Limit(Measure(Quantity.WRONG, flow="victim"), at_most=0),
         Limit(Measure(Quantity.SERVER_ERRORS), at_most=0),
-        *(_beside(phase, 2.0) for phase in ("worst", "loads", "sampling", "prompts")),
+        *(_against_ordinary(phase, 2.0) for phase in ("worst", "loads", "sampling", "prompts")),
     ),
 )

@@ -1,7 +1,7 @@
-"""Clients that take a few bytes a second from their sockets, beside ordinary ones: do those suffer for it?
+"""Some clients read only a few bytes per second from their sockets: are ordinary clients slowed down?
 
-The same long answers are asked for twice: first their readers read as fast as they come, then slowly. Both hang up
-when the phase ends.
+The same long answers are requested in two phases: in the first their clients read as fast as they can, in the second
+slowly. They disconnect when the phase ends.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from loadtest.scenario import Cast, Flow, Needs, Phase, Plan, Reading, Scenario,
 PEERS = 8
 WORK = Work(prompt_tokens=32, max_tokens=24)
 LONG = Work(prompt_tokens=32, max_tokens=300, logprobs=20)
-"""Hundreds of kilobytes: more than sockets hold, so that a slow reader really holds up its writer."""
+"""An answer of hundreds of kilobytes: more than socket buffers hold, so that a slow reader blocks its writer."""
 
 
 def plan(cast: Cast, scale: float) -> Plan:

@@ -10,7 +10,7 @@ from loadtest.scenario import Cast, Flow, Needs, Phase, Plan, Scenario, Work, sc
 
 ADAPTERS, VERSIONS = 6, 3
 MOVE_EVERY_S = 0.5
-"""Each adapter moves every three seconds: three times the grace that a gateway has to hear of it."""
+"""Each of the six adapters moves every 3 s, three times ``GRACE_S``."""
 WORK = Work(prompt_tokens=32, max_tokens=16)
 
 
@@ -39,7 +39,7 @@ SCENARIO = Scenario(
         Limit(Measure(Quantity.WRONG), at_most=0),
         Limit(Measure(Quantity.MOVES_FAILED), at_most=0),
         Limit(Measure(Quantity.STALE), at_most=GRACE_S),
-        # One each would mean that nothing was swapped.
+        # 1 would mean that no version was swapped.
         Limit(Measure(Quantity.VERSIONS, phase="moving"), at_least=1.5),
         Limit(
             Measure(Quantity.TOTAL, 0.95, phase="moving"),

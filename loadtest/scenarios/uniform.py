@@ -1,4 +1,4 @@
-"""Many adapters, all asked for equally often, by clients that keep the service busy."""
+"""Many adapters, requested equally often, in a closed loop that keeps the service busy."""
 
 from __future__ import annotations
 

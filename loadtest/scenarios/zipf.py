@@ -1,4 +1,4 @@
-"""Many adapters, a few of them asked for far more often than the rest, by requests that wait for no answer."""
+"""Many adapters, a few requested far more often than the rest, open loop: arrivals do not wait for answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadtest.scenario import Cast, Flow, Needs, Phase, Plan, Scenario, Work, sc
 
 WORK = Work(prompt_tokens=64, max_tokens=32)
 PER_S = 1.5
-"""48 tokens a second: about half of what two cores give with mixed adapters."""
+"""Arrival rate; 48 tokens per second, about half of the throughput of two cores with mixed adapters."""
 POPULAR = 3
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from loadtest.client import Ask, Client, connected, prompt
 from loadtest.samples import End
-from loadtest.scenario import HangsUp, Patient, Reading, Slow, UntilEnd, Work
+from loadtest.scenario import Disconnects, Patient, Reading, Slow, UntilEnd, Work
 from tests.loadtest.server import PADDING, Server
 
 WORK = Work(prompt_tokens=5, max_tokens=6)
@@ -72,7 +72,7 @@ async def test_no_server_is_a_failure_too() -> None:
 
 async def test_who_hangs_up_is_gone_for_the_server(server: Server, client: Client) -> None:
     endless = Work(prompt_tokens=5, max_tokens=1_000_000)
-    sample = await client.ask(ask(client, "base", HangsUp(after_chunks=3), work=endless))
+    sample = await client.ask(ask(client, "base", Disconnects(after_chunks=3), work=endless))
     assert (sample.end, sample.error, len(sample.gaps_s)) == (End.LEFT, None, 2)
     assert sample.tokens == 3
     while server.running:

@@ -53,4 +53,4 @@ def test_limits_say_what_they_are_about() -> None:
     assert str(Limit(replace(P50, flow="storm"), at_most=6)) == "p50 time to first token (storm) ≤ 6 s"
     ratio = Limit(replace(P50, phase="cold"), at_most=1.1, against=replace(P50, phase="warm"))
     assert str(ratio) == "p50 time to first token (cold) / (warm) ≤ 1.1"
-    assert str(Limit(Measure(Quantity.SPEED), at_least=50)) == "tokens a second ≥ 50 tokens/s"
+    assert str(Limit(Measure(Quantity.SPEED), at_least=50)) == "tokens per second ≥ 50 tokens/s"
