@@ -182,13 +182,14 @@ async def test_a_caller_cancelled_as_the_lease_arrives_leaks_none(
     stub.gate.clear()
     caller = asyncio.create_task(store.acquire(ref("a")))
     await until(lambda: len(stub.running) == 1)
-    admit = store._admit
+    loads = store._loads
+    admit = loads._admit
 
     def admit_then_cancel(*args: object) -> None:
         admit(*args)  # type: ignore[arg-type]
         caller.cancel()
 
-    store._admit = admit_then_cancel  # type: ignore[method-assign]
+    loads._admit = admit_then_cancel  # type: ignore[method-assign]
     stub.gate.set()
     with pytest.raises(asyncio.CancelledError):
         await caller
