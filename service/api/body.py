@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from service.api import fields as tables
-from service.api.fields import Field
+from service.api.field import Field
 from service.api.json_object import json_object, path_of, printable
 from service.api.schemas import ChatRequest, CompletionRequest, Request
 from service.api.sorting import Ignored, sort_out

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 
 from service.api import fields
-from service.api.fields import Field, Use
+from service.api.field import Field, Use
 
 HEAD = """\
 # Request fields

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.api.fields import Field, Use
+from service.api.field import Field, Use
 from service.api.json_object import printable
 from service.errors import UnknownParameter, UnsupportedParameter
 

@@ -1,6 +1,6 @@
 """Every metric: its name, help, labels and consumers. ``docs/metrics.md`` is made from this list.
 
-A table, and so longer than other files.
+It is one file because it is one list: the page has its order, and tests compare dashboard and alerts with all of it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ from openai.types.chat import ChatCompletionStreamOptionsParam
 from openai.types.chat import completion_create_params as chat_create_params
 
 from service.api import fields
-from service.api.fields import CHAT, COMPLETION, Use
+from service.api.field import Use
+from service.api.fields import CHAT, COMPLETION
 from service.api.fields_page import page
 from service.api.schemas import ChatRequest, CompletionRequest, Message, StreamOptions
 
