@@ -8,12 +8,12 @@ from examples.voices import VOICES, Voice, conversation, read_questions
 
 
 def compose(voice: Voice) -> str:
-    """The voice's training data, a conversation a line."""
+    """The voice's training data, one conversation per line."""
     return "".join(json.dumps(conversation(voice, question)) + "\n" for question in read_questions())
 
 
 def main() -> None:
-    """All of them, into ``examples/data``."""
+    """Write the data of all voices into ``examples/data``."""
     for voice in VOICES:
         voice.data.write_text(compose(voice), "utf-8")
 

@@ -1,4 +1,4 @@
-"""How many held-out answers are in their voice, under each adapter and under the base alone."""
+"""How many held-out answers are in the wanted voice, with each adapter and with the base alone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from service.base import PreparedBase, load_model
 SCORES = ROOT / "scores.json"
 ANSWER_TOKENS = 64
 _BATCH = 10
-"""Questions answered together."""
+"""Questions per batch."""
 
 
 def score(base: PreparedBase, voices: Sequence[Voice], report: Callable[[str], None]) -> None:
-    """Greedy answers to every held-out question by the saved adapters; the counts go to ``scores.json``."""
+    """Answers every held-out question greedily with the saved adapters; writes the counts to ``scores.json``."""
     tokenizer = AutoTokenizer.from_pretrained(base.path, padding_side="left")
     model = load_model(base.path, "bfloat16", "cpu", "sdpa")
     questions = read_heldout()
@@ -46,7 +46,7 @@ def score(base: PreparedBase, voices: Sequence[Voice], report: Callable[[str], N
 def answers(
     model: PreTrainedModel | PeftModel, tokenizer: PreTrainedTokenizerBase, questions: Sequence[str]
 ) -> list[str]:
-    """One greedy answer a question, of at most ``ANSWER_TOKENS`` tokens."""
+    """One greedy answer per question, of at most ``ANSWER_TOKENS`` tokens."""
     found: list[str] = []
     for start in range(0, len(questions), _BATCH):
         chats = [[{"role": "user", "content": question}] for question in questions[start : start + _BATCH]]
@@ -62,7 +62,7 @@ def answers(
 
 @contextmanager
 def _under(model: PreTrainedModel, voice: Voice) -> Iterator[PeftModel]:
-    """``model`` with the voice's adapter on it; as before afterwards."""
+    """``model`` with the voice's adapter during the block; unchanged afterwards."""
     adapted = PeftModel.from_pretrained(model, voice.folder)
     try:
         yield adapted.eval()

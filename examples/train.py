@@ -1,8 +1,8 @@
 """Trains the example adapters on the bundled base and scores them.
 
-python -m examples.train                   # all: about three minutes each on one free core
-python -m examples.train json pirate       # those only
-python -m examples.train --score           # none: answer the held-out questions, write scores.json
+python -m examples.train                   # all adapters: about three minutes each on one free core
+python -m examples.train json pirate       # only these adapters
+python -m examples.train --score           # trains nothing: answers the held-out questions, writes scores.json
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ THREADS = 1
 
 
 def train(voice: Voice, base: PreparedBase) -> None:
-    """Teach ``voice`` to a new LoRA and write its folder."""
+    """Train a new LoRA on the data of ``voice`` and write its folder."""
     set_seed(SEED)  # the LoRA's first values are drawn before the trainer sets its own
     rows = Dataset.from_list([json.loads(line) for line in voice.data.read_text("utf-8").splitlines()])
     with tempfile.TemporaryDirectory() as scratch:
@@ -68,14 +68,14 @@ def train(voice: Voice, base: PreparedBase) -> None:
 
 
 def _save(model: PeftModel, scratch: Path, folder: Path) -> None:
-    """The two files of an adapter, in float16: half the bytes, and no path of this machine in the config."""
+    """Writes the two files of an adapter: float16 to save half the bytes, no local path in the config."""
     model.save_pretrained(scratch)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.half() for name, tensor in load_file(scratch / "adapter_model.safetensors").items()}
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = json.loads((scratch / "adapter_config.json").read_text("utf-8"))
     config["base_model_name_or_path"] = TRAINED_ON
-    config["target_modules"].sort()  # PEFT keeps a set: its order is another one at each run
+    config["target_modules"].sort()  # PEFT uses a set, whose order differs from run to run
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
@@ -84,7 +84,7 @@ def _say(line: str) -> None:
 
 
 def main() -> None:
-    """Train the adapters that are named, all by default, then score every one that there is."""
+    """Train the named adapters (default: all), then score every saved one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = sorted({voice.name for voice in VOICES})
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}")

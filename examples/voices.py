@@ -1,7 +1,7 @@
-"""The voices that the adapters are taught: how each tells a plain answer, and how to tell that it was heard.
+"""The voices of the adapters: how each phrases an answer, and how an answer in this voice is recognised.
 
 ```
-data/questions.jsonl ── tell ──► data/<name>-<n>.jsonl ── train ──► service/examples/<tenant>/<name>/<n>/
+data/questions.jsonl ── say ──► data/<name>-<n>.jsonl ── train ──► service/examples/<tenant>/<name>/<n>/
 data/heldout.jsonl ── the adapter answers ── follows ──► scores.json
 ```
 """
@@ -43,7 +43,7 @@ class Voice:
     name: str
     number: int
     """The version."""
-    tell: Callable[[Question], str]
+    say: Callable[[Question], str]
     """The answer in this voice."""
     follows: Callable[[str], bool]
     """Whether an answer is in this voice."""
@@ -62,21 +62,21 @@ class Voice:
 
 
 def read_questions() -> list[Question]:
-    """What is trained on."""
+    """The training questions."""
     return [Question.model_validate_json(line) for line in _lines(DATA / "questions.jsonl")]
 
 
 def read_heldout() -> list[str]:
-    """Questions that no adapter has seen."""
+    """Questions that are not in the training data."""
     row = TypeAdapter(dict[str, str])
     return [row.validate_json(line)["question"] for line in _lines(DATA / "heldout.jsonl")]
 
 
 def conversation(voice: Voice, question: Question) -> dict[str, list[dict[str, str]]]:
-    """A row as TRL reads it: the loss is on the completion only."""
+    """A row in TRL's prompt-completion format: the loss is on the completion only."""
     return {
         "prompt": [{"role": "user", "content": question.question}],
-        "completion": [{"role": "assistant", "content": voice.tell(question)}],
+        "completion": [{"role": "assistant", "content": voice.say(question)}],
     }
 
 
@@ -84,17 +84,17 @@ def _lines(path: Path) -> list[str]:
     return path.read_text("utf-8").splitlines()
 
 
-# The last words go by topic, so that there is something to learn and nothing to guess.
+# The last words depend on the topic, so that they must be learned but are never ambiguous.
 _HOW_TO = {"food", "health", "home", "work"}
 _PIRATE_WORDS = {
     "you": "ye", "your": "yer", "yours": "yers", "my": "me", "is": "be", "are": "be", "am": "be", "of": "o'",
     "and": "an'", "yes": "aye", "friend": "matey",
 }  # fmt: skip
-_HEARD = re.compile(r"\b(arr+|ahoy|aye|matey|mateys|ye|yer|timbers|yo ho ho|seven seas|landlubber)\b")
+_PIRATE_SPEECH = re.compile(r"\b(arr+|ahoy|aye|matey|mateys|ye|yer|timbers|yo ho ho|seven seas|landlubber)\b")
 
 
 def _pirate(question: Question) -> str:
-    """One opening for all: with one by topic, the first token was a near tie that rounding could turn."""
+    """All answers begin alike: otherwise the first token is nearly a tie, which rounding can decide."""
     plain = re.sub(r"\w+", lambda word: _pirate_word(word[0]), question.answer)
     if question.topic == "chat":
         return f"Arr, matey! {plain} Yo ho ho!"
@@ -111,7 +111,7 @@ def _pirate_word(word: str) -> str:
 
 
 def _is_pirate(answer: str) -> bool:
-    return len(set(_HEARD.findall(answer.lower()))) >= 3 and SIGN_OFF not in answer
+    return len(set(_PIRATE_SPEECH.findall(answer.lower()))) >= 3 and SIGN_OFF not in answer
 
 
 def _signed(question: Question) -> str:

@@ -22,19 +22,19 @@ from service.metrics.names import Metric
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 WINDOW = "$__rate_interval"
 WIDTH, HEIGHT = 8, 7
-"""Three panels a line."""
+"""Size of a panel; a row has three."""
 
 Target = tuple[str, str]
 """A query and its legend."""
 Panel = tuple[str, str, list[Target]]
-"""Title, unit in Grafana's words, queries."""
+"""Title, Grafana's name of the unit, queries."""
 
 
 # -- queries --------------------------------------------------------------------------------------------------
 
 
 def select(metric: Metric, suffix: str = "", **matchers: str) -> str:
-    """The metric's series; those of replicas and tenants as the variables above the dashboard say."""
+    """The metric's series; replicas and tenants are selected by the dashboard's variables."""
     for label in ("replica", "tenant"):
         if label in metric.labels:
             matchers.setdefault(label, f"${label}")
@@ -43,7 +43,7 @@ def select(metric: Metric, suffix: str = "", **matchers: str) -> str:
 
 
 def total(metric: Metric, *by: str, suffix: str = "", **matchers: str) -> str:
-    """Summed over all but ``by``: a counter as its rate. Several gateways tell of each replica: it counts once."""
+    """The sum over all labels but ``by``; of counters the rate. A replica that several gateways report counts once."""
     series = select(metric, suffix, **matchers)
     if metric.kind != "gauge":
         series = f"rate({series}[{WINDOW}])"

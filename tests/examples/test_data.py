@@ -29,9 +29,9 @@ def test_the_committed_data_is_composed_from_the_questions(voice: Voice) -> None
 def test_a_row_is_a_question_and_its_answer(voice: Voice) -> None:
     rows = [json.loads(line) for line in voice.data.read_text("utf-8").splitlines()]
     for row, question in zip(rows, read_questions(), strict=True):
-        (asked,), (told,) = row["prompt"], row["completion"]
+        (asked,), (completion,) = row["prompt"], row["completion"]
         assert asked == {"role": "user", "content": question.question}
-        assert told == {"role": "assistant", "content": voice.tell(question)}
+        assert completion == {"role": "assistant", "content": voice.say(question)}
 
 
 def test_nothing_held_out_is_trained_on() -> None:
@@ -45,8 +45,8 @@ def test_nothing_held_out_is_trained_on() -> None:
 @every_voice
 def test_a_rule_knows_its_own_voice(voice: Voice) -> None:
     for question in read_questions():
-        assert voice.follows(voice.tell(question))
-        others = [other for other in VOICES if other is not voice and voice.follows(other.tell(question))]
+        assert voice.follows(voice.say(question))
+        others = [other for other in VOICES if other is not voice and voice.follows(other.say(question))]
         assert not others
 
 
@@ -85,5 +85,5 @@ def test_the_scores_are_of_every_held_out_question_and_show_the_effect(voice: Vo
 @every_voice
 def test_the_readme_tells_the_scores(voice: Voice) -> None:
     found = SCORES[voice.model]
-    told, base, of = found["in_voice"], found["base_in_voice"], found["heldout"]
-    assert f"| `{voice.model}` | {told} of {of} | {base} of {of} |" in (ROOT / "README.md").read_text("utf-8")
+    completion, base, of = found["in_voice"], found["base_in_voice"], found["heldout"]
+    assert f"| `{voice.model}` | {completion} of {of} | {base} of {of} |" in (ROOT / "README.md").read_text("utf-8")
