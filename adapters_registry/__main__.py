@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 
 
 class _KeyOptions(RegistrySettings):
-    """Of ``create-admin-key``: where the registry is, and the name of the key."""
+    """Options of ``create-admin-key``: the registry's location, and the name of the key."""
 
     key_name: str = Field("operator", pattern=r"^[ -~]{1,128}$")
 
@@ -118,7 +118,7 @@ def _run(settings: RegistrySettings) -> int:
             mark=mark,
             cors_origins=settings.cors_origins,
         )
-        gc.freeze()  # looking through all that was loaded, for a body of many parts, would stop everything for 0.1 s
+        gc.freeze()  # otherwise a collection during a large body would examine all modules and block for 0.1 s
         with collecting(lambda: registry.collect(dry_run=False, by=COLLECTOR), settings.collect_every_s):
             return _serve(_Server(_config(app, settings), feed))
 
@@ -179,7 +179,7 @@ def _config(app: Any, settings: RegistrySettings) -> uvicorn.Config:
 
 
 def _serve(server: _Server) -> int:
-    # uvicorn raises the signal again after it has stopped: by then all is closed, so this is a clean exit.
+    # uvicorn raises the signal again after it has stopped. Everything is closed then, so this is a clean exit.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     server.run()

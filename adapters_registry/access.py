@@ -30,7 +30,7 @@ class Scope(StrEnum):
     ADAPTER_READ = "adapter:read"
     ADAPTER_WRITE = "adapter:write"
     ALIAS_WRITE = "alias:write"
-    """Move protected aliases; ``adapter:write`` is enough for the others."""
+    """Move protected aliases; the others need only ``adapter:write``."""
     ADMIN = "admin"
     """Keys, tenants, quotas, audit log, collection."""
     SCRAPE = "scrape"
@@ -46,7 +46,7 @@ class Principal:
     id: str
     """The key's public id, for logs and the audit log."""
     tenant: str | None
-    """The tenant that it acts for; None is every tenant."""
+    """The tenant that it acts for; None: all tenants."""
     scopes: frozenset[Scope]
 
     def may(self, scope: Scope) -> bool:
@@ -61,13 +61,13 @@ class Principal:
         return self.tenant or f"key:{self.id}"  # no tenant's name has a colon
 
     @property
-    def is_everybody(self) -> bool:
+    def is_only_caller(self) -> bool:
         """Whether no other caller can exist, so that shares do not apply."""
         return self.id == ANONYMOUS.id
 
 
 ANONYMOUS = Principal("anonymous", None, frozenset(Scope))
-"""Every caller while no key exists; the listeners then bind to loopback only."""
+"""The principal of all requests while no key exists; the listeners are then on loopback only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def in_background(
     pauses_s: Sequence[float] = PAUSES_S,
     context: contextvars.Context | None = None,
 ) -> asyncio.Task[None]:
-    """A task that ends when ``work`` returns or the task is cancelled. The caller keeps it: the loop does not."""
+    """A task that ends when ``work`` returns or the task is cancelled. The caller must keep a reference to it."""
     return asyncio.create_task(_keep(work, name, Pauses(pauses_s)), name=name, context=context)
 
 

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.blobs import storage_error
 from adapters_registry.check_child import READY, Answer, Given, Job
-from adapters_registry.choosing import UNQUESTIONED, Bases, Elsewhere
+from adapters_registry.choosing import UNCHECKED, Bases, OtherBase
 from adapters_registry.errors import CheckFailed, CheckUnavailable, DigestMismatch, RegistryError, from_code
 from adapters_registry.findings import Inspection
 from adapters_registry.kinds import ArtifactFile
@@ -35,7 +35,7 @@ ANSWER_BYTES = 32 << 20
 _PIECE_BYTES = 1 << 20
 _RETRY_S = 5.0
 _KILLS = {signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-"""Sent from outside: the machine is short of memory, or is shutting down."""
+"""Signals from outside: the machine is short of memory, or is shutting down."""
 _log = logging.getLogger(__name__)
 
 Check = Callable[[BaseManifest, Sequence[ArtifactFile], Limits, Allowances, Bases], Inspection]
@@ -58,15 +58,14 @@ def check(
     files: Sequence[ArtifactFile],
     limits: Limits,
     allowed: Allowances = NOTHING,
-    bases: Bases = UNQUESTIONED,
+    bases: Bases = UNCHECKED,
     *,
     spool: Path | None = None,
     child: Sequence[str] = CHILD,
 ) -> Inspection:
-    """What ``judge`` returns, its refusal or ``Elsewhere``; ``CheckFailed`` if the artifact exceeds the child's
-    bounds.
+    """Returns and raises as ``judge``. Raises ``CheckFailed`` if the artifact exceeds the child's bounds.
 
-    ``CheckUnavailable`` if the child did not finish for a reason outside the artifact. Blocks for at most
+    Raises ``CheckUnavailable`` if the child did not finish for a reason outside the artifact. Blocks for at most
     ``limits.check_s``. Blobs that are not local files are copied first, into ``spool`` (None: the system's directory
     for temporary files).
     """
@@ -149,7 +148,8 @@ def _run(job: Job, child: Sequence[str]) -> _Outcome:
 
 
 def _environment() -> dict[str, str]:
-    """The variables that find our modules, and no secrets; one thread, since each takes address space."""
+    """The variables that Python needs to find modules, without secrets; one thread, since each takes address
+    space."""
     kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
     paths = os.pathsep.join(os.path.abspath(path) for path in sys.path)
     return kept | {"PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -205,8 +205,8 @@ def _ended(number: int, job: Job) -> RegistryError:
 def _accept(answer: Answer, job: Job) -> Inspection:
     if answer.refusal is not None:
         raise from_code(answer.refusal.code, answer.refusal.message, param=answer.refusal.param)
-    if answer.elsewhere is not None and answer.elsewhere in {base.digest for base in job.bases.known}:
-        raise Elsewhere(answer.elsewhere)
+    if answer.other_base is not None and answer.other_base in {base.digest for base in job.bases.known}:
+        raise OtherBase(answer.other_base)
     if answer.over_memory:
         raise _failed(
             f"took over {job.limits.check_bytes} bytes of memory (limits.check_bytes)",

@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict
 
 from adapters_registry.allowances import NOTHING, Allowances
-from adapters_registry.choosing import UNQUESTIONED, Bases, Elsewhere
+from adapters_registry.choosing import UNCHECKED, Bases, OtherBase
 from adapters_registry.errors import RegistryError, StorageFailed
 from adapters_registry.findings import Inspection
 from adapters_registry.kinds import ArtifactFile, judge
@@ -48,7 +48,7 @@ class Job(_Value):
     files: tuple[Given, ...]
     limits: Limits
     allowed: Allowances = NOTHING
-    bases: Bases = UNQUESTIONED
+    bases: Bases = UNCHECKED
 
 
 class Refusal(_Value):
@@ -64,7 +64,7 @@ class Answer(_Value):
 
     inspection: Inspection | None = None
     refusal: Refusal | None = None
-    elsewhere: str | None = None
+    other_base: str | None = None
     """The digest of the other base that the config names."""
     over_memory: bool = False
     defect: str | None = None
@@ -99,14 +99,14 @@ def answer(job: Job) -> Answer:
     except RegistryError as error:
         param = None if error.param is None else _clipped(error.param, _PARAM_CHARS)
         return Answer(refusal=Refusal(code=error.code, message=_clipped(error.message, _MESSAGE_CHARS), param=param))
-    except Elsewhere as other:
-        return Answer(elsewhere=other.digest)
+    except OtherBase as other:
+        return Answer(other_base=other.digest)
     except MemoryError:
         return Answer(over_memory=True)
     except OSError as error:
         message = f"The stored artifact could not be read ({error}): repeat the request."
         return Answer(refusal=Refusal(code=StorageFailed.code, message=message, param=None))
-    except Exception:  # whatever a hostile file makes the check raise: the parent reports it and lives
+    except Exception:  # a hostile file may make the check raise anything: the parent reports it
         return Answer(defect=_clipped(traceback.format_exc()[-_TRACE_CHARS:], _TRACE_CHARS))
 
 

@@ -15,7 +15,7 @@ from adapters_registry.errors import BaseMismatch, BaseNotFound, BaseNotNamed
 from adapters_registry.manifest import Digest
 
 ALIVE = timedelta(seconds=150)
-"""A service announces its base every 15 s; after a longer silence it counts as stopped."""
+"""How long after an announcement a base counts as served; services announce it every 15 s."""
 _QUANTISED = ("-unsloth-bnb-4bit", "-bnb-4bit", "-bnb-8bit")
 """Suffixes of quantised copies of a base, used in training; the adapters are served on the base itself."""
 _SHOWN = 8
@@ -39,16 +39,16 @@ class Bases(BaseModel):
 
     known: tuple[KnownBase, ...] = ()
     """Most recently announced with new contents first; if empty, the given base is used without a check."""
-    asked: Digest | None = None
+    requested: Digest | None = None
     """The base that the push names."""
 
 
-UNQUESTIONED = Bases()
-"""Uses the given base whatever the config names."""
+UNCHECKED = Bases()
+"""The given base is used even if the config names another one."""
 
 
-class Elsewhere(Exception):
-    """The config names another base than the given one."""
+class OtherBase(Exception):
+    """The config names another base than the given one; ``digest`` is the other base's."""
 
     def __init__(self, digest: str) -> None:
         super().__init__(digest)
@@ -69,8 +69,8 @@ def named(path: object, known: Sequence[KnownBase]) -> list[KnownBase]:
     return [base for base in known if names(path, base.name)] if isinstance(path, str) and path else []
 
 
-def asked_for(reference: str, known: Sequence[KnownBase]) -> KnownBase:
-    """By digest or name."""
+def requested_base(reference: str, known: Sequence[KnownBase]) -> KnownBase:
+    """The base with this digest or name; raises ``BaseNotFound``."""
     found = [base for base in known if reference in (base.digest, base.name)]
     if not found:
         raise BaseNotFound(
@@ -89,7 +89,7 @@ def first_guess(known: Sequence[KnownBase]) -> KnownBase:
 
 
 def only(known: Sequence[KnownBase]) -> KnownBase | None:
-    """What a push that names no base is checked against; None if that is not clear."""
+    """The base for a push that names none; None if several are possible."""
     served = [base for base in known if base.served] or known
     return served[0] if len(served) == 1 else None
 

@@ -110,7 +110,7 @@ def _begin(connection: sa.Connection) -> None:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Translates the database's own failures to ours; a violated constraint is a defect and is not translated."""
+    """Translates the database's failures to registry errors. A violated constraint is a defect: not translated."""
     try:
         yield
     except NoConnection as error:

@@ -9,7 +9,7 @@ from adapters_registry.support.errors import CodedError, by_code, tree
 
 
 class RegistryError(CodedError):
-    """The root; itself a defect of ours."""
+    """The root; by itself an internal defect."""
 
 
 class RegistryUnavailable(RegistryError):
@@ -25,73 +25,73 @@ class StoreOwned(RegistryError):
 
 
 class KeylessRefused(RegistryError):
-    """There are no keys, and the request does not certainly come from a program on the registry's machine."""
+    """No key exists, and the request may not come from a program on the registry's machine."""
 
     code = "keyless_refused"
 
 
 class OriginRefused(RegistryError):
-    """A browser asks for a web page of an origin that the settings do not name."""
+    """A browser sends a request of a web page whose origin is not in the settings."""
 
     code = "origin_refused"
 
 
 class ExtraMissing(RegistryError):
-    """What the settings ask for needs packages that are not installed; raised at start, not over HTTP."""
+    """The settings need packages that are not installed; raised at start, not over HTTP."""
 
     code = "extra_missing"
 
 
 class KeyNeeded(RegistryError):
-    """Without a key the registry is for this machine only; raised at start, not over HTTP."""
+    """Without a key the registry listens on loopback only; raised at start, not over HTTP."""
 
     code = "key_needed"
 
 
 class AuditBroken(RegistryError):
-    """The audit is not what was written."""
+    """An entry of the audit log was changed or removed."""
 
     code = "audit_broken"
 
 
 class InvalidKey(RegistryError):
-    """No key, or none that is valid."""
+    """The key is missing or not valid."""
 
     code = "invalid_key"
 
 
 class KeysLost(RegistryError):
-    """There were keys and the database holds none any more: nobody can be told from anybody."""
+    """The registry had keys, but its database has none any more, so callers cannot be authenticated."""
 
     code = "keys_lost"
 
 
 class InsufficientScope(RegistryError):
-    """The key may not do this."""
+    """The key does not have a required scope."""
 
     code = "insufficient_scope"
 
 
 class KeyNotFound(RegistryError):
-    """No such key."""
+    """The key does not exist."""
 
     code = "key_not_found"
 
 
 class LastAdminKey(RegistryError):
-    """Without this key nobody could make another one."""
+    """Without this key no further key could be created."""
 
     code = "last_admin_key"
 
 
 class TenantNotFound(RegistryError):
-    """No such tenant."""
+    """The tenant does not exist."""
 
     code = "tenant_not_found"
 
 
 class QuotaExceeded(RegistryError):
-    """The tenant would hold more than it may."""
+    """The tenant would exceed one of its limits."""
 
     code = "quota_exceeded"
 
@@ -103,7 +103,7 @@ class AliasProtected(RegistryError):
 
 
 class EvaluationRequired(RegistryError):
-    """The version has not passed what the alias requires."""
+    """The version has not passed the evaluation that the alias requires."""
 
     code = "evaluation_required"
 
@@ -115,31 +115,31 @@ class InvalidValue(RegistryError):
 
 
 class UnknownParameter(RegistryError):
-    """A field that the API does not have."""
+    """The request has a field that the API does not have."""
 
     code = "unknown_parameter"
 
 
 class RouteNotFound(RegistryError):
-    """No such path."""
+    """The path does not exist."""
 
     code = "not_found"
 
 
 class MethodNotAllowed(RegistryError):
-    """The path exists, the method does not."""
+    """The path does not support the method."""
 
     code = "method_not_allowed"
 
 
 class AdapterNotFound(RegistryError):
-    """No such adapter."""
+    """The adapter does not exist."""
 
     code = "adapter_not_found"
 
 
 class VersionNotFound(RegistryError):
-    """No such version."""
+    """The version does not exist."""
 
     code = "version_not_found"
 
@@ -151,13 +151,13 @@ class VersionDeleted(RegistryError):
 
 
 class AliasNotFound(RegistryError):
-    """The adapter has no such alias."""
+    """The adapter does not have this alias."""
 
     code = "alias_not_found"
 
 
 class BaseNotFound(RegistryError):
-    """No such base was announced."""
+    """The base was never announced."""
 
     code = "base_not_found"
 
@@ -169,7 +169,7 @@ class BlobNotFound(RegistryError):
 
 
 class GenerationMismatch(RegistryError):
-    """The alias moved since the caller looked."""
+    """The alias was moved since the caller read it."""
 
     code = "generation_mismatch"
 
@@ -193,7 +193,7 @@ class NoPreviousVersion(RegistryError):
 
 
 class BodyTooLarge(RegistryError):
-    """The body is over the limit."""
+    """The body exceeds the limit."""
 
     code = "body_too_large"
 
@@ -217,7 +217,7 @@ class UploadTimeout(RegistryError):
 
 
 class OffsetMismatch(RegistryError):
-    """The upload goes on elsewhere than the sender thinks."""
+    """The upload continues at another offset than the sent one."""
 
     code = "offset_mismatch"
     offset = 0
@@ -225,13 +225,13 @@ class OffsetMismatch(RegistryError):
 
 
 class UnsupportedMediaType(RegistryError):
-    """The body is not what its Content-Type must say."""
+    """The Content-Type is not one that the route accepts."""
 
     code = "unsupported_media_type"
 
 
 class DigestMismatch(RegistryError):
-    """The bytes are not those that the digest names."""
+    """The bytes do not match the digest."""
 
     code = "digest_mismatch"
 
@@ -243,7 +243,7 @@ class BlobMissing(RegistryError):
 
 
 class Overloaded(RegistryError):
-    """Too many requests of this kind at once; come back later."""
+    """Too many requests of this kind at once; retry later."""
 
     code = "overloaded"
 
@@ -267,25 +267,25 @@ class AdapterRefused(RegistryError):
 
 
 class BaseNotNamed(AdapterRefused):
-    """Several bases are announced, and neither the push nor the config says which one the adapter is for."""
+    """Several bases are announced, and neither the push nor the config names the adapter's base."""
 
     code = "base_not_named"
 
 
 class BaseMismatch(AdapterRefused):
-    """The config names another known base than the one that is served."""
+    """The config names a known base that is not served."""
 
     code = "base_mismatch"
 
 
 class PickleRefused(AdapterRefused):
-    """The weights come as a pickle only, which could run code."""
+    """The only weights are in a pickle, which could run code."""
 
     code = "pickle_refused"
 
 
 class UnknownFile(AdapterRefused):
-    """A file that is not part of an adapter, or one that is missing."""
+    """A file is not part of an adapter, or is missing."""
 
     code = "unknown_file"
 
@@ -297,19 +297,19 @@ class InvalidConfig(AdapterRefused):
 
 
 class UnsupportedField(AdapterRefused):
-    """A config field asks for something that is not honoured."""
+    """A config field requires something that is not supported."""
 
     code = "unsupported_field"
 
 
 class InvalidTensors(AdapterRefused):
-    """``adapter_model.safetensors`` is malformed or over a bound."""
+    """``adapter_model.safetensors`` is malformed or exceeds a bound."""
 
     code = "invalid_tensors"
 
 
 class NotFinite(AdapterRefused):
-    """A tensor holds NaN or infinity."""
+    """A tensor contains NaN or infinity."""
 
     code = "not_finite"
 
@@ -327,19 +327,19 @@ class ShapeMismatch(AdapterRefused):
 
 
 class RankTooLarge(AdapterRefused):
-    """The rank is over the limit."""
+    """The rank exceeds the limit."""
 
     code = "rank_too_large"
 
 
 class UnexpectedTensor(AdapterRefused):
-    """A tensor that the config does not account for."""
+    """The file has a tensor that does not follow from the config."""
 
     code = "unexpected_tensor"
 
 
 class MissingTensor(AdapterRefused):
-    """The config names a module whose tensors are not there."""
+    """The config names a module whose tensors are missing."""
 
     code = "missing_tensor"
 
@@ -357,13 +357,13 @@ class NoEffect(AdapterRefused):
 
 
 class CheckFailed(AdapterRefused):
-    """The check of the artifact crashed or went over its bounds of memory or time."""
+    """The check of the artifact crashed or exceeded its bounds of memory or time."""
 
     code = "check_failed"
 
 
 class CheckUnavailable(RegistryError):
-    """The check could not be run to its end on this machine; it may go well later."""
+    """The check could not be completed on this machine; a retry may succeed."""
 
     code = "check_unavailable"
 

@@ -1,7 +1,7 @@
-"""Which packages an extra of this distribution brings, and how to install the one that is missing.
+"""The packages of each extra of this distribution, and the command that installs a missing one.
 
-The registry installs without what serves a base, without a bucket's client and without PostgreSQL's. What is imported
-all the same names the extra, by the distribution's own metadata: the list in pyproject.toml is the only one.
+Serving a base, a bucket and PostgreSQL need packages that the registry is installed without. When the import of one
+of them fails, the error names the extra, from the distribution's metadata: the only list is in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _REQUIREMENT = re.compile(r"""\s*([A-Za-z0-9._-]+).*?(?:;.*\bextra\s*==\s*["']([
 
 
 def requirements() -> list[str]:
-    """The distribution's requirements as its metadata has them; none where it runs without being installed."""
+    """The requirements in the distribution's metadata; empty if it runs without being installed."""
     try:
         return metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -26,12 +26,12 @@ def requirements() -> list[str]:
 
 
 def packages_of(extra: str, required: Sequence[str]) -> tuple[str, ...]:
-    """The packages that ``extra`` brings, without versions, as ``required`` names them."""
+    """The packages of ``extra`` according to ``required``, without versions."""
     return tuple(name for name, its in map(_parsed, required) if its == extra)
 
 
 def extra_of(module: str, required: Sequence[str]) -> str | None:
-    """The extra that brings ``module``, if one does; its package must be named as the module is."""
+    """The extra that has the package ``module``; None if there is none. The package must have the module's name."""
     wanted = _normal(module.partition(".")[0])
     return next((extra for name, extra in map(_parsed, required) if extra and _normal(name) == wanted), None)
 
@@ -43,7 +43,7 @@ def missing_packages(extra: str) -> tuple[str, ...]:
 
 @contextmanager
 def naming_the_extra() -> Iterator[None]:
-    """Around an import: ``ExtraMissing`` for a package that an extra brings."""
+    """For imports within the block: raises ``ExtraMissing`` if a package of an extra is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -54,7 +54,7 @@ def naming_the_extra() -> Iterator[None]:
 
 
 def missing(extra: str, packages: Sequence[str]) -> str:
-    """What to say where ``packages`` of ``extra`` are missing. pip asks no index for what is installed already."""
+    """The message if ``packages`` of ``extra`` are missing. pip skips packages that are installed already."""
     return f"not installed: {', '.join(packages)}. Install the extra {extra}: pip install '{DISTRIBUTION}[{extra}]'"
 
 

@@ -21,7 +21,7 @@ class Move:
 
     kind: MoveKind
     version_id: int | None
-    """Where it pointed after the move; None if deleted."""
+    """The version that it pointed at after the move; None if deleted."""
 
 
 def previous(moves: Iterable[Move], live: frozenset[int]) -> int | None:

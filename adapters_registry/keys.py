@@ -6,12 +6,12 @@
                                   ↓
                                expired
 
-A revocation takes effect from the next request on, in every process of the registry; gateways learn of it by the
-feed. All invalid keys get the same answer by the same code path: one lookup, one comparison.
+A revocation takes effect with the next request in every process of the registry; gateways receive it by the feed.
+All invalid keys get the same answer by the same code path: one lookup, one comparison.
 
 At least one key that can create others is always valid. A *lasting operator* is a key without tenant and without
-expiry that has the scope ``admin``. The first key is one. A request that ends one must use another lasting operator's
-key: only this proves that an operator has that other key (the answer with a new key may have been lost).
+expiry that has the scope ``admin``. The first key must be one. To end one, the request must be authenticated by
+another one: this proves that an operator has that key (the answer with a new key may have been lost).
 
 A registry that ever had a key refuses requests without one: ``mark.py``.
 """
@@ -76,8 +76,7 @@ class Keys:
         mark: KeyMark | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """``anonymous``: whether requests without a key are accepted while none was ever created; ``mark`` records
-        that."""
+        """``anonymous``: accept requests without a key until the first key is created, which ``mark`` records."""
         self._metadata = metadata
         self._committed = committed
         self._anonymous = anonymous
@@ -91,7 +90,7 @@ class Keys:
         """The principal of the ``Authorization`` header; raises ``InvalidKey`` or ``KeysLost``."""
         with self._metadata.reading() as rows:
             found = recognise(authorization, lambda id: self._settled.get(id) or rows.keys.get(id), self._clock())
-            # The service's key has no row: its use says nothing about the other keys.
+            # The service's key has no row, so its use does not show whether other keys exist.
             stored = isinstance(found, KeyGrant) and found.id != SERVICE
             exist = stored or rows.keys.exist()
         if exist and not self._mark.is_set:
@@ -216,7 +215,7 @@ class Keys:
         return NewKey(record=_record(grant), key=str(text))
 
     def _unmark(self) -> None:
-        """Undoes the mark: the first key was not created, as far as is known."""
+        """Removes the mark, because the first key was not created."""
         with suppress(RegistryError, OSError):
             if not self.exist():
                 self._mark.remove()

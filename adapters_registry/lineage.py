@@ -16,7 +16,7 @@ _Key = tuple[str, str, int]
 def graph(rows: Rows, digest: str, tenant: str | None) -> Lineage:
     """The versions of ``digest``, their ancestors and descendants, as far as ``tenant`` may see them.
 
-    The walk ends at versions that it may not see. None sees all.
+    The walk ends at versions that the tenant may not see. ``tenant`` None sees all.
     """
     found: dict[_Key, LineageNode] = {}
     start = rows.versions.nodes("digest", [digest], tenant)

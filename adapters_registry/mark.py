@@ -1,8 +1,8 @@
-"""The mark of a registry that has had a key: a file next to the database, kept when the database is lost.
+"""The mark of a registry that has had a key: a file next to the database, which remains if the database is lost.
 
-    no key ──► the mark is durable ──► the first key is ──► every start finds the mark, whatever the database holds
+    no key ──► the mark is durable ──► the first key is durable ──► each start reads the mark, even if rows are lost
 
-It is removed by hand only (``python -m adapters_registry reopen``).
+Only an operator removes it (``python -m adapters_registry reopen``).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from adapters_registry.support.durable import FULL, sync_directory
 
 NAME = "keys-were-made"
 _TEXT = """\
-API keys were made for the registry whose data this is. As long as this file is here nobody is let in without a key,
-also if the database holds none any more. To go on without keys: python -m adapters_registry reopen --help
+API keys were created for this registry. While this file exists, every request needs a key, even if the database has
+no key any more. To allow requests without keys again: python -m adapters_registry reopen --help
 """
 
 
 class KeyMark:
-    """The same mark in several directories; it is set if one of them has it. Without a directory it is in memory."""
+    """One mark in several directories, set if any of them has it. Without a directory it is in memory only."""
 
     def __init__(self, *directories: Path) -> None:
         self._paths = [directory / NAME for directory in directories]
@@ -40,7 +40,7 @@ class KeyMark:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is set and a restart would find it in every directory; False after a failed write."""
+        """Whether it is set and stored in every directory; False after a failed write."""
         return self._is_kept
 
     def set(self) -> None:
@@ -72,7 +72,7 @@ def _storage_errors(done: str) -> Iterator[None]:
 
 
 def _is_there(path: Path) -> bool:
-    """True if the place cannot be read, since it might have the mark."""
+    """True also if the directory cannot be read, since it might have the mark."""
     try:
         return path.exists()
     except OSError:

@@ -37,7 +37,7 @@ def _look(seq: Callable[[], int], changed: Callable[[], None], every_s: float, s
         try:
             now = seq()
         except RegistryError as error:
-            if not failing:  # once per outage, not four times per second
+            if not failing:  # log once per outage
                 _log.warning("cannot look for changes of other processes", extra={"code": error.code}, exc_info=error)
             failing = True
             continue

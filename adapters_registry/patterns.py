@@ -34,7 +34,7 @@ class Matcher:
             run = compiled.fullmatch if full else compiled.match
             return run(text, timeout=left, concurrent=True)
         except TimeoutError:
-            self._deadline = 0.0  # `regex` counts processor time of all threads: by the clock, time may be left
+            self._deadline = 0.0  # `regex` counts processor time of all threads, so wall time may be left
             raise InvalidConfig(
                 f"{field}: its patterns take too long to match; name the modules plainly.", param=field
             ) from None
@@ -55,7 +55,7 @@ class Matcher:
         return self._compiled[pattern]
 
     def first_key(self, keys: Iterable[str], module: str, field: str) -> str:
-        """The first of ``keys`` that means ``module`` (``get_pattern_key``), else ``module`` itself."""
+        """The first of ``keys`` that means ``module`` (``get_pattern_key``); default: ``module`` itself."""
         for key in keys:
             if self.match(rf"(.*\.)?({key})$", module, field):
                 return key

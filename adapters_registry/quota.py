@@ -1,4 +1,4 @@
-"""What a tenant may hold: plain functions of its limits, the registry's defaults and its usage."""
+"""Limits of a tenant: plain functions of its settings, the registry's defaults and its usage."""
 
 from __future__ import annotations
 

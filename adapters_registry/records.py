@@ -17,12 +17,12 @@ from adapters_registry.access import Principal, Scope
 from adapters_registry.findings import Norms, Note
 from adapters_registry.manifest import AnyManifest, Digest, Name
 
-EVERYBODY = "*"
-"""Among the tenants an adapter is shared with: all tenants."""
+ALL_TENANTS = "*"
+"""In ``shared_with``: the adapter is shared with all tenants."""
 
 
 class _Record(BaseModel):
-    """Read tolerantly: a reader that refused additions of a newer registry would not receive revocations either."""
+    """Ignores unknown fields: a reader that refused answers of a newer registry would not receive revocations."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

@@ -95,13 +95,13 @@ class RegistrySettings(StrictSettings):
         use_attribute_docstrings=True,
     )
     elsewhere = ("url", "key", "key_name")
-    """Variables that others read: the service, which finds the registry by two of them, and ``create-admin-key``."""
+    """Variables that other programs read: the service (registry's address and key) and ``create-admin-key``."""
 
     data_dir: Path = Field(default_factory=lambda: platformdirs.user_data_path("quickchange") / "registry")
     """The database and the blobs, unless they are set to another place, and unfinished uploads. For one process."""
     mark_dir: Path | None = None
-    """Another place, on another disk, for the mark that keys were created. It keeps the registry closed if
-    ``data_dir`` is lost. None: the mark is in ``data_dir`` only."""
+    """Another directory, on another disk, for the mark that keys were created. If ``data_dir`` is lost, the registry
+    then still requires keys. None: the mark is in ``data_dir`` only."""
     database_url: SecretStr | None = None
     """``postgresql://user:password@host:5432/name``, which several processes may share; None: SQLite in ``data_dir``.
     Set it by QUICKCHANGE_REGISTRY_DATABASE_URL: every user of the machine can read arguments.

@@ -4,7 +4,7 @@
 N bytes  JSON: {"name": {"dtype", "shape", "data_offsets": [begin, end]}, "__metadata__": {...}}
 rest     the tensors, back to back, in the order of their offsets
 
-Every file accepted here is accepted by the safetensors library too: a published adapter can be loaded.
+Every file accepted here is also accepted by the safetensors library, so a published adapter can be loaded.
 """
 
 from __future__ import annotations

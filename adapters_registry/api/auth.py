@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.api.parts import PARTIAL_TYPE
 from adapters_registry.api.plane import plane_of
-from adapters_registry.edge.trust import Asked, keyless_refusal
+from adapters_registry.edge.trust import RequestHead, keyless_refusal
 from adapters_registry.errors import (
     AdapterNotFound,
     InsufficientScope,
@@ -39,19 +39,19 @@ class Requirement:
     """What a route requires of a key."""
 
     scopes: frozenset[Scope]
-    """One of them is enough."""
+    """The key must have at least one of them."""
     everywhere: bool = False
-    """Only keys without a tenant."""
+    """Admits only keys without a tenant."""
     shared: bool = False
-    """Admits keys of other tenants, with which the path's tenant may have shared; the handler checks that."""
+    """Admits keys of other tenants; the handler checks that the path's tenant shared the resource with them."""
 
     async def admit(self, request: Request) -> Principal:
-        """The caller; raises ``InvalidKey``, ``KeylessRefused``, ``InsufficientScope``, or another tenant's 404."""
+        """The caller. ``InvalidKey``, ``KeylessRefused``, ``InsufficientScope``, or the 404 of a missing one."""
         plane = plane_of(request)
         by = await asyncio.to_thread(plane.keys.authenticate, _authorization(request))
         if by is ANONYMOUS:
-            asked = Asked(request.scope["method"], request.scope["headers"])
-            why = keyless_refusal(asked, BODY_TYPES, plane.origins)
+            head = RequestHead(request.scope["method"], request.scope["headers"])
+            why = keyless_refusal(head, BODY_TYPES, plane.origins)
             if why is not None:
                 raise KeylessRefused(why)
         foreign = self._foreign(by, request.path_params)
@@ -73,7 +73,7 @@ class Requirement:
 
 
 class Open:
-    """A route without authorization; declared explicitly, never by omission."""
+    """A route without authorization, which must be declared explicitly."""
 
     async def admit(self) -> None:
         """No key is required."""

@@ -113,9 +113,9 @@ def _bodies(models: Sequence[type[BaseModel]], *, strict: bool) -> dict[str, Any
 
 
 def _finish(operation: dict[str, Any], route: APIRoute) -> dict[type[BaseModel], bool]:
-    """Adds what FastAPI does not see (key, body); returns the body's model and whether it is strict."""
+    """Adds the key and the body, which FastAPI does not know; returns the body's model and whether it is strict."""
     if "HTTPValidationError" in str(operation["responses"].get("422")):
-        del operation["responses"]["422"]  # never sent: malformed requests get our 400
+        del operation["responses"]["422"]  # never sent: malformed requests get a 400
     models: dict[type[BaseModel], bool] = {}
     for owner in owners(route):
         if isinstance(owner, Requirement) and owner.scopes:

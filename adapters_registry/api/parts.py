@@ -26,14 +26,14 @@ class Part:
     """The body of one request. All counts are bytes."""
 
     begins: bool
-    """Starts at 0 and discards earlier bytes."""
+    """The body starts at offset 0 and replaces earlier bytes."""
     offset: int
     complete: bool
     """The body contains the last bytes of the upload."""
     length: int | None
-    """Of the whole upload."""
+    """Length of the whole upload."""
     announced: int | None
-    """Of this body."""
+    """Length of this body."""
 
 
 def beginning(request: Request, limit: int) -> Part:

@@ -93,7 +93,7 @@ async def reply(verb: Callable[[], BaseModel]) -> Response:
 async def placed(gate: Gate, by: Principal, limits: Limits, what: str) -> AsyncIterator[None]:
     """Holds a place of the caller's share. Raises ``Overloaded`` if none becomes free in time."""
     try:
-        async with gate.place(by.account, limits.patience_s, alone=by.is_everybody):
+        async with gate.place(by.account, limits.patience_s, alone=by.is_only_caller):
             yield
     except NoPlace as full:
         raise Overloaded(f"Too many {what}: {full}. Come back later.", retry_after_s=1) from None

@@ -88,7 +88,7 @@ STATUS: dict[type[RegistryError], int] = {
     errors.CheckUnavailable: 503,
 }
 _PASSING = {408, 429, 503, 507}
-"""A retry may succeed later; for all other statuses, clients that retry by themselves are asked not to."""
+"""Statuses after which a retry may succeed; with all others, a header asks clients not to retry."""
 
 
 DEFECT = "A defect of the registry; its log has the trace."

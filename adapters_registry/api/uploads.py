@@ -54,7 +54,7 @@ class Uploads:
         self._limits = limits
         self._finished = finished
         self._holds = holds
-        """Whether a tenant may learn that a digest is stored: knowing a digest proves nothing."""
+        """Whether a tenant may learn that a digest is stored; to know the digest is not enough."""
         self._check_room = check_room
         """Raises before the bytes are received if there is no room for that many."""
 

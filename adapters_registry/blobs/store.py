@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 BLOB_NAME = re.compile(r"[0-9a-f]{64}")
-"""Names of stored blobs. A store lists nothing else: other files next to them are not its own, and stay."""
+"""Names of stored blobs. A store lists nothing else: other files in its directory are not its own and are kept."""
 
 
 @dataclass(frozen=True, slots=True)

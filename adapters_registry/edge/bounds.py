@@ -12,11 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _log = logging.getLogger(__name__)
 
 MOST = 4096
-"""Connections where the settings give no number and the descriptors would allow more. One hostile connection can hold
-a few hundred kilobytes."""
+"""Bound on the default number of connections; one hostile connection can occupy a few hundred kilobytes."""
 SHARE = 0.75
-"""Part of the process's descriptors for connections; the rest is for files, other sockets, and sockets just
-closed."""
+"""Share of the process's descriptors for connections; the others are for files, other sockets, and closing
+sockets."""
 
 
 class ConnectionLimits(BaseModel):

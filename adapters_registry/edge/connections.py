@@ -6,9 +6,9 @@
         └──────────────────────────────────────┼────────────────────────────┤ kept alive
                                                │                            └──→ LEAVING (to be closed)
 
-Only busy connections are sure to keep their places. Over a bound, the connection that has been opening for the
-longest time is closed, then the one that has been idle for the longest time. So silent connections never make a
-client with a request wait. Nothing here touches a socket.
+Only busy connections always keep their places. When a bound is exceeded, the connection that has been opening for the
+longest time is closed, or else the one that has been idle for the longest time. So silent connections never delay a
+client with a request. Nothing here touches a socket.
 """
 
 from __future__ import annotations

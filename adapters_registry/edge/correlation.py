@@ -1,4 +1,4 @@
-"""The ids by which a client's logs and traces are matched with ours."""
+"""The ids that relate a client's logs and traces to the server's."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from adapters_registry.edge.headers import Headers
 
 REQUEST_ID = "x-request-id"
-"""In requests, the id of the client or its proxy; answers return it, or our id if none was sent."""
+"""In requests, the id of the client or its proxy; answers return it, or the server's id if none was sent."""
 OWN_ID = "x-quickchange-request-id"
-"""In every answer: the id in our logs."""
+"""In every answer: the id in the server's logs."""
 
 _ID = re.compile(rb"[!-~]{1,128}")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on uvicorn with bounds that hold while bytes arrive. uvicorn alone has no bound on time or header bytes.
+"""HTTP/1.1 on uvicorn, with bounds on time and header bytes, which uvicorn lacks.
 
-Bytes of a request outside its body are counted before the parser gets them, since the parser joins an incomplete
-header anew with each piece. The application gets a request only after its headers are complete.
+Bytes of a request outside its body are counted before the parser gets them, because the parser copies an incomplete
+header again for each piece. The application gets a request only after its headers are complete.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _log = logging.getLogger(__name__)
 
 PIPELINED = 64
 PIPELINED_HEADS = 4
-"""Requests that one connection may send before their answers. Their heads together may be this many times the bound
-of one head."""
+"""Requests that one connection may send before it has their answers. Bounds the sum of their heads to as many times
+the bound of one head."""
 HEADERS = 200
-"""Most header lines of a request: each takes many times its bytes in memory."""
+"""Bound on header lines of a request, each of which takes many times its bytes in memory."""
 LINGER_S = 1.0
 LINGER_BYTES = 1 << 20
-"""How long, and up to how many bytes, input after a refusal is read and discarded: if the server closed the
-connection while the client is still sending, the client would lose the answer."""
+"""Time and bytes for which input after a refusal is read and discarded. If the server closed the connection while
+the client still sends, the client would lose the answer."""
 SWEEP_S = 1.0
 """Longest time between two checks for connections that were silent too long."""
 LOG_EVERY_S = 60.0
@@ -57,9 +57,9 @@ class Listener:
             app,
             http=partial(Connection, listener=self),  # type: ignore[arg-type]  # uvicorn calls it unless it is a string
             ws="none",
-            proxy_headers=False,  # nothing here uses the address that a proxy reports
+            proxy_headers=False,  # the address that a proxy reports is not used
             backlog=self.bounds.backlog,
-            timeout_keep_alive=int(self.bounds.idle_s) + 1,  # longer than ours, which therefore applies
+            timeout_keep_alive=int(self.bounds.idle_s) + 1,  # longer than idle_s, so that idle_s applies
             log_config=None,
             server_header=False,
             **options,
@@ -142,12 +142,12 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
-            self._throw_away(len(data))
+            self._discard(len(data))
             return
         self._asked_anything = True
         rest = memoryview(data)
         while rest and self._refusal is None and not self.transport.is_closing():
-            # A head is fed in pieces, so that it can be at most twice its bound.
+            # In pieces, so that the parser gets at most twice the bound of a head.
             piece, rest = (rest[: self._limit], rest[self._limit :]) if self._in_head else (rest, rest[:0])
             self._quiet_bytes += len(piece)
             self._feed(piece)
@@ -158,7 +158,7 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # an upgrade to the protocol in use: the request is answered as it is
+            pass  # an upgrade to the same protocol: the request is answered without it
         except httptools.HttpParserError:
             if self._refusal is None:
                 tls = bytes(data[:1]) == b"\x16"
@@ -218,7 +218,7 @@ class Connection(HttpToolsProtocol):
             heading = self._in_head and self._quiet_bytes > 0
             self._connections.moved(self, State.OPENING if heading else State.IDLE, self.loop.time())
 
-    # -- its end ---------------------------------------------------------------------------------------------
+    # -- the end ---------------------------------------------------------------------------------------------
 
     def overdue(self, state: State) -> None:
         """The connection has been in ``state`` for too long."""
@@ -230,7 +230,7 @@ class Connection(HttpToolsProtocol):
         self.transport.abort()
 
     def still_reads(self, now: float) -> bool:
-        """Whether the client has read enough of the answer that it stalls."""
+        """Whether the client read enough of the waiting answer since the last check."""
         unsent, since = self._unsent
         left = self.transport.get_write_buffer_size()
         if unsent - left < SLOWEST_BYTES_S * (now - since):
@@ -258,7 +258,7 @@ class Connection(HttpToolsProtocol):
         self._connections.refused(reason)
         if self.cycle is not None and not self.cycle.response_complete:
             if self.cycle.response_started or self.pipeline:
-                # An answer is in progress or due first, and a second one cannot be written into it.
+                # Another answer is in progress or due first; a second one cannot be written into it.
                 self.transport.abort()
                 return
             self.cycle.disconnected = True
@@ -280,7 +280,7 @@ class Connection(HttpToolsProtocol):
             self.transport.write_eof()
         self.loop.call_later(LINGER_S, self.transport.abort)
 
-    def _throw_away(self, count: int) -> None:
+    def _discard(self, count: int) -> None:
         self._lingers += count
         if self._lingers > LINGER_BYTES:
             self.transport.abort()

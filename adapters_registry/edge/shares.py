@@ -1,10 +1,10 @@
-"""Places that tenants share: whether a tenant may have another, and which waiting tenant is next.
+"""Places that tenants share: whether a tenant may have one more, and which waiting tenant is next.
 
-A tenant alone may take up to its share of all places, and fewer the fewer are free:
+A single tenant may have up to its share of all places. The fewer places are free, the fewer it may have:
 
-    held + n <= share / (1 - share) * free          or its first ones, as long as they fit
+    held + n <= share / (1 - share) * free          a tenant without places may have any that fit
 
-So no tenant takes the last place while it holds others, however many keys, connections or adapters it uses.
+So a tenant that has places never gets the last one, however many keys, connections or adapters it uses.
 """
 
 from __future__ import annotations
@@ -80,8 +80,8 @@ class Ticket:
 
 
 class WaitQueue:
-    """Tickets that wait for ``shares``: in order within a tenant; of the tenants, the one that holds least is
-    first."""
+    """Tickets that wait for ``shares``: the tenant with the fewest places is first, within a tenant the order of
+    arrival."""
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares

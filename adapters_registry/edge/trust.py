@@ -1,8 +1,8 @@
 """Whether a request without a key certainly comes from a program of this machine.
 
-While no key exists, every client has all rights, and the listener is on loopback. Other clients reach loopback too: a
-page in a browser of this machine, by ``fetch`` or by a name that it made resolve to 127.0.0.1; and clients of a
-proxy. They are recognised by headers that they cannot leave out:
+While no key exists, every client has all rights, and the listener is on loopback. But not only programs of this
+machine reach loopback: a page in one of its browsers does so by ``fetch``, or by a name that resolves to 127.0.0.1;
+clients of a proxy do so as well. They are recognised by headers that they cannot leave out:
 
     a page            Origin; Sec-Fetch-Site; and without a preflight only bodies of the three types of a form
     a rebound name    Host
@@ -32,29 +32,29 @@ _PROXIED = frozenset(
         b"fastly-client-ip", b"fly-client-ip", b"cdn-loop",
     }
 )  # fmt: skip
-"""Added by proxies and content networks; no program sends them by itself."""
+"""Headers that proxies and content networks add, and that clients do not send themselves."""
 _PREFLIGHTED = frozenset({"PUT", "PATCH", "DELETE"})
-"""Methods that pages send to another origin only after a preflight allowed them."""
+"""Methods that browsers send to another origin only after a successful preflight."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The parts of a request that decide about trust."""
+class RequestHead:
+    """Method and headers of a request, which decide whether it is trusted."""
 
     method: str
     headers: Headers
 
 
-def keyless_refusal(asked: Asked, types: frozenset[bytes], origins: Origins) -> str | None:
-    """Why ``asked`` must not be answered without a key, and what to do about it; None if it may be answered.
+def keyless_refusal(head: RequestHead, types: frozenset[bytes], origins: Origins) -> str | None:
+    """Why the request must not be answered without a key, with a remedy; None if it may be answered.
 
     ``types`` are the media types that a body may have.
     """
-    headers = tuple(asked.headers)
+    headers = tuple(head.headers)
     why = _host(headers) or _origin(headers, origins) or _proxy(headers)
     if why is not None:
         return REMEDY.format(why=why, else_="")
-    why = _body(asked.method, headers, types)
+    why = _body(head.method, headers, types)
     return None if why is None else REMEDY.format(why=why, else_=f", or say Content-Type: {min(types).decode()}")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
 from adapters_registry.allowances import NOTHING, Allowances
-from adapters_registry.choosing import UNQUESTIONED, Bases, Elsewhere, choose, named
+from adapters_registry.choosing import UNCHECKED, Bases, OtherBase, choose, named
 from adapters_registry.errors import (
     BodyTooLarge,
     InvalidConfig,
@@ -96,9 +96,9 @@ def judge(
     files: Sequence[ArtifactFile],
     limits: Limits,
     allowed: Allowances = NOTHING,
-    bases: Bases = UNQUESTIONED,
+    bases: Bases = UNCHECKED,
 ) -> Inspection:
-    """Reads and checks the whole artifact against ``base``, the cheap checks first; ``Elsewhere`` if it is for
+    """Reads and checks the whole artifact against ``base``, the cheap checks first; ``OtherBase`` if it is for
     another of ``bases``.
 
     config (fields, peft_type) → header (cap, tensor count, dtypes, shapes, sizes) → modules and ranks → names and
@@ -141,8 +141,8 @@ def judge(
 
 def _check_base(name: object, base: BaseManifest, bases: Bases) -> tuple[Note, ...]:
     """Checks that ``base`` is the right one; returns a note if the push overrules the config."""
-    if bases.asked is None and bases.known and (chosen := choose(name, bases.known)).digest != base.digest:
-        raise Elsewhere(chosen.digest)
+    if bases.requested is None and bases.known and (chosen := choose(name, bases.known)).digest != base.digest:
+        raise OtherBase(chosen.digest)
     meant = {known.digest for known in named(name, bases.known)}
     if not bases.known or not name or base.digest in meant:
         return ()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, VersionRecord
+from adapters_registry.records import ALL_TENANTS, AdapterRecord, AliasRecord, VersionRecord
 from adapters_registry.rows.values import RECORD, AdapterRow, inserted_id, now, parts, version_record
 from adapters_registry.tables import adapters, aliases, shares, tenants, utc, versions
 
@@ -171,5 +171,5 @@ class AdapterRows:
 
 def visible(tenant: str) -> sa.ColumnElement[bool]:
     """On ``adapters`` joined with ``tenants``: the rows that ``tenant`` owns or that are shared with it."""
-    granted = sa.select(shares.c.adapter_id).where(shares.c.grantee.in_([tenant, EVERYBODY]))
+    granted = sa.select(shares.c.adapter_id).where(shares.c.grantee.in_([tenant, ALL_TENANTS]))
     return sa.or_(tenants.c.name == tenant, adapters.c.id.in_(granted))

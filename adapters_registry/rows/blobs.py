@@ -22,7 +22,7 @@ from adapters_registry.rows.values import BlobRow, now, parts
 from adapters_registry.tables import adapters, blobs, leases, tenants, utc, version_files, versions
 
 ABANDONED_S = 300.0
-"""How long after condemning a blob a collector has surely deleted it or ended."""
+"""Time after which a collector that condemned a blob has certainly deleted it or ended."""
 
 
 class Grace(NamedTuple):

@@ -1,1 +1,1 @@
-"""Small things that the registry and the service share; they import nothing of ours."""
+"""Small modules that the registry and the service share; they import no other module of the project."""

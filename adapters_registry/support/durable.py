@@ -10,7 +10,7 @@ from pathlib import Path
 
 TEMP_SUFFIX = ".tmp"
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Numbers of an ``OSError`` that means: no room."""
+"""Error numbers of an ``OSError`` that mean: no space left."""
 
 
 def write_whole(path: Path, chunks: Iterable[bytes | memoryview]) -> None:

@@ -1,4 +1,4 @@
-"""What the error trees of the registry and the service have in common."""
+"""The base class of the registry's and the service's errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ E = TypeVar("E", bound="CodedError")
 
 
 class CodedError(Exception):
-    """Something the caller must know of; ``code`` is stable and part of the API."""
+    """An error that the caller gets; ``code`` is stable and part of the API."""
 
     code = "internal_error"
 
@@ -16,7 +16,7 @@ class CodedError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
-        """The field, file, tensor or module at fault."""
+        """The field, file, tensor or module that caused it."""
         self.retry_after_s = retry_after_s
 
 

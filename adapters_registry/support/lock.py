@@ -1,4 +1,4 @@
-"""An exclusive lock on a file: held until it is released or the process that holds it ends, however it ends."""
+"""An exclusive lock on a file: held until it is released or its process ends in any way."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ class Held(Exception):
 
 
 class FileLock:
-    """Held from its making on. The file stays when the lock is released."""
+    """Acquired by the constructor. The file remains when the lock is released."""
 
     def __init__(self, path: Path, *, wait: bool = False, create: bool = True) -> None:
-        """Raises ``Held`` unless it may ``wait``; ``FileNotFoundError`` where there is no file to ``create``."""
+        """Raises ``Held`` if the lock is taken, unless ``wait``; ``FileNotFoundError`` without a file, unless
+        ``create``."""
         self._file = -1
         self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), 0o666)
         try:

@@ -1,4 +1,4 @@
-"""Whether an address is of this machine only."""
+"""Whether an address is reachable from this machine only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` is ``localhost`` or a loopback address as it is written; nothing is resolved."""
+    """Whether ``host`` is ``localhost`` or a loopback address; names are not resolved."""
     if host == "localhost":
         return True
     try:
@@ -19,9 +19,9 @@ def is_loopback(host: str) -> bool:
 
 
 def listens_on_loopback(host: str) -> bool:
-    """Whether what listens on ``host`` is reached from this machine only.
+    """Whether a listener on ``host`` can be reached from this machine only.
 
-    Raises ``OSError`` or ``ValueError`` where ``host`` is no address.
+    Raises ``OSError`` or ``ValueError`` if ``host`` is not an address.
     """
     found = {ipaddress.ip_address(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     return all(address.is_loopback for address in found)

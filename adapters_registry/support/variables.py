@@ -1,4 +1,4 @@
-"""Environment variables that look like settings and are none: misspelt, and refused."""
+"""Refuses environment variables that have the settings' prefix but name no setting, such as misspelt ones."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 
 class UnknownVariable(SettingsError):
-    """A variable has the settings' prefix and names no setting; the message says which, and what may be meant."""
+    """A variable has the settings' prefix and names no setting; the message suggests the nearest name."""
 
 
 class StrictSettings(BaseSettings):
     """Settings from arguments, then from variables; a variable that is misspelt raises ``UnknownVariable``."""
 
     elsewhere: ClassVar[tuple[str, ...]] = ()
-    """Names after the prefix that other programs read, see ``unknown``."""
+    """Names (without the prefix) of variables that other programs read; see ``unknown``."""
 
     @classmethod
     def settings_customise_sources(
@@ -45,8 +45,8 @@ def unknown(
 ) -> Mapping[str, str | None]:
     """The ``variables`` with ``prefix`` that name none of ``fields``, each with the known name nearest to it.
 
-    ``FIELD__PART`` is the settings' own business once FIELD is known. ``elsewhere`` has the names, after the prefix,
-    that other programs read; one that ends in ``_`` stands for all that begin so. Case does not matter.
+    Of ``FIELD__PART`` only FIELD is checked here. ``elsewhere`` has the names, without the prefix, of variables that
+    other programs read; a name that ends in ``_`` means all names that begin with it. Case is ignored.
     """
     known = [f"{prefix}{field}".upper() for field in fields]
     others = tuple(elsewhere)

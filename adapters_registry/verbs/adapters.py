@@ -6,7 +6,7 @@ from adapters_registry.access import ANONYMOUS, Principal
 from adapters_registry.errors import InvalidValue
 from adapters_registry.history import MoveKind
 from adapters_registry.pointing import Pointer, check_protection, existing
-from adapters_registry.records import EVERYBODY, AdapterPage, AdapterRecord
+from adapters_registry.records import ALL_TENANTS, AdapterPage, AdapterRecord
 from adapters_registry.rows import Change
 from adapters_registry.verbs.base import Verbs, adapter_id
 
@@ -74,5 +74,5 @@ def _as_seen(record: AdapterRecord, tenant: str | None) -> AdapterRecord:
     """Only the owner sees which other tenants it is shared with."""
     if tenant in (None, record.tenant):
         return record
-    known = tuple(grantee for grantee in record.shared_with if grantee in (tenant, EVERYBODY))
+    known = tuple(grantee for grantee in record.shared_with if grantee in (tenant, ALL_TENANTS))
     return record.model_copy(update={"shared_with": known})

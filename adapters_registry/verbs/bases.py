@@ -38,7 +38,7 @@ class BaseVerbs(Verbs):
                 with self.metadata.writing() as rows:
                     rows.bases.record_announcement(digest, runs)
             return
-        if known is not None and _says_nothing_new(manifest, known):
+        if known is not None and _is_repeated(manifest, known):
             if _is_old(at) or _is_old(announced_at):
                 with self.metadata.writing() as rows:
                     rows.bases.touch(digest)
@@ -81,7 +81,7 @@ def _is_old(moment: datetime | None) -> bool:
     return moment is None or now() - moment > _TOUCH
 
 
-def _says_nothing_new(manifest: BaseManifest, known: BaseManifest) -> bool:
+def _is_repeated(manifest: BaseManifest, known: BaseManifest) -> bool:
     """Services with other settings or releases may announce the same base at once, and must not fill the audit
     log."""
     return _merged(manifest, known).model_copy(update={"dtype": known.dtype}) == known

@@ -14,7 +14,7 @@ from adapters_registry.verbs.base import Verbs
 
 
 class CollectionVerbs(Verbs):
-    """Verbs that keep the disk from filling."""
+    """Verbs that free space."""
 
     def collect(self, dry_run: bool = False, grace_s: float | None = None, by: Principal = ANONYMOUS) -> Collected:
         """Retire and delete; ``dry_run`` only reports what would be deleted."""

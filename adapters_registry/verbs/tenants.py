@@ -25,7 +25,7 @@ class TenantVerbs(Verbs):
         return found[0]
 
     def put_tenant(self, name: str, bounds: TenantBounds, by: Principal = ANONYMOUS) -> TenantRecord:
-        """Create it, or replace its limits. What it already holds above them is kept; it only gets no more."""
+        """Create it, or replace its limits. Nothing above the new limits is deleted; only additions are refused."""
         with self._changing() as rows:
             known = rows.tenant_id(name)
             tenant_id = rows.tenants.make(name)

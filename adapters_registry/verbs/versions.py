@@ -13,7 +13,7 @@ from adapters_registry.access import ANONYMOUS, Principal, Scope
 from adapters_registry.allowances import NOTHING, Allowances
 from adapters_registry.announcing import missing, read_format_1_only
 from adapters_registry.capabilities import in_words, needs, remedies
-from adapters_registry.choosing import Bases, Elsewhere, asked_for, first_guess
+from adapters_registry.choosing import Bases, OtherBase, first_guess, requested_base
 from adapters_registry.errors import (
     AliasInUse,
     BlobMissing,
@@ -59,12 +59,12 @@ class VersionVerbs(Verbs):
         check_files(files, self._limits)
         with self.metadata.reading() as rows:
             known = rows.bases.known()
-            asked = None if origin.base is None else asked_for(origin.base, known).digest
-            base = base_of(rows, asked or first_guess(known).digest)
+            requested = None if origin.base is None else requested_base(origin.base, known).digest
+            base = base_of(rows, requested or first_guess(known).digest)
             check_name(rows, tenant, name)
             _check_held(rows, rows.tenant_id(tenant), files)
         found = self._inspect(
-            base, [self._stored(file) for file in files], origin.allowed, Bases(known=known, asked=asked)
+            base, [self._stored(file) for file in files], origin.allowed, Bases(known=known, requested=requested)
         )
         with self._changing() as rows:
             return self._commit(rows, tenant, name, found, origin, by)
@@ -163,7 +163,7 @@ class VersionVerbs(Verbs):
         """Against ``base``, or against another of ``bases`` that the config names."""
         try:
             return self._check(base, files, self._limits, allowed, bases)
-        except Elsewhere as other:
+        except OtherBase as other:
             with self.metadata.reading() as rows:
                 base = base_of(rows, other.digest)
         return self._check(base, files, self._limits, allowed, bases)

@@ -43,7 +43,7 @@ def select(metric: Metric, suffix: str = "", **matchers: str) -> str:
 
 
 def total(metric: Metric, *by: str, suffix: str = "", **matchers: str) -> str:
-    """The sum over all labels but ``by``; of counters the rate. A replica that several gateways report counts once."""
+    """The sum over all labels but ``by``; of counters, rates. A replica that several gateways report counts once."""
     series = select(metric, suffix, **matchers)
     if metric.kind != "gauge":
         series = f"rate({series}[{WINDOW}])"

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import islice
 
 from adapters_registry.access import Principal
-from adapters_registry.records import EVERYBODY, AdapterRecord, AliasRecord, VersionRecord
+from adapters_registry.records import ALL_TENANTS, AdapterRecord, AliasRecord, VersionRecord
 from service.access.names import Alias, Exact, Version
 from service.values import AdapterRef
 
@@ -63,7 +63,7 @@ class Entry:
     def open_to(self, principal: Principal) -> bool:
         """Whether it is the principal's own, or shared with it."""
         shared = self.record.shared_with
-        return principal.acts_for(self.record.tenant) or principal.tenant in shared or EVERYBODY in shared
+        return principal.acts_for(self.record.tenant) or principal.tenant in shared or ALL_TENANTS in shared
 
     def listed(self, version: VersionRecord) -> Listed:
         ref = AdapterRef(self.record.tenant, self.record.name, version.number, version.digest)

@@ -14,7 +14,7 @@ from starlette.types import Scope as Connection
 
 from adapters_registry.access import ANONYMOUS, Scope
 from adapters_registry.edge.origins import Origins
-from adapters_registry.edge.trust import Asked, keyless_refusal
+from adapters_registry.edge.trust import RequestHead, keyless_refusal
 from service.access.catalog import Catalog
 from service.access.keyring import Caller
 from service.api.exchange import exchange_of
@@ -46,8 +46,8 @@ class Gate:
         stale = self._max_staleness_s is not None and self._catalog.silent_s() > self._max_staleness_s
         caller = self._catalog.keys.admit(authorization, datetime.now(UTC), stale=stale, anonymous=self._anonymous)
         if caller.principal is ANONYMOUS:
-            asked = Asked(connection["method"], connection["headers"])
-            refusal = keyless_refusal(asked, BODY_TYPES, self._origins)
+            head = RequestHead(connection["method"], connection["headers"])
+            refusal = keyless_refusal(head, BODY_TYPES, self._origins)
             if refusal is not None:
                 raise KeylessRefused(refusal)
         if not caller.principal.may(needs):

@@ -45,7 +45,7 @@ class Place:
 
     def __init__(self, caller: Caller, first: Shares, last: Shares) -> None:
         self._who = caller.account
-        self._alone = caller.principal.is_everybody
+        self._alone = caller.principal.is_only_caller
         self._last = last
         self._in: Shares | None = None
         self._take(first)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapters_registry.choosing import ALIVE, KnownBase, asked_for, choose, first_guess, is_served, names, only
+from adapters_registry.choosing import ALIVE, KnownBase, choose, first_guess, is_served, names, only, requested_base
 from adapters_registry.errors import BaseMismatch, BaseNotFound, BaseNotNamed
 
 
@@ -74,16 +74,16 @@ def test_one_that_is_known_and_not_served_is_not_taken_for_the_one_that_is():
 def test_two_digests_of_one_name():
     before, after = base("tiny", "4", served=False), base("tiny", "5")
     assert choose("tiny", (before, after)) == after
-    assert asked_for("tiny", (before, after)) == after
+    assert requested_base("tiny", (before, after)) == after
     with pytest.raises(BaseNotNamed, match="--base DIGEST"):
         choose("tiny", (after, base("tiny", "6")))
-    assert asked_for(after.digest, (after, base("tiny", "6"))) == after
+    assert requested_base(after.digest, (after, base("tiny", "6"))) == after
 
 
-def test_asked_for_is_asked_for():
-    assert asked_for("gpt2", (SMOL, OLD)) == OLD
+def test_a_base_is_requested_by_name_or_digest():
+    assert requested_base("gpt2", (SMOL, OLD)) == OLD
     with pytest.raises(BaseNotFound):
-        asked_for("unknown", (SMOL, OLD))
+        requested_base("unknown", (SMOL, OLD))
     with pytest.raises(BaseNotFound, match="start the service"):
         first_guess(())
 

@@ -40,7 +40,7 @@ async def changes(
     snapshot.
     """
     watchers = plane.watchers
-    if not watchers.take(by.account, alone=by.is_everybody):
+    if not watchers.take(by.account, alone=by.is_only_caller):
         raise Overloaded(
             f"{watchers.used} long-polls are under way, {watchers.held(by.account)} of them this key's: "
             "come back later.",

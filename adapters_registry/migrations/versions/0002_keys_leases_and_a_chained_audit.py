@@ -1,4 +1,4 @@
-"""Keys, shares, leases, evaluations, protected aliases, tenants' bounds, and an audit whose rows are chained."""
+"""Adds keys, shares, leases, evaluations, protected aliases, tenants' limits, and a chained audit log."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def upgrade() -> None:
 
 
 def _name_parents() -> None:
-    """Parents that lineages tell of, where they are digests."""
+    """Fills ``parent`` from the lineages whose parent is a digest."""
     rows = sa.table("versions", *(sa.column(name) for name in ("id", "lineage", "parent")))
     connection = op.get_bind()
     for row in connection.execute(sa.select(rows.c.id, rows.c.lineage)).all():
@@ -92,7 +92,7 @@ def _make_tables() -> None:
 
 
 def _chain_the_audit() -> None:
-    """Rows from before the chain are chained as they stand."""
+    """Chains the existing rows unchanged."""
     with op.batch_alter_table("audit") as audit:
         audit.add_column(sa.Column("detail", sa.Text()))
         audit.add_column(sa.Column("prev", sa.String(71), nullable=False, server_default=""))

@@ -1,4 +1,4 @@
-"""PostgreSQL orders names by their bytes, as SQLite does: no list and no index leans on the system's collations."""
+"""PostgreSQL orders names by bytes, as SQLite does, so that no index depends on the system's collations."""
 
 import sqlalchemy as sa
 from alembic import op

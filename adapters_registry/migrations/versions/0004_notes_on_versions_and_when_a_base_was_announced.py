@@ -1,4 +1,4 @@
-"""What a push's check noted is kept with the version, and of a base when a service last announced it."""
+"""Adds the check's notes to versions, and the time of the last announcement to bases."""
 
 import sqlalchemy as sa
 from alembic import op

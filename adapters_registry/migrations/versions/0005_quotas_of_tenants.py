@@ -1,4 +1,4 @@
-"""A tenant may have quotas, as a key has."""
+"""Adds quotas to tenants."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What services said that they can run is kept with the base that they announce."""
+"""Adds the announced capabilities to bases."""
 
 import sqlalchemy as sa
 from alembic import op

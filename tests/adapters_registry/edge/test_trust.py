@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters_registry.edge.origins import Origins
-from adapters_registry.edge.trust import Asked, is_loopback_host, keyless_refusal
+from adapters_registry.edge.trust import RequestHead, is_loopback_host, keyless_refusal
 
 JSON = frozenset({b"application/json"})
 LISTED = Origins.of(["http://localhost:5173", "*"])
@@ -15,7 +15,7 @@ BODY = {"content-length": "10", "content-type": "application/json"}
 
 def refusal(method: str, headers: dict[str, str]) -> str | None:
     asked = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return keyless_refusal(Asked(method, asked), JSON, LISTED)
+    return keyless_refusal(RequestHead(method, asked), JSON, LISTED)
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_refused_with_what_gave_it_away_and_what_to_do(who: str) -> None:
 
 
 def test_two_hosts_are_none() -> None:
-    asked = Asked("GET", [(b"host", b"127.0.0.1"), (b"host", b"evil.example")])
-    assert "several" in (keyless_refusal(asked, JSON, LISTED) or "")
+    head = RequestHead("GET", [(b"host", b"127.0.0.1"), (b"host", b"evil.example")])
+    assert "several" in (keyless_refusal(head, JSON, LISTED) or "")
 
 
 def test_a_stranger_s_bytes_are_shortened() -> None:
