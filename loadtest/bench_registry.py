@@ -293,7 +293,7 @@ async def _follow(url: str, path: Path, work: Work) -> Held:
     async with AsyncRegistryClient(url, timeout_s=600) as client:
         catalog = Catalog(client, path, BASE.digest)
         following = asyncio.create_task(catalog.follow())
-        await catalog.heard()
+        await catalog.loaded()
         taken_s = time.perf_counter() - began
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
             moved = names[:: max(1, len(names) // work.moves)][: work.moves]
@@ -338,7 +338,7 @@ def _trace(url: str, path: Path) -> int:
             gc.collect()
             tracemalloc.start()
             following = asyncio.create_task(catalog.follow())
-            await catalog.heard()
+            await catalog.loaded()
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             gc.collect()

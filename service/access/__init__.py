@@ -1,1 +1,1 @@
-"""Who may use what: names, catalog, keys and quotas of the gateway."""
+"""Access control of the gateway: names, catalog, keys and quotas."""

@@ -1,18 +1,18 @@
-"""The gateway's view of the registry: names to versions and keys to callers by look-up, never by a call.
+"""The gateway's copy of the registry: resolves names to versions and keys to callers without a remote call.
 
 ```
 disk (last known good) ──► memory ◄── follow(): snapshot once, then long-polled changes
                              │  └───► disk, each change appended (catalog_saver.py)
                              ▼
-                 find, list, keys.admit      (a registry that is down stops none of them)
+                 find, list, keys.admit      (they also work while the registry is down)
 ```
 
-The file is readable by its owner only: of keys it holds the hashes. Its time of change says when the registry last
-answered, so that a restart does not make old keys young.
+Only its owner can read the file, because it contains hashes of keys. Its mtime is the time of the registry's last
+answer, so that a restart does not make old keys count as recent.
 
-A registry with another history was restored from a backup, or is another one. It is obeyed, but for keys that ended
-since (``keyring.py``), and reported. One that had keys and has none any more has lost its database: what it says
-counts as no answer.
+A registry with another history was restored from a backup, or is another registry. The catalog follows it, except
+that keys which ended meanwhile stay ended (``keyring.py``), and reports it. A registry that had keys and has none any
+more has lost its database: its answers are ignored.
 """
 
 from __future__ import annotations
@@ -46,32 +46,32 @@ log = logging.getLogger(__name__)
 
 POLL_S = 25.0
 BACKOFF_S = (0.1, 5.0)
-"""First and longest pause between tries while the registry does not answer."""
+"""First and longest pause between attempts while the registry does not answer."""
 
 
 class CatalogSource(Protocol):
-    """What the catalog needs of the registry's client."""
+    """The part of the registry's client that the catalog uses."""
 
     async def snapshot(self) -> Snapshot: ...
     async def changes(self, since: int, wait_s: float, head: str | None) -> Changes: ...
 
 
 def model_not_found(name: ModelName) -> ModelNotFound:
-    """Unknown, deleted and foreign are one message: a tenant cannot tell them apart."""
+    """One message for unknown, deleted and other tenants' adapters, so that a tenant cannot distinguish them."""
     return ModelNotFound(f"The model `{name}` does not exist or you do not have access to it.", param="model")
 
 
 class Catalog:
-    """Which adapters exist and where their aliases point, as of the last change heard of."""
+    """The adapters and their aliases, as of the last received change."""
 
     def __init__(self, source: CatalogSource, path: Path, base_digest: str, mark: KeyMark | None = None) -> None:
-        """Reads ``path`` if it is there; touches no network. ``mark`` as for ``Keyring``."""
+        """Reads ``path`` if it exists; sends nothing. ``mark`` as for ``Keyring``."""
         self._source = source
         self._saver = CatalogSaver(path, self._known)
         self._base = base_digest
         self._seq: int | None = None
         self._head: str | None = None
-        """The audit's digest at ``_seq``, by which the registry knows its own history."""
+        """The audit log's digest at ``_seq``; it identifies the registry's history."""
         self._entries = Directory()
         self._heard = asyncio.Event()
         self._reachable = False
@@ -92,7 +92,7 @@ class Catalog:
         return self._seq
 
     def report(self) -> CatalogReport:
-        """How well the registry is known as of now."""
+        """The current state of the connection to the registry."""
         age_s = None if self._heard_at is None else time.monotonic() - self._heard_at
         return CatalogReport(
             self._seq,
@@ -106,20 +106,20 @@ class Catalog:
         )
 
     def silent_s(self) -> float:
-        """Seconds since the registry was last heard of, by this process or by the one that left the file."""
+        """Seconds since the last contact with the registry, by this process or by the one that wrote the file."""
         if self._heard_at is not None:
             return time.monotonic() - self._heard_at
         return self._saver.age_at_start_s + time.monotonic() - self._started_at
 
-    async def heard(self) -> None:
-        """Returns once something is known: from disk, or from the registry's first answer."""
+    async def loaded(self) -> None:
+        """Returns once the catalog has contents: from disk, or from the registry's first answer."""
         await self._heard.wait()
 
     def find(self, name: ModelName, principal: Principal) -> Listed:
         """The version that ``name`` means now to ``principal``.
 
-        Raises ``ModelNotFound``, by one way for what is unknown and what is foreign, or ``AdapterIncompatible``
-        when it was made for another base.
+        Raises ``ModelNotFound``, by the same code path for unknown and other tenants' adapters, or
+        ``AdapterIncompatible`` if it was made for another base.
         """
         owner = name.tenant or principal.tenant or DEFAULT_TENANT
         entry = self._entries.find((owner, name.adapter))
@@ -135,12 +135,12 @@ class Catalog:
         return entry.listed(version)
 
     def may_use(self, ref: AdapterRef, principal: Principal) -> bool:
-        """Whether the adapter is the principal's own, also one that was deleted, or is shared with it."""
+        """Whether the principal owns the adapter, deleted or not, or it is shared with the principal."""
         entry = self._entries.find((ref.tenant, ref.name))
         return principal.acts_for(ref.tenant) or entry.open_to(principal)
 
     def names_of(self, digests: Iterable[str], principal: Principal) -> dict[str, list[AdapterRef]]:
-        """Each digest's versions that ``principal`` may use: several adapters may be of the same bytes."""
+        """Digest → its versions that ``principal`` may use; several adapters may have the same bytes."""
         found: dict[str, list[AdapterRef]] = {digest: [] for digest in digests}
         for entry in self._entries.open_to(principal):
             for digest in entry.by_digest.keys() & found.keys():
@@ -150,7 +150,7 @@ class Catalog:
     def list_models(self, principal: Principal, after: Name | None = None, limit: int | None = None) -> list[Listed]:
         """The production version of each adapter that ``principal`` may use and the served base can run, by name.
 
-        At most ``limit``, of those after the name ``after``.
+        At most ``limit`` entries, beginning after the name ``after``.
         """
         found = (
             entry.listed(version)
@@ -160,7 +160,7 @@ class Catalog:
         return list(islice(found, limit))
 
     async def follow(self) -> None:
-        """Keep up with the registry until cancelled; a registry that is down is tried again, for ever."""
+        """Apply the registry's changes until cancelled. While the registry is down, it is tried again forever."""
         writer = in_background(self._saver.run, "catalog's file")
         try:
             await self._follow()
@@ -173,7 +173,7 @@ class Catalog:
         pause_s, down = BACKOFF_S[0], False
         while True:
             try:
-                await self._hear()
+                await self._poll()
             except RegistryError as error:
                 lost, self._lost = self._lost, isinstance(error, KeysLost)
                 if self._lost and not lost:
@@ -186,7 +186,7 @@ class Catalog:
                         "registry does not answer, continuing with the known state", extra={"error": str(error)}
                     )
             except Exception:
-                # A follower that died would freeze every alias until a restart, so a defect is logged and retried.
+                # If this task ended, all aliases would be frozen until a restart: log the defect and retry.
                 log.exception("cannot apply the registry's answer")
             else:
                 if down:
@@ -199,11 +199,11 @@ class Catalog:
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, hides nothing
             pause_s = min(pause_s * 2, BACKOFF_S[1])
 
-    async def _hear(self) -> None:
+    async def _poll(self) -> None:
         if self._seq is None:
             self._replace(_credible(await self._source.snapshot(), self.keys))
             return
-        # A registry that is not known to answer is asked for an answer at once.
+        # While it is not known whether the registry answers, do not let the request wait for a change.
         changes = await self._source.changes(self._seq, POLL_S if self._reachable else 0.0, self._head)
         if changes.reset:
             self._restore(_credible(await self._source.snapshot(), self.keys))
@@ -219,10 +219,10 @@ class Catalog:
             self._advance(changes.seq, changes.head)
         elif changes.seq == self._seq and self._head is None and changes.head is not None:
             self._note(changes, ())
-            self._advance(changes.seq, changes.head)  # the registry was upgraded: now it can be recognised
+            self._advance(changes.seq, changes.head)  # an upgraded registry now sends the digest of its history
 
     def _replace(self, snapshot: Snapshot, *, restored: bool = False) -> None:
-        """Takes all of ``snapshot``; ``restored`` as for ``Keyring.replace``."""
+        """Replaces everything with ``snapshot`` and writes it; ``restored`` as for ``Keyring.replace``."""
         self._take(snapshot, restored=restored)
         self._saver.replace(snapshot.seq)
 
@@ -233,7 +233,7 @@ class Catalog:
         self._advance(snapshot.seq, snapshot.head)
 
     def _restore(self, snapshot: Snapshot) -> None:
-        """Takes all of ``snapshot``, which is of another history; keys that ended stay ended."""
+        """Replaces everything with ``snapshot``, which has another history; keys that ended stay ended."""
         before = self._seq
         self._replace(snapshot, restored=True)
         self._restores += 1
@@ -247,7 +247,7 @@ class Catalog:
         self.keys.tenants = {tenant.name: tenant for tenant in tenants}
 
     def _note(self, changes: Changes, merged: tuple[AdapterRecord, ...]) -> None:
-        """For the disk."""
+        """Passes the change on to be written to disk."""
         keys, ended = (None, None) if changes.keys is None else (self.keys.grants, dict(self.keys.ended))
         self._saver.add(
             Later(
@@ -284,7 +284,7 @@ class Catalog:
 
 
 def _credible(snapshot: Snapshot, known: Keyring) -> Snapshot:
-    """``snapshot``; ``KeysLost`` if it lacks the keys that there were."""
+    """Returns ``snapshot``; raises ``KeysLost`` if keys existed and it has none."""
     if not snapshot.keys and known.is_marked:
         raise _lost()
     return snapshot

@@ -1,8 +1,8 @@
-"""The catalog on the disk: the whole of it in the first line, and each change since in a line of its own.
+"""The catalog on disk: the first line has the whole catalog, each further line one later change.
 
-A change costs what changed, however large the catalog; once the changes have grown as long as the whole it is written
-anew. A line that a crash cut short is left out with what follows it: the file says less then, never something wrong.
-Readable by its owner only, as it holds the hashes of keys.
+The cost of a change does not depend on the size of the catalog. When the changes are as long as the whole catalog,
+the file is written again. A line that a crash cut short is ignored with all lines after it: the file is then older,
+but never wrong. Only its owner can read it, because it contains hashes of keys.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from adapters_registry.support.durable import write_whole
 log = logging.getLogger(__name__)
 
 LEAST_BYTES = 1 << 20
-"""Changes of so many bytes are never worth writing the whole anew."""
+"""The file is not written again for fewer bytes of changes."""
 
 
 class Known(Snapshot):
-    """What is known: the registry's snapshot, and what was learnt in addition."""
+    """The contents of the catalog: the registry's snapshot, and the keys that ended."""
 
     ended: dict[str, datetime] = Field(default_factory=dict)
     """As ``Keyring.ended``."""
 
 
 class Later(BaseModel):
-    """What is known since a change."""
+    """One change."""
 
     model_config = ConfigDict(frozen=True)
 
     seq: int
     head: str | None
     adapters: tuple[AdapterRecord, ...] = ()
-    """One without versions is gone."""
+    """The changed adapters; one without versions was deleted."""
     keys: tuple[KeyGrant, ...] | None = None
-    """All of them; None: as before."""
+    """All keys; None: unchanged."""
     ended: dict[str, datetime] | None = None
     tenants: tuple[TenantQuotas, ...] | None = None
-    """All that have quotas; None: as before."""
+    """All tenants with quotas; None: unchanged."""
 
 
 class CatalogFile:
-    """Belongs to one process; where another has written meanwhile the whole is written anew."""
+    """Belongs to one process. If another process wrote the file meanwhile, the whole catalog is written again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._whole_bytes = 0
         self._bytes: int | None = None
-        """Of the file as it was left; None where nothing may be appended."""
+        """Size of the file after the last write; None if nothing may be appended."""
 
     def read(self) -> Known:
-        """Raises ``FileNotFoundError``, ``OSError`` or ``ValidationError`` where nothing can be made of it."""
+        """The contents. Raises ``FileNotFoundError``, ``OSError``, or ``ValidationError`` for an invalid file."""
         data = self.path.read_bytes()
         first, *rest = data.split(b"\n")
         known = Known.model_validate_json(first)
@@ -76,18 +76,18 @@ class CatalogFile:
 
     @property
     def takes_changes(self) -> bool:
-        """Whether changes are to be appended; else the whole is to be written."""
+        """Whether changes can be appended; otherwise the whole catalog must be written."""
         return self._bytes is not None and self._bytes - self._whole_bytes <= max(LEAST_BYTES, self._whole_bytes)
 
     def write(self, known: Known) -> None:
-        """Raises ``OSError``; the old file is whole then."""
+        """Write the whole catalog. Raises ``OSError``; the old file is then unchanged."""
         data = known.model_dump_json().encode()
         self._bytes = None
         write_whole(self.path, [data])
         self._whole_bytes = self._bytes = len(data)
 
     def append(self, laters: Sequence[Later]) -> None:
-        """Raises ``OSError``; nothing may be appended then, and what is there stays right."""
+        """Append changes. Raises ``OSError``; the file is then still valid, but nothing more can be appended."""
         data = b"".join(b"\n" + later.model_dump_json().encode() for later in laters)
         before, self._bytes = self._bytes, None
         with self.path.open("r+b") as file:

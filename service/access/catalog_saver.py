@@ -1,6 +1,6 @@
-"""Keeps the catalog's file as new as what is known: apart from following the registry, on a thread.
+"""Writes the catalog's changes to its file on a thread, separately from following the registry.
 
-So an alias move waits for no fsync, and a burst of moves is one write.
+So an alias move does not wait for an fsync, and a burst of moves is one write.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from service.access.catalog_file import CatalogFile, Known, Later
 log = logging.getLogger(__name__)
 
 TOUCH_S = 20.0
-"""How often at most the file's time is set to that of the registry's last answer."""
+"""Least time between two updates of the file's mtime to the time of the registry's last answer."""
 
 
 class CatalogSaver:
     """Belongs to one event loop."""
 
     def __init__(self, path: Path, everything: Callable[[], Known]) -> None:
-        """``everything`` is asked when the whole must be written."""
+        """``everything`` returns the whole catalog; called when all of it must be written."""
         self._file = CatalogFile(path)
         self._everything = everything
         self._later: list[Later] = []
-        """Changes that are not on the disk yet."""
+        """Changes that are not on disk yet."""
         self._whole = True
-        """Whether all of it must be written, as changes alone would not do."""
+        """Whether the whole catalog must be written instead of changes."""
         self._seq: int | None = None
         self._dirty = asyncio.Event()
         self._on_disk: int | None = None
         self._touched_at = float("-inf")
         self.age_at_start_s = 0.0
-        """Of the file that was read."""
+        """Age of the file that was read."""
 
     def read(self) -> Known | None:
-        """What the file holds; None where there is none, or nothing can be made of it."""
+        """The contents of the file; None if it is missing or invalid."""
         try:
             known = self._file.read()
             self.age_at_start_s = max(0.0, time.time() - self._file.path.stat().st_mtime)
         except FileNotFoundError:
             return None
         except (OSError, ValidationError) as error:
-            # It is a cache: the registry has the truth, and the next change writes a whole file again.
+            # It is only a cache of the registry, and the next change writes a whole file again.
             log.warning("last-known-good catalog is unreadable, starting empty", extra={"error": str(error)})
             return None
         self._whole = not self._file.takes_changes
@@ -57,22 +57,22 @@ class CatalogSaver:
         return known
 
     def add(self, later: Later) -> None:
-        """A change is known."""
+        """A change was applied."""
         self._later.append(later)
         self._advance(later.seq)
 
     def replace(self, seq: int) -> None:
-        """All that is known was replaced, as of ``seq``."""
+        """The whole catalog was replaced, as of ``seq``."""
         self._whole = True
         self._advance(seq)
 
     def answered(self, now: float) -> None:
-        """The registry answered just now, on the monotonic clock: the file's time says so."""
+        """The registry answered at ``now`` (monotonic clock): sets the file's mtime."""
         if now - self._touched_at < TOUCH_S:
             return
         self._touched_at = now
         if self._on_disk != self._seq:
-            # A file from before a key was revoked must not look young: it is written again, or keeps its age.
+            # A file from before a revocation must not look recent: it keeps its mtime until it is written again.
             self._dirty.set()
             return
         try:
@@ -84,7 +84,7 @@ class CatalogSaver:
             log.warning("cannot record the time of the registry's answer", extra={"error": str(error)})
 
     async def run(self) -> None:
-        """Write what changes until cancelled."""
+        """Write changes until cancelled."""
         while True:
             await self._dirty.wait()
             self._dirty.clear()
@@ -92,11 +92,11 @@ class CatalogSaver:
             try:
                 await asyncio.shield(writing)
             except asyncio.CancelledError:
-                await writing  # or it would put its older file over the one that ``flush`` writes
+                await writing  # otherwise its older file could replace the one that ``flush`` writes
                 raise
 
     def flush(self) -> None:
-        """Write what has not been written, now."""
+        """Write all pending changes now."""
         if self._dirty.is_set():
             self._to_write()()
 
@@ -105,7 +105,7 @@ class CatalogSaver:
         self._dirty.set()
 
     def _to_write(self) -> Callable[[], None]:
-        """What brings the file up to now; runs on a thread."""
+        """A function that writes all pending changes; it runs on a thread."""
         later, self._later = self._later, []
         if not self._whole and self._file.takes_changes:
             return partial(self._write, self._seq, partial(self._file.append, later)) if later else lambda: None
@@ -117,6 +117,6 @@ class CatalogSaver:
             write()
             self._on_disk = seq
         except OSError as error:
-            # What the file says stays right, and memory is right; the next change tries again.
+            # The file is still valid, only older. The next change tries again.
             self._whole = True
             log.warning("cannot write the last-known-good catalog", extra={"error": str(error)})

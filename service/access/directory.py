@@ -1,4 +1,4 @@
-"""The catalog's adapters by name: looked up, and listed in order from any name on."""
+"""The catalog's adapters by name: look-up, and lists in order of names."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Listed:
     created_s: int
     """Unix time of the version."""
     size_bytes: int
-    """Of its files."""
+    """Size of its files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One adapter, its versions ready to be looked up."""
+    """One adapter, with its versions indexed."""
 
     record: AdapterRecord
     by_number: dict[int, VersionRecord] = field(init=False)
@@ -61,7 +61,7 @@ class Entry:
                 return self.by_number.get(self.aliases.get(alias, 0))
 
     def open_to(self, principal: Principal) -> bool:
-        """Whether it is the principal's own, or shared with it."""
+        """Whether the principal owns it, or it is shared with the principal."""
         shared = self.record.shared_with
         return principal.acts_for(self.record.tenant) or principal.tenant in shared or ALL_TENANTS in shared
 
@@ -75,11 +75,11 @@ NOTHING = Entry(
         tenant="", name="", created_at=datetime.min, versions=(), aliases=(), shared_with=()
     )
 )
-"""What an unknown name finds, so that it takes the way of a foreign one."""
+"""Entry for unknown names, so that they take the same code path as other tenants' adapters."""
 
 
 class Directory:
-    """A change costs no more than shifting a list; a page costs its entries and those of others' that are shared."""
+    """A change costs at most shifting a list; a page costs its entries and the shared adapters of other tenants."""
 
     def __init__(self, records: Iterable[AdapterRecord] = ()) -> None:
         entries = [Entry(record) for record in records]
@@ -100,7 +100,7 @@ class Directory:
         return self._entries.get(name)
 
     def find(self, name: Name) -> Entry:
-        """``NOTHING`` if there is none."""
+        """The adapter's entry; ``NOTHING`` if there is none."""
         return self._entries.get(name, NOTHING)
 
     def put(self, record: AdapterRecord) -> None:
@@ -110,13 +110,13 @@ class Directory:
         _keep(self._shared, entry.name, wanted=bool(record.shared_with))
 
     def drop(self, name: Name) -> None:
-        """No matter whether it is there."""
+        """Remove the entry, if it exists."""
         self._entries.pop(name, None)
         _keep(self._order, name, wanted=False)
         _keep(self._shared, name, wanted=False)
 
     def merge(self, records: Iterable[AdapterRecord]) -> tuple[AdapterRecord, ...]:
-        """Take changed records, of which one without versions is gone; returns them as they are known now."""
+        """Apply changed records (one without versions was deleted); returns the resulting records."""
         return tuple(map(self._merged, records))
 
     def _merged(self, record: AdapterRecord) -> AdapterRecord:
@@ -132,7 +132,7 @@ class Directory:
         return kept
 
     def open_to(self, principal: Principal, after: Name | None = None) -> Iterator[Entry]:
-        """Those that the principal may use, by name, from ``after`` on; not while the directory changes."""
+        """Entries that the principal may use, by name, after ``after``. Do not change the directory meanwhile."""
         for name in self._candidates(principal.tenant, after):
             entry = self._entries[name]
             if entry.open_to(principal):
@@ -161,9 +161,9 @@ def _keep(order: list[Name], name: Name, *, wanted: bool) -> None:
 
 
 def not_back(old: AdapterRecord, new: AdapterRecord) -> AdapterRecord:
-    """``new``, with the aliases of ``old`` where those of ``new`` are older; all else of ``new`` holds.
+    """``new``, except for aliases that are older than those of ``old``.
 
-    An adapter deleted and made again counts its generations anew; its ``created_at`` tells.
+    An adapter that was deleted and created again has new generations; it is recognised by ``created_at``.
     """
     if new.created_at != old.created_at:
         return new

@@ -1,4 +1,4 @@
-"""Who a request's key stands for: the registry's keys as last heard of, looked up by id and compared by hash."""
+"""Authenticates requests by the registry's keys, as last received: looked up by id, compared by hash."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ LOST = (
     "(quickchange keys reopen)"
 )
 MOST_ENDED = 20_000
-"""Ended keys that are remembered; about 150 bytes of memory and of the snapshot's file each."""
+"""Bound on remembered ended keys; each takes about 150 bytes of memory and of the catalog's file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and how much of what."""
+    """An authenticated caller, and its quotas."""
 
     principal: Principal
     quotas: Quotas
     tenant_quotas: Quotas | None = None
-    """Of all keys of its tenant together; None: it has none."""
+    """Quotas of all keys of its tenant together; None: no quotas."""
 
     @property
     def id(self) -> str:
@@ -42,70 +42,70 @@ class Caller:
 
     @property
     def account(self) -> str:
-        """Whose share of what is shared it uses."""
+        """The account for shared resources: its tenant, or its key."""
         return self.principal.account
 
     @property
     def tenant(self) -> str:
-        """The tenant that a name without one means, and whose feedback it gives and reads."""
+        """The tenant of names without one, and of its feedback."""
         return self.principal.tenant or DEFAULT_TENANT
 
 
-NOBODY = Caller(ANONYMOUS, Quotas())
-"""Everybody, while no key exists."""
+KEYLESS = Caller(ANONYMOUS, Quotas())
+"""The caller of all requests while no key exists."""
 
 
 class Keyring:
-    """All keys that are not revoked. Until the registry has answered once it lets nobody in.
+    """All keys that are not revoked. Refuses all requests until the registry has answered once.
 
-    Once it knew a key it never lets anybody in without one, also when the registry says that there are none: a
-    registry keeps the row of every key, so one that has none any more has lost its database.
+    Once it had a key, every request needs one, even if the registry reports no keys: a registry never deletes rows of
+    keys, so one that has none any more has lost its database.
 
-    A key that ended stays ended, also when the registry, restored from an older backup, says that it works.
+    A key that ended stays ended, even if the registry, restored from an older backup, reports it as valid.
     """
 
     def __init__(self, mark: KeyMark | None = None) -> None:
-        """``mark`` remembers across restarts, and without the snapshot, that there were keys."""
+        """``mark`` records that keys existed; it outlasts restarts and the loss of the catalog's file."""
         self._mark = mark or KeyMark()
         self._reported: dict[str, KeyGrant] | None = None
-        """As the registry has them."""
+        """As reported by the registry."""
         self._grants: dict[str, KeyGrant] = {}
-        """As they are let in: of those told the ones that have ended have an end."""
+        """As applied: the reported ones, where those in ``ended`` have their end."""
         self.tenants: dict[str, TenantQuotas] = {}
-        """The quotas of those tenants that have any."""
+        """The tenants that have quotas."""
         self.ended: dict[str, datetime] = {}
-        """When keys ended of which a restored registry might say otherwise, by id; the oldest first."""
+        """By id, when keys ended that a restored registry might report as valid; oldest first."""
 
     def __repr__(self) -> str:
-        return f"<Keyring {'unheard' if self._reported is None else len(self._grants)}>"
+        return f"<Keyring {'not loaded' if self._reported is None else len(self._grants)}>"
 
     @property
     def grants(self) -> tuple[KeyGrant, ...]:
-        """As the registry has them."""
+        """As reported by the registry."""
         return tuple((self._reported or {}).values())
 
     @property
     def known(self) -> bool:
-        """Whether anybody can be let in at all."""
+        """Whether requests can be authenticated."""
         return self._reported is not None and not self.lost
 
     @property
     def lost(self) -> bool:
-        """Whether there were keys, and the registry answered that there are none."""
+        """Whether keys existed and the registry now reports none."""
         return self._mark.is_set and self._reported == {}
 
     @property
     def is_marked(self) -> bool:
-        """Whether there ever were keys."""
+        """Whether a key ever existed."""
         return self._mark.is_set
 
     @property
     def contested(self) -> tuple[str, ...]:
-        """Ids of keys that the registry would let in and that are refused here, since they have ended before."""
+        """Ids of keys that the registry reports as valid and that are refused here, because they ended before."""
         return tuple(id for id, grant in (self._reported or {}).items() if self._grants[id] != grant)
 
     def need_known(self) -> None:
-        """Raises ``NotReady`` or ``KeysLost`` where nobody can be let in."""
+        """Raises ``NotReady`` or ``KeysLost`` if requests cannot be authenticated."""
         if self._reported is None:
             raise NotReady("the registry has not answered yet, so nobody can be let in: wait and ask again")
         if self.lost:
@@ -114,8 +114,8 @@ class Keyring:
     def replace(self, grants: Iterable[KeyGrant], now: datetime, *, restored: bool = False) -> None:
         """Replaces all keys. Requests already admitted continue.
 
-        Those of before that are missing were revoked, unless the registry was ``restored``: then they may be
-        younger than its backup.
+        Earlier keys that are missing were revoked, unless the registry was ``restored``: then they may be newer than
+        its backup.
         """
         before, reported = self._grants, {grant.id: grant for grant in grants}
         if restored:
@@ -129,20 +129,20 @@ class Keyring:
         self._grants = {id: self._as_ended(grant) for id, grant in reported.items()}
 
     def lose(self) -> None:
-        """The registry says that it has lost its keys. Those known go on; where none are known nobody is let in."""
+        """The registry reports that it has lost its keys. Known keys stay valid; without any, all are refused."""
         if not self._mark.is_set:
             self._remember()
         self._reported = self._reported or {}
 
     def admit(self, authorization: str | None, now: datetime, *, stale: bool, anonymous: bool) -> Caller:
-        """The caller whose ``Authorization`` header it is; ``stale``: the keys are older than they may be.
+        """The caller for the ``Authorization`` header; ``stale``: the keys are older than permitted.
 
-        If no key was ever made everybody is ``NOBODY`` if ``anonymous``, whatever the header.
+        If no key was ever created, it is ``KEYLESS`` if ``anonymous``, regardless of the header.
         Raises ``NotReady``, ``KeysLost``, ``KeysStale`` or ``InvalidKey``.
         """
         self.need_known()
         if not self._grants and anonymous:
-            return NOBODY
+            return KEYLESS
         if self._grants and stale:
             raise KeysStale(
                 "the registry has not answered for too long to trust the keys known of it: try again once it does",
@@ -156,7 +156,7 @@ class Keyring:
         return Caller(found.principal, found.quotas, None if found.tenant is None else self.tenants.get(found.tenant))
 
     def _end(self, ends: Mapping[str, datetime]) -> None:
-        """What ended first stays; beyond the bound the oldest are forgotten."""
+        """Add ended keys; an earlier end is kept, and beyond the bound the oldest are dropped."""
         for id, end in ends.items():
             self.ended[id] = min(end, self.ended.get(id, end))
         for id in list(self.ended)[: max(0, len(self.ended) - MOST_ENDED)]:

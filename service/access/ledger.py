@@ -1,12 +1,12 @@
-"""What was taken of quotas within the last minutes, on the disk, so that a restart gives nobody a fresh minute.
+"""Quota use of the last minutes on disk, so that a restart does not reset quotas.
 
-    <directory>/29799870.log       one a minute of the clock; of what was taken in it, and given back of it later:
+    <directory>/29799870.log       one per minute of the clock; amounts taken in it, and amounts returned later:
 
         tokens abcdefghijkl 1787992230.125 120        kind, name, when, how many
         tokens abcdefghijkl 1787992230.125 -80
 
-Each change is one append, which reaches the kernel at once: a process that is killed loses none of them. Nothing is
-synced, since after a power loss the minute is over. A directory that cannot be written costs the memory only.
+Each change is one append, which reaches the kernel at once, so a killed process loses nothing. Nothing is synced:
+after a power loss the minute is over. If the directory cannot be written, only restarts reset quotas.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ log = logging.getLogger(__name__)
 
 
 class FileLedger:
-    """Of one gateway; belongs to one thread."""
+    """The files of one gateway; belongs to one thread."""
 
     def __init__(self, directory: Path, gateways: int = 1, clock: Callable[[], float] = time.time) -> None:
-        """``clock`` is the wall's. What was borrowed is paid for within as many minutes as there are ``gateways``."""
+        """``clock`` is wall time. Borrowed amounts are paid back within as many minutes as there are ``gateways``."""
         self._directory = directory
         self._minutes = gateways + 1
         self._clock = clock
         self._offset_s: float | None = None
-        """From the times that callers tell to the wall's; one for the whole life, so that a time is one text."""
+        """Difference from callers' times to wall time; constant, so that a time is always written the same."""
         self._file: int | None = None
         self._minute: int | None = None
 
     def note(self, name: str, kind: str, at: float, amount: int) -> None:
-        """``amount`` more, or less, of what was taken at ``at``."""
+        """Record that ``amount`` was taken at ``at``, or returned if negative."""
         assert self._offset_s is not None, "recall comes first"
         line = f"{kind} {quote(name)} {at + self._offset_s:.3f} {amount}\n"
         try:
@@ -48,12 +48,12 @@ class FileLedger:
             self._give_up(error)
 
     def recall(self, now: float) -> dict[tuple[str, str], list[tuple[float, int]]]:
-        """What is still taken at ``now`` by name and kind: times, as the caller's clock has them, and amounts."""
+        """(name, kind) → (time, amount) of what still counts at ``now``; times are on the caller's clock."""
         self._offset_s = self._clock() - now
         latest = self._clock() + (self._minutes - 1) * MINUTE_S
         taken: defaultdict[tuple[str, str], defaultdict[float, int]] = defaultdict(lambda: defaultdict(int))
         for name, kind, at, amount in self._lines():
-            # A clock that was set back must not charge for longer than the debt may last.
+            # If the clock was set back, amounts must not count for longer than a debt can last.
             taken[name, kind][min(at, latest)] += amount
         return {key: kept for key, found in taken.items() if (kept := self._kept(found))}
 
@@ -74,17 +74,17 @@ class FileLedger:
                     kind, name, at, amount = line.split(" ")
                     yield unquote(name), kind, float(at), int(amount)
                 except ValueError:
-                    continue  # the last line of a process that was killed
+                    continue  # the incomplete last line of a killed process
 
     def _paths(self) -> list[Path]:
-        """Of the minutes that matter, oldest first; older ones are removed."""
+        """Files of minutes that still count, oldest first; older files are removed."""
         oldest = int(self._clock() // MINUTE_S) - self._minutes
         kept = []
         for path in self._directory.glob("*.log"):
             if path.stem.isdecimal() and int(path.stem) >= oldest:
                 kept.append(path)
             else:
-                with suppress(OSError):  # it stays, and counts for nothing
+                with suppress(OSError):  # the file remains and does not count
                     path.unlink()
         return sorted(kept, key=lambda path: int(path.stem))
 
@@ -105,7 +105,7 @@ class FileLedger:
             self._file = None
 
     def _give_up(self, error: OSError) -> None:
-        """Until the next minute's file; called once per minute."""
+        """Stop writing until the next minute's file; called at most once per minute."""
         log.warning("cannot write the quota counts: a restart will reset them", extra={"error": str(error)})
         self.close()
         self._file = os.open(os.devnull, os.O_WRONLY)

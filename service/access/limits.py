@@ -1,4 +1,4 @@
-"""Whether a request fits the limits of a key or a tenant: decisions that change nothing."""
+"""Whether a request fits the limits of a key or a tenant. These functions change nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_sequences(account: Account, need: Need) -> None:
     part, whole = account.part.concurrent, account.whole.concurrent
     if part is None or whole is None:
         return
-    others = account.meter.running - 1  # its own one is counted already
+    others = account.meter.running - 1  # the request itself is counted already
     if need.sequences > whole:
         raise QuotaTooSmall(
             f"{need.sequences} choices were requested (prompts × n), and {account.who} may have {whole} in flight: "
@@ -78,15 +78,15 @@ def check_bytes(account: Account, need: Need) -> None:
 
 
 def _fits(amount: int, used: int, part: int, whole: int) -> bool:
-    """Whether ``amount``, at most ``whole``, fits in addition to what is used.
+    """Whether ``amount`` (at most ``whole``) fits in addition to ``used``.
 
-    More than the part fits while no more than the part is used: the rest of the whole is lent to it.
+    While at most ``part`` is used, an amount above it also fits: the excess is borrowed from the whole.
     """
     return used + amount <= part if amount <= part else used <= part and used + amount <= whole
 
 
 def _tokens_wait_s(minute: Minute, amount: int, part: int, whole: int, now: float) -> float:
-    """As ``_fits``, of a minute: how long until it does."""
+    """As ``_fits`` for a limit per minute: seconds until the amount fits."""
     if amount <= part:
         return minute.wait_s(amount, part, now)
     return max(minute.wait_s(0, part, now), minute.wait_s(amount, whole, now))

@@ -1,4 +1,4 @@
-"""Where it is kept that a service's registry ever had API keys."""
+"""Location of the mark that a service's registry has had API keys."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from service.settings import Settings
 
 
 def registry_name(settings: Settings) -> str:
-    """Tells the registry of ``settings`` from all others."""
+    """A name that distinguishes the registry of ``settings`` from all others."""
     return settings.registry_url or f"embedded:{settings.data_dir.resolve()}"
 
 
 def mark_dir(settings: Settings) -> Path:
-    """The mark's place in the cache directory, where the loss of ``data_dir`` does not reach it."""
+    """The mark's directory, in the cache directory, so that it outlasts the loss of ``data_dir``."""
     return settings.cache_dir / "keyed" / hashlib.sha256(registry_name(settings).encode()).hexdigest()[:16]
 
 
 def forget_keys(settings: Settings) -> None:
-    """What this service's gateway remembers of keys; an embedded registry's own mark goes with it.
+    """Deletes what this service's gateway has stored of keys, and the mark of an embedded registry.
 
-    The snapshots hold keys too. Which of them are of this registry their names do not say; a gateway that runs
+    The catalog files contain keys too. Their names do not show the registry, so all are deleted; a running gateway
     writes its own again.
     """
     key_mark(settings).remove()
@@ -31,6 +31,6 @@ def forget_keys(settings: Settings) -> None:
 
 
 def key_mark(settings: Settings) -> KeyMark:
-    """The mark as the gateway reads and sets it; an embedded registry's own is the same."""
+    """The mark that the gateway reads and sets; an embedded registry uses the same one."""
     others = [] if settings.registry_url is not None else [settings.data_dir]
     return KeyMark(mark_dir(settings), *others)

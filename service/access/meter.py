@@ -1,4 +1,4 @@
-"""What one key, or one tenant, uses now of one gateway."""
+"""The current use of one gateway by one key or one tenant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.access.minute import Minute
 
 
 class Ledger(Protocol):
-    """Remembers what was taken, across restarts."""
+    """Stores quota use across restarts."""
 
     def note(self, name: str, kind: str, at: float, amount: int) -> None: ...
     def recall(self, now: float) -> dict[tuple[str, str], list[tuple[float, int]]]:
@@ -18,7 +18,7 @@ class Ledger(Protocol):
 
 
 class NoLedger:
-    """Remembers nothing."""
+    """Stores nothing."""
 
     def note(self, name: str, kind: str, at: float, amount: int) -> None: ...
     def recall(self, now: float) -> dict[tuple[str, str], list[tuple[float, int]]]:
@@ -27,29 +27,29 @@ class NoLedger:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What a request asks for, known once its prompt is in tokens."""
+    """What a request needs, known once its prompt is tokenized."""
 
     prompt_tokens: int
     most_tokens: int
-    """Prompt, and all that it may generate."""
+    """Tokens of the prompt, and the most that it may generate."""
     adapter: str | None
-    """The digest of the version that it keeps loaded; None is the base."""
+    """Digest of the adapter version that it keeps loaded; None: the base."""
     size_bytes: int = 0
-    """Of that version's files."""
+    """Size of that version's files."""
     sequences: int = 1
     """Choices of all prompts."""
 
 
 class Meter:
-    """What one key, or one tenant, uses now."""
+    """The current use of one key or one tenant."""
 
     def __init__(self, name: str = "", ledger: Ledger = NoLedger()) -> None:
         self.requests = Minute(lambda at, amount: ledger.note(name, "requests", at, amount))
         self.tokens = Minute(lambda at, amount: ledger.note(name, "tokens", at, amount))
         self.running = 0
-        """Sequences; of a request whose prompts are not known yet, one."""
+        """Running sequences; a request whose prompts are not known yet counts as one."""
         self._pins: dict[str, tuple[int, int]] = {}
-        """Digest to (requests that pin it, bytes)."""
+        """Digest → (requests that pin it, bytes)."""
 
     def __repr__(self) -> str:
         return f"<Meter {self.running} running, {self.pinned_bytes} bytes pinned>"
@@ -59,7 +59,7 @@ class Meter:
         return sum(size_bytes for _, size_bytes in self._pins.values())
 
     def more_bytes(self, need: Need) -> int:
-        """What ``need`` would pin beyond what is pinned."""
+        """Bytes that ``need`` would pin in addition."""
         return 0 if need.adapter is None or need.adapter in self._pins else need.size_bytes
 
     def pin(self, digest: str, size_bytes: int) -> None:
@@ -81,7 +81,7 @@ class Account:
 
     meter: Meter
     part: Quotas
-    """What this gateway allows."""
+    """Limits of this gateway."""
     whole: Quotas
-    """What all gateways allow together."""
+    """Limits of all gateways together."""
     who: str = "this key"

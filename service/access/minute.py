@@ -1,7 +1,7 @@
-"""A limit by the minute: what was taken within the last 60 s.
+"""A limit per minute: the sum of what was taken within the last 60 s.
 
-A minute is any 60 s, not a bucket that refills: a full bucket and what flows into it together let twice the limit
-through within one minute. What is given back is as if it had never been taken.
+It is a sliding window and not a token bucket: a full bucket and its refill together would permit twice the limit
+within one minute. An amount that is returned counts as if it had never been taken.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MINUTE_S = 60.0
 
 @dataclass(slots=True, eq=False)
 class Taken:
-    """Part of a minute's limit."""
+    """An amount that was taken, and its time."""
 
     at: float
     amount: int
@@ -27,17 +27,17 @@ class Taken:
 
 
 class Minute:
-    """What was taken within the last 60 s; times never go back."""
+    """The amounts taken within the last 60 s. Times of calls must not decrease."""
 
     def __init__(self, note: Callable[[float, int], None] = lambda at, amount: None) -> None:
-        """``note`` is called with each change: the time it was taken at, and how much more or less it is now."""
+        """``note`` is called for each change, with the time of the taking and the difference of the amount."""
         self._taken: deque[Taken] = deque()
-        """By time, what was borrowed of minutes to come among it; of the last one something is left."""
+        """Ordered by time, including amounts borrowed from later minutes; the last one is not 0."""
         self._used = 0
         self._note = note
 
     def recall(self, taken: Iterable[tuple[float, int]]) -> None:
-        """What an earlier process took: times and amounts, oldest first. Nothing was taken here yet."""
+        """Add what an earlier process took, as (time, amount), oldest first. Call it before ``take``."""
         assert not self._taken
         self._taken.extend(Taken(at, amount) for at, amount in taken)
         self._used = sum(one.amount for one in self._taken)
@@ -56,9 +56,9 @@ class Minute:
         return taken
 
     def borrow(self, amount: int, limit: int, now: float) -> tuple[Taken, ...]:
-        """``amount``, though it may be more than ``limit``: what is beyond is taken of the minutes to come.
+        """Take ``amount``, which may exceed ``limit``: the excess is taken from later minutes.
 
-        So that it is paid for at the rate of ``limit``; until then nothing else fits.
+        So it is paid back at the rate of ``limit``; until then nothing else fits.
         """
         room = max(0, limit - self.used(now))
         parts = [min(amount, room)] if room else []
@@ -68,7 +68,7 @@ class Minute:
         return tuple(self.take(part, now + (first + i) * MINUTE_S) for i, part in enumerate(parts))
 
     def give_back(self, taken: Taken, amount: int, now: float) -> None:
-        """``amount`` of what was taken, as if it never had been."""
+        """Return ``amount`` of ``taken``, as if it had never been taken."""
         assert 0 <= amount <= taken.amount
         self.used(now)
         if not taken.is_over(now):
@@ -79,7 +79,7 @@ class Minute:
             self._taken.pop()
 
     def wait_s(self, amount: int, limit: int, now: float) -> float:
-        """How long until ``amount``, which is at most ``limit``, fits; 0 if it does now."""
+        """Seconds until ``amount`` (at most ``limit``) fits; 0 if it fits now."""
         excess, until = self.used(now) + amount - limit, now
         for taken in self._taken:
             if excess <= 0:
@@ -89,6 +89,6 @@ class Minute:
         return until - now
 
     def reset_s(self, now: float) -> float:
-        """How long until nothing is taken any more."""
+        """Seconds until the window is empty."""
         self.used(now)
         return self._taken[-1].at + MINUTE_S - now if self._taken else 0.0

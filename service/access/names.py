@@ -24,22 +24,22 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """Whatever version the alias points at when the request is admitted."""
+    """The version that the alias points at when the request is admitted."""
 
     alias: str
 
 
 @dataclass(frozen=True, slots=True)
 class ModelName:
-    """An adapter as a request names it; the base itself is never one of these."""
+    """An adapter as named by a request; never the base."""
 
     tenant: str | None
-    """None: the caller's own."""
+    """None: the caller's tenant."""
     adapter: str
     selector: Version | Exact | Alias = Alias(PRODUCTION)
 
     def __str__(self) -> str:
-        """As ``parse_model`` reads it, the shortest way."""
+        """The shortest form that ``parse_model`` reads."""
         path = f"{self.tenant}/{self.adapter}" if self.tenant else self.adapter
         match self.selector:
             case Version(number):
@@ -51,9 +51,9 @@ class ModelName:
 
 
 def parse_model(model: str, base: str) -> ModelName | None:
-    """What ``model`` names; None is the base itself. Raises ``ModelNotFound`` for what no model can be named.
+    """The adapter that ``model`` names; None: the base. Raises ``ModelNotFound`` for text that is no valid name.
 
-    The served base's name is matched whole first, because it may itself hold colons and slashes.
+    The served base's name is compared first, as a whole, because it may contain colons and slashes.
     """
     if model == base:
         return None
@@ -75,7 +75,7 @@ def _selector(text: str, model: str) -> Version | Exact | Alias:
 
 
 def _malformed(model: str) -> ModelNotFound:
-    """A name that is unknown whatever its letters: clients ask for ``GPT-4`` as they ask for ``gpt-4``."""
+    """Invalid names are reported as unknown: for a client that sends ``GPT-4``, they are the same."""
     shown = model if len(model) <= 100 else model[:100] + "…"
     return ModelNotFound(
         f"The model {shown!r} does not exist or you do not have access to it: "

@@ -1,12 +1,11 @@
-"""What a key, and its tenant, may use of one gateway: decisions on counts and a time that the caller passes, no clock
-and no await.
+"""Quotas of keys and tenants on one gateway. Plain functions of counts and the caller's time: no clock, no await.
 
     enter ──► Permit ──► reserve ──► (the engine runs) ──► release
-    a request, one more       tokens, sequences and the      what of the tokens was not
-    in flight                 adapter, before any work       used, the rest of it all
+    counts one request        tokens, sequences and the      returns unused tokens and
+    in flight                 adapter, before any work       everything else
 
-Several gateways do not count together: each allows an equal part. What is more than the part, and fits the whole, is
-let in when the whole would have room for it as far as this gateway knows, and paid for at the part's rate.
+Gateways do not exchange counts: each allows an equal part of a quota. An amount above the part is admitted if it fits
+the whole, as far as this gateway knows, and is paid back at the rate of the part.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from service.access.minute import MINUTE_S, Minute, Taken
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a key, or its tenant, stands with one of its limits by the minute."""
+    """The state of one limit per minute of a key or its tenant."""
 
     limit: int
     remaining: int
@@ -31,7 +30,7 @@ class Standing:
 
 @dataclass(slots=True)
 class _Held:
-    """What a permit holds of one account."""
+    """What a permit has taken from one account."""
 
     account: Account
     sequences: int = 1
@@ -40,10 +39,10 @@ class _Held:
 
 
 class Permit:
-    """One request's hold on the quotas of its key and its tenant; ``release`` ends it, once."""
+    """One request's share of the quotas of its key and its tenant, until ``release``."""
 
     def __init__(self, accounts: Sequence[Account], now: float) -> None:
-        """Raises ``QuotaExceeded`` where a request more is too many; nothing is held then."""
+        """Raises ``QuotaExceeded``, and takes nothing, if one more request does not fit."""
         for account in accounts:
             check_request(account, now)
         self._held = [_Held(account) for account in accounts]
@@ -54,9 +53,9 @@ class Permit:
                 account.meter.requests.take(1, now)
 
     def reserve(self, need: Need, now: float) -> None:
-        """Hold what the request needs, of every account all of it or nothing.
+        """Take what the request needs from all accounts, or nothing.
 
-        Raises ``QuotaExceeded``, or ``QuotaTooSmall`` where waiting would not help.
+        Raises ``QuotaExceeded``, or ``QuotaTooSmall`` if waiting would not help.
         """
         assert not self._released
         for held in self._held:
@@ -67,7 +66,7 @@ class Permit:
             _take(held, need, now)
 
     def release(self, used_tokens: int, now: float) -> None:
-        """The request has ended, however it did, and used so many tokens of those reserved."""
+        """The request has ended and used ``used_tokens`` of its reserved tokens."""
         assert not self._released
         self._released = True
         for held in self._held:
@@ -89,14 +88,14 @@ class Budget:
     name: str
     quotas: Quotas
     who: str = "this key"
-    """In messages."""
+    """The owner, in messages."""
 
 
 class QuotaBook:
-    """The meters of all keys and tenants that used something recently, of one gateway among several."""
+    """The meters of all keys and tenants that used one gateway recently."""
 
     def __init__(self, gateways: int = 1, ledger: Ledger = NoLedger(), now: float = 0.0) -> None:
-        """What ``ledger`` remembers as of ``now`` is taken: a restart gives nobody a fresh minute."""
+        """Begins with the use that ``ledger`` stored, so that a restart does not reset quotas."""
         self._gateways = gateways
         self._ledger = ledger
         self._meters: dict[str, Meter] = {}
@@ -109,13 +108,13 @@ class QuotaBook:
         return len(self._meters)
 
     def enter(self, budgets: Sequence[Budget], now: float) -> Permit:
-        """One more request on all of ``budgets``. Raises ``QuotaExceeded``."""
+        """Count one more request in all ``budgets``. Raises ``QuotaExceeded``."""
         self._sweep(now)
         accounts = (Account(self._meter(one.name), self._part(one), one.quotas, one.who) for one in budgets)
         return Permit(tuple(accounts), now)
 
     def standing(self, budgets: Sequence[Budget], now: float) -> tuple[Standing | None, Standing | None]:
-        """Of requests and of tokens a minute, of the budget that has the least left; None is without limit."""
+        """For requests and for tokens per minute, the state of the budget with the least left; None: no limit."""
         requests, tokens = [], []
         for one in budgets:
             meter, part = self._meters.get(one.name) or Meter(), self._part(one)
@@ -132,17 +131,17 @@ class QuotaBook:
         return share(budget.quotas, self._gateways)
 
     def _sweep(self, now: float) -> None:
-        """Forget those that use nothing, so that those of long ago take no memory."""
+        """Remove idle meters, which would otherwise accumulate."""
         if now - self._swept_at >= MINUTE_S:
             self._swept_at = now
             self._meters = {name: meter for name, meter in self._meters.items() if not meter.is_idle(now)}
 
 
 def share(quotas: Quotas, gateways: int) -> Quotas:
-    """What one of so many gateways allows: an equal part, rounded down, but at least one."""
+    """The quotas of one of ``gateways`` gateways: an equal part, rounded down, but at least one."""
     if gateways == 1:
         return quotas
-    limits = ((name, getattr(quotas, name)) for name in Quotas.model_fields)  # a tenant's have its name as well
+    limits = ((name, getattr(quotas, name)) for name in Quotas.model_fields)  # a tenant's quotas also have its name
     return Quotas(**{name: limit and max(1, limit // gateways) for name, limit in limits})
 
 
@@ -157,7 +156,7 @@ def _least(standings: Sequence[Standing | None]) -> Standing | None:
 
 
 def _take(held: _Held, need: Need, now: float) -> None:
-    """What was checked."""
+    """Takes what was checked before."""
     meter, limit = held.account.meter, held.account.part.tokens_per_min
     meter.running += need.sequences - held.sequences
     held.sequences = need.sequences

@@ -1,9 +1,9 @@
-"""The slabs on this disk: found by digest and layout, bounded in bytes, shared by the machine's replicas.
+"""The slabs on disk: found by digest and layout, bounded in bytes, shared by the replicas of this machine.
 
 ::
 
     <root>/<64 hex digits>.<layout>.slab
-    <root>/.fetch-*/                          of an earlier release, which put its downloads here
+    <root>/.fetch-*/                          downloads of an earlier release
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from service.adapters.slab import CorruptSlab, Slab, SlabLabel, read_slab, write
 log = logging.getLogger(__name__)
 
 _ABANDONED_S = 3600.0
-"""No download takes longer; what is older was left by a killed process."""
+"""Older downloads were left by a killed process."""
 
 
 class SlabCache:
     """Canonical slabs under ``root``, least recently used deleted first. Methods may run in several threads.
 
-    A slab whose memory is still in use by this process is not deleted, so the disk may hold more than
-    ``disk_bytes`` by as much as the adapter store holds in memory.
+    Slabs that this process has in memory are not deleted. So the disk can exceed ``disk_bytes`` by the size of the
+    adapter store.
     """
 
     def __init__(self, root: Path, disk_bytes: int) -> None:
@@ -47,10 +47,10 @@ class SlabCache:
         root.mkdir(parents=True, exist_ok=True)
         _clear_abandoned(root)
         self.nbytes = _total(_stats(root))
-        """Of all slabs, as of the last write of this process; others of the machine may have written since."""
+        """Bytes of all slabs at the last write of this process; other replicas may have written since."""
 
     def read(self, digest: str, layout: str) -> Slab | None:
-        """The slab, verified; None if it is not here, also when it was corrupt (it is deleted then)."""
+        """The verified slab; None if it is missing, or was corrupt and is now deleted."""
         path = self._path(digest, layout)
         try:
             slab = read_slab(path)
@@ -62,16 +62,16 @@ class SlabCache:
             log.error("corrupt adapter slab deleted, fetching it again: %s", error)
             path.unlink(missing_ok=True)
             return None
-        with suppress(FileNotFoundError):  # another replica may have just swept it; we have the bytes
+        with suppress(FileNotFoundError):  # another replica may have just deleted it, but the bytes were read
             os.utime(path)
         with self._in_use_lock:
             self._in_use[path] = slab.buffer
         return slab
 
     def write(self, label: SlabLabel, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the slab, then delete old ones until the disk bound holds.
+        """Store the slab, then delete old ones until the disk bound holds.
 
-        Where the disk is full, idle slabs make room. Raises ``OSError`` if that is not enough, or on other trouble.
+        If the disk is full, idle slabs are deleted first. Raises ``OSError`` if that is not enough.
         """
         path = self._path(label.digest, label.layout)
         while True:
@@ -84,7 +84,7 @@ class SlabCache:
         self._sweep(keep=path)
 
     def _free(self, nbytes: int) -> bool:
-        """Delete idle slabs, the oldest first, until ``nbytes`` are gone; whether there was one."""
+        """Delete idle slabs, oldest first, until ``nbytes`` are free; returns whether any was deleted."""
         with self._sweeping:
             slabs = _stats(self._root)
             idle = _oldest_beyond(slabs, _total(slabs) - nbytes, self._used())
@@ -103,7 +103,7 @@ class SlabCache:
 
     def _sweep(self, keep: Path) -> None:
         with self._sweeping:
-            # What is in use was read long ago but is not old: its age counts from the last sweep that saw it.
+            # A slab in use may have been read long ago: its age counts from the last sweep that found it in use.
             used = {*self._used(), keep}
             for path in used:
                 with suppress(FileNotFoundError):
@@ -119,7 +119,7 @@ def _total(slabs: list[tuple[float, int, Path]]) -> int:
 
 
 def _stats(root: Path) -> list[tuple[float, int, Path]]:
-    """(mtime, bytes, path) of each slab; one deleted meanwhile by another replica is left out."""
+    """(mtime, bytes, path) of each slab, without those that another replica deletes meanwhile."""
     found = []
     for path in root.glob("*.slab"):
         with suppress(FileNotFoundError):

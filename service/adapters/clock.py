@@ -1,4 +1,4 @@
-"""Time as the adapter store sees it, so that tests can turn it by hand."""
+"""The adapter store's clock, which tests replace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Seconds that only go up, and a wait on them."""
+    """Monotonic seconds, and a wait."""
 
     def now(self) -> float: ...
 

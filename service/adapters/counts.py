@@ -1,4 +1,4 @@
-"""What an adapter store has done so far, counted."""
+"""Counters of an adapter store."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ LOAD_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 1
 
 @dataclass(frozen=True, slots=True)
 class StoreCounts:
-    """Since the store was made."""
+    """Counts since the store was created."""
 
     hits: int
-    """Leases on what was ready."""
+    """Leases on adapters that were ready."""
     misses: int
     """Leases that waited for a load, successful or not."""
     refused: int
-    """Leases refused at once because of a failure that is remembered."""
+    """Leases refused at once because of a remembered failure."""
     evictions: int
     failures: dict[str, int]
-    """Loads that failed, by the error's code."""
+    """Failed loads, by the error's code."""
     quarantines: dict[str, int]
     """By reason: the adapter's trial, or its owner's requests."""
     fetch_s: Buckets
-    """Of loads that found no slab: fetching from the registry, checking, writing the slab."""
+    """Loads without a slab: seconds to fetch from the registry, check, and write the slab."""
     slab_s: Buckets
-    """Of every load: reading the slab and binding it."""
+    """All loads: seconds to read the slab and bind it."""
     host_bytes: int
-    """Most bytes the store may hold."""
+    """The store's bound in bytes."""
 
 
 class StoreTally:

@@ -1,40 +1,41 @@
-"""Which idle adapters make room for a new one: a decision over plain values, nothing is freed here."""
+"""Which idle adapters are evicted for a new one: a plain function; nothing is freed here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_SOONEST_RELOAD_S = 1e-3  # a measured reload of nothing must not make an entry free to evict
+_SOONEST_RELOAD_S = 1e-3  # a measured reload time of 0 must not make an eviction cost nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the decision needs to know of one resident adapter."""
+    """One resident adapter, as far as the decision needs it."""
 
     digest: str
     nbytes: int
     leases: int
-    """Running users; pinned while not 0."""
+    """Running requests; the adapter is pinned unless this is 0."""
     idle_s: float
     """Seconds since the last use ended."""
     reload_s: float
-    """What reading it back would cost."""
+    """Time to load it again."""
 
     @property
     def loss(self) -> float:
-        """Seconds of reload at stake per byte freed and second idle; the smallest goes first.
+        """Reload seconds per freed byte and idle second; the smallest is evicted first.
 
-        Reload time grows with size, so among adapters of one kind this is least recently used; one that is dear
-        to reload for its size stays longer, in proportion.
+        Reload time grows with size, so among adapters of one kind this is least recently used. An adapter whose
+        reload is slow for its size stays longer, in proportion.
         """
         return max(self.reload_s, _SOONEST_RELOAD_S) / (max(self.nbytes, 1) * max(self.idle_s, 1e-9))
 
 
 def choose_victims(held: Sequence[Held], incoming_bytes: int, bound_bytes: int) -> tuple[str, ...] | None:
-    """Digests to evict so that ``incoming_bytes`` fit under ``bound_bytes``; () if they fit already.
+    """Digests to evict so that ``incoming_bytes`` fit into ``bound_bytes``; () if they fit already.
 
-    None: not even without all idle ones. Then nothing is evicted, and the newcomer waits for a lease to end.
+    None: they do not fit even without all idle adapters. Then nothing is evicted, and the new one waits for a lease
+    to end.
     """
     excess = sum(entry.nbytes for entry in held) + incoming_bytes - bound_bytes
     if excess <= 0:
@@ -49,7 +50,7 @@ def choose_victims(held: Sequence[Held], incoming_bytes: int, bound_bytes: int) 
 
 
 def _spare(victims: list[Held], surplus: int) -> list[Held]:
-    """Without those whose bytes a later, larger victim made superfluous, the dearest spared first."""
+    """Removes victims that a later, larger one made unnecessary, those with the greatest loss first."""
     needed = []
     for victim in reversed(victims):
         if victim.nbytes <= surplus:

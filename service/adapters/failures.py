@@ -1,4 +1,4 @@
-"""Which adapters failed to load or in use, why, and when they may be tried again: a bounded negative cache."""
+"""A bounded negative cache: which adapters failed to load or run, why, and when they may be tried again."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from service.errors import (
 from service.values import AdapterRef, Failure
 
 QUARANTINE = (NonFiniteLogits, AdapterQuarantined)
-"""It was loaded, and what it computes cannot be used."""
+"""Errors of adapters that were loaded but whose results cannot be used."""
 _QUARANTINE_CODES = [error.code for error in QUARANTINE]
 CAPACITY = 4096
-"""Most failures remembered; the oldest is forgotten first."""
+"""Bound on remembered failures; the oldest is dropped first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class _Failed:
     ref: AdapterRef
     failure: Failure
     retry_at: float
-    """Infinite where no retry can help: a version and the base never change."""
+    """Infinite if no retry can help, because versions and the base never change."""
 
 
 _Key = tuple[str, str | None]
-"""A digest, and the owner whose requests failed; None where the bytes are at fault, for every owner."""
+"""A digest, and the owner whose requests failed; None if the failure is of the bytes, for every owner."""
 
 
 class Failures:
-    """By digest, and a quarantine for requests by owner as well. Owned by the adapter store.
+    """Failures by digest; quarantines because of requests also by owner. Owned by the adapter store.
 
-    Tenants may hold the same bytes: what the requests of one brought about never keeps another from its own adapter.
+    Several tenants may have the same bytes: requests of one tenant must not block the adapter of another.
     """
 
     def __init__(self, clock: Clock, retry_after_s: float, quarantine_s: float) -> None:
@@ -50,7 +50,7 @@ class Failures:
         self._failed: OrderedDict[_Key, _Failed] = OrderedDict()
 
     def remember(self, ref: AdapterRef, error: QuickchangeError) -> Failure:
-        """The failure as the requests that waited hear it."""
+        """Remember ``error``; returns it as a value for the requests that waited."""
         wait_s = self._wait_s(error)
         retry_after_s = wait_s if isinstance(error, AdapterFailed | AdapterQuarantined) else None
         failure = replace(error.failure(), retry_after_s=retry_after_s)
@@ -67,7 +67,7 @@ class Failures:
         return self._quarantine_s if isinstance(error, QUARANTINE) else self._retry_after_s
 
     def check(self, ref: AdapterRef) -> None:
-        """Raise the remembered failure, with the time that is left, until its retry time."""
+        """Raises the remembered failure, with the remaining time, until its retry time."""
         for key in ((ref.digest, None), (ref.digest, ref.tenant)):
             failed = self._failed.get(key)
             if failed is None:
@@ -79,7 +79,7 @@ class Failures:
             del self._failed[key]
 
     def residency(self) -> list[Resident]:
-        """Those that are not tried at the moment."""
+        """Adapters that are not tried now."""
         now = self._clock.now()
         return [
             Resident(

@@ -1,4 +1,4 @@
-"""The right to run adapters: what pins them in memory."""
+"""Leases: the right to run adapters, which pins them in memory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Lease(Generic[T]):
         """End the lease; the second call does nothing. The adapter must not be used afterwards."""
         on_release, self._on_release = self._on_release, None
         if on_release is not None:
-            # A lease that its holder forgets to drop must not keep the memory after eviction.
+            # A released lease that is still referenced must not keep the memory after an eviction.
             del self.adapter
             on_release()
 
@@ -37,7 +37,7 @@ class Lease(Generic[T]):
 
 
 class Leases(Generic[T]):
-    """The leases of all the adapters that one request wears, in its order."""
+    """The leases of all adapters of one request, in its order."""
 
     def __init__(self, parts: Sequence[Lease[T]] = ()) -> None:
         self._parts = tuple(parts)

@@ -1,4 +1,4 @@
-"""From a version's digest to an adapter ready to run: the slab on disk, or fetch, check, write the slab."""
+"""Loads an adapter version by its digest: from its slab on disk, or fetched, checked, and written to a slab."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ class Loaded(Generic[T_co]):
     adapter: T_co
     nbytes: int
     reload_s: float
-    """What reading it from its slab took: the price of evicting it."""
+    """Time to read it from its slab, which is the cost of evicting it."""
     fetch_s: float | None = None
-    """What fetching and checking it and writing its slab took; None where the slab was there."""
+    """Time to fetch and check it and to write its slab; None if the slab existed."""
 
 
 class Loader(Protocol[T_co]):
-    """Blocking; the store calls it in threads of its own."""
+    """Blocking; the store calls it on its own threads."""
 
     def load(self, ref: AdapterRef) -> Loaded[T_co]:
         """Raises ``AdapterFailed`` (may be retried), ``AdapterIncompatible`` or ``ModelNotFound``."""
 
 
 class AdapterForm(Protocol[T_co]):
-    """What a loader needs of the engine that will run its adapters (``service.engine.engine.Engine``)."""
+    """The part of the engine that a loader uses (``service.engine.engine.Engine``)."""
 
     @property
     def layout(self) -> str:
-        """Names the canonical form; part of the slab's name."""
+        """Name of the canonical form; part of the slab's name."""
 
     def check_adapter(self, manifest: Manifest) -> None:
-        """``AdapterIncompatible`` for what this engine would not compute exactly."""
+        """Raises ``AdapterIncompatible`` for an adapter that this engine would not compute exactly."""
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Raw artifact tensors to the canonical form."""
+        """Converts the artifact's tensors to the canonical form."""
 
     def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> T_co:
-        """Canonical tensors to what a batch row points at; they are not copied."""
+        """An adapter over the canonical tensors, which are not copied."""
 
 
 class SlabLoader(Generic[T]):
-    """Loads from the slab where there is one, without a call to the registry."""
+    """If there is a slab, loads it without a call to the registry."""
 
     def __init__(self, source: AdapterSource, slabs: SlabCache, base: BaseManifest, engine: AdapterForm[T]) -> None:
         self._source = source
@@ -78,7 +78,7 @@ class SlabLoader(Generic[T]):
         try:
             slab = self._slabs.read(ref.digest, self._engine.layout)
         except OSError as error:
-            log.error("slab cannot be read: the adapter is fetched", extra=_told(ref, error), exc_info=error)
+            log.error("slab cannot be read: the adapter is fetched", extra=_log_fields(ref, error), exc_info=error)
             return None
         if slab is None:
             return None
@@ -113,13 +113,13 @@ class SlabLoader(Generic[T]):
         return replace(loaded, fetch_s=fetch_s)
 
     def _keep(self, ref: AdapterRef, label: SlabLabel, tensors: Mapping[str, Tensor]) -> bool:
-        """Whether the slab is on the disk. The disk is a cache only: without it the adapter is served from memory."""
+        """Writes the slab; returns whether it is on disk. If not, the adapter is served from memory."""
         try:
             self._slabs.write(label, tensors)
         except OSError as error:
             log.error(
                 "slab cannot be written: the adapter is served from memory, and fetched again after an eviction",
-                extra=_told(ref, error),
+                extra=_log_fields(ref, error),
                 exc_info=error,
             )
             return False
@@ -133,6 +133,6 @@ class SlabLoader(Generic[T]):
             )
 
 
-def _told(ref: AdapterRef, error: OSError) -> dict[str, object]:
+def _log_fields(ref: AdapterRef, error: OSError) -> dict[str, object]:
     reason = "its disk is full" if error.errno in FULL else (error.strerror or type(error).__name__)
     return {"adapter": str(ref), "digest": ref.digest, "reason": reason}

@@ -1,4 +1,4 @@
-"""What the store holds, as a value for operators, the router and tests."""
+"""The contents of an adapter store, as a value for operators, the router and tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.values import AdapterRef
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """One adapter as the store sees it now."""
+    """One adapter and its current state in the store."""
 
     ref: AdapterRef
     state: Literal["fetching", "ready", "failed", "quarantined"]
@@ -20,7 +20,7 @@ class Resident:
     idle_s: float = 0.0
     """Seconds since the last lease ended; 0 while one runs."""
     error: str | None = None
-    """The code of what failed."""
+    """Code of the error, if it failed."""
     retry_after_s: float | None = None
     """None: it will not be tried again."""
 

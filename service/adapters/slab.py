@@ -36,15 +36,15 @@ _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.float16, torch.b
 
 
 class CorruptSlab(Exception):
-    """The file is not the slab that was written; delete it and fetch the adapter again."""
+    """The file differs from the slab that was written: delete it and fetch the adapter again."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlabLabel:
-    """What a slab is of."""
+    """The contents of a slab: which adapter, in which form."""
 
     digest: str
-    """The adapter version's."""
+    """Digest of the adapter version."""
     layout: str
     """The engine's name for the canonical form."""
     kind: str
@@ -59,7 +59,7 @@ class Slab:
     label: SlabLabel
     tensors: dict[str, Tensor]
     buffer: mmap.mmap
-    """Anonymous memory of its own, given back to the system with the last view (malloc might keep it)."""
+    """Separate anonymous memory, returned to the system with the last view; malloc might keep it."""
 
     @property
     def nbytes(self) -> int:
@@ -73,12 +73,12 @@ class _Entry(TypedDict):
 
 
 def write_slab(path: Path, label: SlabLabel, tensors: Mapping[str, Tensor]) -> None:
-    """Write the slab whole or not at all. ``tensors`` are contiguous, of a float type."""
+    """Write the whole slab or nothing. ``tensors`` are contiguous and of a float type."""
     write_whole(path, _parts(label, tensors))
 
 
 def slab_in_memory(label: SlabLabel, tensors: Mapping[str, Tensor]) -> Slab:
-    """What reading the written slab would give, without a file."""
+    """The slab as it would be read after writing, without a file."""
     parts = _parts(label, tensors)
     buffer, at = mmap.mmap(-1, sum(map(len, parts))), 0
     for part in parts:
@@ -105,7 +105,7 @@ def _parse(buffer: mmap.mmap, name: str) -> Slab:
 
 
 def _label(name: str, header: Mapping[str, Any]) -> SlabLabel:
-    """Fields that another release writes besides are ignored; the layout's name says whether the tensors fit."""
+    """Further fields of other releases are ignored: the layout's name shows whether the tensors fit."""
     try:
         return SlabLabel(**{field.name: header[field.name] for field in fields(SlabLabel)})
     except KeyError as error:
@@ -130,7 +130,7 @@ def _read(path: Path) -> mmap.mmap:
             raise CorruptSlab(f"{path.name}: {size} bytes are too few")
         buffer = mmap.mmap(-1, size)
         view, done = memoryview(buffer), 0
-        # One read for all but the largest: a read call returns at most 2 GiB.
+        # A loop, because one read call returns at most 2 GiB.
         while done < size:
             count = source.readinto(view[done:])
             if not count:

@@ -1,4 +1,4 @@
-"""Where adapter versions come from: the registry, by digest only."""
+"""The source of adapter versions: the registry, by digest only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RegistrySource:
 
 @contextmanager
 def _translated(digest: str) -> Iterator[None]:
-    """The registry's errors as ours, where they enter."""
+    """Translates the registry's errors within the block."""
     try:
         yield
     except (VersionNotFound, VersionDeleted) as error:

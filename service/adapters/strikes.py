@@ -1,4 +1,4 @@
-"""Requests that failed by an adapter's weights, counted by owner and digest until there are too many of them."""
+"""Counts requests that failed because of an adapter's weights, by owner and digest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from service.values import AdapterRef
 
 MOST = 3
 CAPACITY = 4096
-"""Most adapters counted; the one that failed longest ago is forgotten first."""
+"""Bound on counted adapters; the one whose last failure is oldest is dropped first."""
 
 
 class Strikes:
@@ -21,7 +21,7 @@ class Strikes:
         self._times: OrderedDict[tuple[str, str], list[float]] = OrderedDict()
 
     def add(self, ref: AdapterRef) -> bool:
-        """Whether this is the third within the time; the count begins anew then."""
+        """Count a failure; returns whether it is the third within the time, and then resets the count."""
         now, key = self._clock.now(), (ref.tenant, ref.digest)
         recent = [time for time in self._times.pop(key, []) if now - time < self._within_s]
         if len(recent) + 1 >= MOST:

@@ -1,4 +1,4 @@
-"""Loading that ends with a trial: what fails it is a failed load, and never meets another adapter in a batch."""
+"""Loading with a trial: an adapter that fails its trial counts as a failed load and never joins a shared batch."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from service.values import AdapterRef, Failure
 T = TypeVar("T")
 
 CAPACITY = 65536
-"""Most digests remembered as passed; the oldest is tried again."""
+"""Bound on digests remembered as passed; the oldest is dropped, and tried again if it is loaded again."""
 
 
 class TriedLoader(Generic[T]):
-    """A loader, and an engine that tries what it loaded."""
+    """A loader that has the engine try each adapter that it loaded."""
 
     def __init__(self, loader: Loader[T], attempt: Callable[[T], Failure | None]) -> None:
-        """``attempt`` blocks until the engine has tried the adapter; it returns why it failed."""
+        """``attempt`` blocks until the engine has tried the adapter; it returns the failure, or None."""
         self._loader = loader
         self._attempt = attempt
         self._passed: OrderedDict[str, None] = OrderedDict()
         self._lock = Lock()
 
     def load(self, ref: AdapterRef) -> Loaded[T]:
-        """Raises what the loader raises, and the trial's failure."""
+        """Raises the loader's errors and the trial's failure."""
         loaded = self._loader.load(ref)
         if ref.digest in self._passed:  # the weights of a digest never change
             return loaded

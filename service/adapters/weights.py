@@ -1,4 +1,4 @@
-"""A fetched ``adapter_model.safetensors`` to tensors: only the bytes that the manifest names, in bounds."""
+"""Parses a fetched ``adapter_model.safetensors``: only the bytes that the manifest names, within bounds."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DTYPES = frozenset({"F64", "F32", "F16", "BF16"})
 
 
 def read_weights(data: bytes, manifest: Manifest, base: BaseManifest) -> dict[str, Tensor]:
-    """The tensors that ``manifest`` names, from the bytes of its weights.
+    """The tensors that ``manifest`` names, from the bytes of its weights file, which are hashed and then parsed.
 
-    What was hashed is what is parsed. Raises ``AdapterFailed`` for other bytes than the manifest's (a new fetch
-    may do better) and ``AdapterIncompatible`` for bytes that can never run on ``base``.
+    Raises ``AdapterFailed`` if the bytes differ from the manifest's (a new fetch may succeed), and
+    ``AdapterIncompatible`` if they can never run on ``base``.
     """
     _check_bytes(data, weights_file(manifest))
     _check_header(data)
@@ -38,7 +38,7 @@ def read_weights(data: bytes, manifest: Manifest, base: BaseManifest) -> dict[st
 
 
 def weights_file(manifest: Manifest) -> File:
-    """Raises ``AdapterIncompatible`` where there is none."""
+    """The manifest's weights file. Raises ``AdapterIncompatible`` if there is none."""
     try:
         return manifest.file(WEIGHTS_FILE)
     except KeyError:
@@ -51,7 +51,7 @@ def _check_bytes(data: bytes, file: File) -> None:
 
 
 def _check_header(data: bytes) -> None:
-    """Bound what the parser is given: a header can claim any size."""
+    """Bounds the header before it is parsed, because it can claim any size."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(HEADER_BYTES, len(data) - 8):
         raise AdapterIncompatible(f"{WEIGHTS_FILE} has a header over {HEADER_BYTES} bytes or is cut short")
@@ -75,7 +75,7 @@ def _check_entry(name: str, entry: Any) -> None:
 
 
 def _check_module(kind: str, module: AdaptedModule, tensors: dict[str, Tensor], base: BaseManifest) -> None:
-    """The registry checked this at upload; a wrong shape here would break a batch that others run in."""
+    """Checks the shapes again, as at upload, because a wrong shape would break a batch shared with others."""
     if module.module not in base.modules:
         raise AdapterIncompatible(f"the adapter changes module {module.module!r}, which the base has not")
     for role, shape in shapes(kind, module, base).items():

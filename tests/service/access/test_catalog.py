@@ -143,7 +143,7 @@ async def test_names_mean_versions(registry: FakeRegistry, path: Path) -> None:
         adapter("acme", "draft", version(1), production=0),
     )
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         assert served(catalog, "acme/support") == "acme/support@1"
         assert served(catalog, "acme/support@2") == "acme/support@2"
         assert served(catalog, f"acme/support@{version(2).digest}") == "acme/support@2"
@@ -167,7 +167,7 @@ async def test_names_mean_versions(registry: FakeRegistry, path: Path) -> None:
 async def test_an_alias_move_and_a_deletion_are_heard_of(registry: FakeRegistry, path: Path) -> None:
     await registry.put(adapter("acme", "support", version(1)))
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         await registry.put(adapter("acme", "support", version(1), version(2), generation=2))
         await until(lambda: served(catalog, "acme/support") == "acme/support@2")
         gone = adapter("acme", "support").model_copy(update={"versions": (), "aliases": ()})
@@ -179,7 +179,7 @@ async def test_an_alias_move_and_a_deletion_are_heard_of(registry: FakeRegistry,
 async def test_a_restart_without_the_registry_serves_what_was_known(registry: FakeRegistry, path: Path) -> None:
     await registry.put(adapter("acme", "support", version(1)))
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         await registry.put(adapter("acme", "support", version(1), version(2), generation=2))
         await until(lambda: catalog.seq == 2)
     assert [file.name for file in path.parent.iterdir()] == ["catalog.json"]
@@ -208,7 +208,7 @@ async def test_the_follower_survives_whatever_the_registry_does(
         await until(lambda: len(registry.calls) > 5)
         assert catalog.seq is None
         await registry.fail(None)
-        await catalog.heard()
+        await catalog.loaded()
         assert served(catalog, "acme/support") == "acme/support@1"
 
 
@@ -220,7 +220,7 @@ async def test_another_history_is_taken_whole_and_reported(
         adapter("acme", "old"), adapter("acme", "support", *two, generation=5), adapter("acme", "gone")
     )
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         await until(lambda: catalog.seq == 3)
         assert (catalog.report().restores, catalog.report().restored_at) == (0, None)
     restored = FakeRegistry()
@@ -295,7 +295,7 @@ async def test_an_alias_that_goes_back_keeps_nothing_else_from_taking_effect(
 async def test_an_adapter_made_anew_counts_its_generations_anew(registry: FakeRegistry, path: Path) -> None:
     await registry.put(adapter("acme", "support", version(1), version(2), generation=5))
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         later = catalog.list_models(ANONYMOUS)[0]
         assert str(later.ref) == "acme/support@2"
         anew = adapter("acme", "support", version(1), generation=1)
@@ -327,7 +327,7 @@ async def test_a_broken_file_is_told_and_replaced(
     assert "unreadable" in caplog.text
     await registry.put(adapter())
     async with following(catalog):
-        await catalog.heard()
+        await catalog.loaded()
     assert Snapshot.model_validate_json(path.read_text()).seq == 1
 
 
@@ -376,7 +376,7 @@ async def test_keys_come_and_go_with_the_changes_and_adapters_leave_them_alone(
     one, two = key(), key()
     await registry.put_keys(one.grant)
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         assert lets_in(catalog, one)
         await registry.put_keys(one.grant, two.grant)
         await until(lambda: lets_in(catalog, two))
@@ -395,7 +395,7 @@ async def test_a_restart_without_the_registry_knows_the_keys_and_not_the_revoked
     one, two = key(), key()
     await registry.put_keys(one.grant, two.grant)
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         await registry.put_keys(two.grant)
         await until(lambda: not lets_in(catalog, one))
     again = Catalog(registry, path, BASE)
@@ -406,7 +406,7 @@ async def test_the_file_is_its_owners_alone_and_has_no_secret(registry: FakeRegi
     one = key()
     await registry.put_keys(one.grant)
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         await until(path.exists)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert one.grant.secret_hash in path.read_text()
@@ -418,7 +418,7 @@ async def test_another_history_brings_its_own_keys(registry: FakeRegistry, path:
     await registry.put_keys(one.grant)
     await registry.put_keys(one.grant)
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
     restored = FakeRegistry()
     await restored.put_keys(two.grant)
     async with following(Catalog(restored, path, BASE)) as catalog:
@@ -538,7 +538,7 @@ async def test_silence_is_counted_across_a_restart(registry: FakeRegistry, path:
 async def test_the_file_grows_no_younger_while_the_registry_is_down(registry: FakeRegistry, path: Path) -> None:
     await registry.put_keys(key().grant)
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         await until(path.exists)
     hours_ago = time.time() - 7200
     os.utime(path, (hours_ago, hours_ago))
@@ -556,7 +556,7 @@ async def test_a_registry_that_answers_makes_the_file_young_again(
     monkeypatch.setattr(catalog_saver, "TOUCH_S", touches)
     await registry.put_keys(key().grant)
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         await until(path.exists)
     hours_ago = time.time() - 7200
     os.utime(path, (hours_ago, hours_ago))
@@ -589,7 +589,7 @@ async def test_what_is_shared_is_used_by_those_it_is_shared_with(registry: FakeR
     )
     seen = {"acme": ["all", "one", "own"], "globex": ["all", "one"], "initech": ["all"]}
     async with following(Catalog(registry, path, BASE)) as catalog:
-        await catalog.heard()
+        await catalog.loaded()
         for tenant, names in seen.items():
             assert [one.ref.name for one in catalog.list_models(of(tenant))] == names
             for name in ("all", "one", "own"):

@@ -12,7 +12,7 @@ from adapters_registry.access import Scope, new_key
 from adapters_registry.mark import KeyMark
 from adapters_registry.recognition import REFUSED
 from adapters_registry.records import KeyGrant
-from service.access.keyring import NOBODY, Caller, Keyring
+from service.access.keyring import KEYLESS, Caller, Keyring
 from service.errors import InvalidKey, KeysLost, KeysStale, NotReady, QuickchangeError
 from tests.service.api.world import CREATED, Key, key
 
@@ -112,7 +112,7 @@ def test_nobody_is_let_in_before_the_registry_was_heard_of(authorization: str | 
 def test_without_keys_everybody_is_nobody_on_loopback_and_refused_elsewhere(authorization: str | None) -> None:
     keyring = ring()
     assert keyring.known
-    assert outcome(keyring, authorization, stale=False, anonymous=True) == NOBODY.id == "anonymous"
+    assert outcome(keyring, authorization, stale=False, anonymous=True) == KEYLESS.id == "anonymous"
     assert outcome(keyring, authorization, stale=False, anonymous=False) == InvalidKey.code
 
 
@@ -135,7 +135,7 @@ def test_secrets_are_in_no_text() -> None:
     for thing in (keyring, caller, keyring.grants, GOOD.text):
         assert GOOD.text.secret not in repr(thing)
     assert repr(keyring) == "<Keyring 1>"
-    assert repr(Keyring()) == "<Keyring unheard>"
+    assert repr(Keyring()) == "<Keyring not loaded>"
 
 
 def test_a_hash_is_no_secret() -> None:
@@ -152,7 +152,7 @@ def test_once_there_was_a_key_an_empty_list_lets_nobody_in(tmp_path: Path) -> No
     mark = KeyMark(tmp_path)
     keyring = Keyring(mark)
     keyring.replace([], NOW)
-    assert outcome(keyring, None, stale=False, anonymous=True) == NOBODY.id
+    assert outcome(keyring, None, stale=False, anonymous=True) == KEYLESS.id
     keyring.replace([GOOD.grant], NOW)
     keyring.replace([], NOW)
     later = Keyring(KeyMark(tmp_path))

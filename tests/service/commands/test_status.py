@@ -19,7 +19,7 @@ from tests.adapters_registry.conftest import serving
 from tests.service.api.world import BASE_NAME, World, key, says, world
 
 FALLBACK = "torch computes instead: there is no C++ compiler"
-NOBODY = "http://127.0.0.1:1"
+KEYLESS = "http://127.0.0.1:1"
 RESIDENCY: dict[str, Any] = {
     "object": "list",
     "data": [
@@ -173,23 +173,23 @@ def test_a_part_that_does_not_answer_is_a_dash(run, front, url):
         routes=[Route("/v1/adapters/residency", lambda _: JSONResponse({"data": 3})), Mount("/", front.app)]
     )
     with serving(strange) as service:
-        code, out, _ = run("status", "--url", service, "--registry", NOBODY)
+        code, out, _ = run("status", "--url", service, "--registry", KEYLESS)
     assert code == 0  # the service answers without its registry
-    assert rows(out)[2] == ["registry", NOBODY, "not", "reachable", "-"]
+    assert rows(out)[2] == ["registry", KEYLESS, "not", "reachable", "-"]
     assert rows(out)[4] == ["-"] * 7
     assert "replicas: http://" in out
-    assert f"registry: The registry at {NOBODY} does not answer" in out
+    assert f"registry: The registry at {KEYLESS} does not answer" in out
 
 
 def test_nobody_there(run, url):
-    code, out, err = run("status", "--url", NOBODY)
+    code, out, err = run("status", "--url", KEYLESS)
     assert (code, err) == (1, "")
-    assert rows(out)[1] == ["service", NOBODY, "not", "ready", "-"]
+    assert rows(out)[1] == ["service", KEYLESS, "not", "ready", "-"]
     assert rows(out)[2][2] == "reachable"
     assert out.count("cannot reach") == 1
     assert "service, replicas, models: cannot reach" in out
     assert "start it with `quickchange up`" in out
-    found = json.loads(run("status", "--url", NOBODY, "--json")[1])
+    found = json.loads(run("status", "--url", KEYLESS, "--json")[1])
     assert (found["ready"], found["replicas"], found["models"]) == (False, None, None)
     assert [problem["part"] for problem in found["problems"]] == ["service", "replicas", "models"]
 
