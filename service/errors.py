@@ -1,4 +1,4 @@
-"""The service's error tree: one class a stable code; the HTTP status of each is in ``api/status.py``."""
+"""The service's error tree: one class per stable code; the HTTP status of each is in ``api/status.py``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from service.values import Failure
 
 
 class QuickchangeError(CodedError):
-    """The root: something the caller or operator must know of."""
+    """The root: an error that the caller or operator gets."""
 
     def __reduce__(self) -> tuple[object, ...]:
         return (from_failure, (self.failure(),))
 
     @property
     def reason(self) -> str | None:
-        """What of the caller's key refused the request, for metrics and log, never told; None: it was not the key."""
+        """Why the caller's key was refused, for metrics and log, never sent; None: not because of the key."""
         return None
 
     def failure(self) -> Failure:
@@ -22,7 +22,7 @@ class QuickchangeError(CodedError):
 
 
 class InternalError(QuickchangeError):
-    """A defect of ours; the log has the trace under the request id."""
+    """A defect of the service; its trace is in the log under the request id."""
 
 
 class InvalidValue(QuickchangeError):
@@ -38,37 +38,37 @@ class UnknownParameter(QuickchangeError):
 
 
 class UnsupportedParameter(QuickchangeError):
-    """A field of the OpenAI API that this service does not honour (yet)."""
+    """A field of a known API that this service does not support."""
 
     code = "unsupported_parameter"
 
 
 class ContextLengthExceeded(QuickchangeError):
-    """Prompt and requested tokens do not fit the base's context."""
+    """The prompt and the requested tokens do not fit into the base's context."""
 
     code = "context_length_exceeded"
 
 
 class BodyTooLarge(QuickchangeError):
-    """The request body is over the limit."""
+    """The request body exceeds the limit."""
 
     code = "body_too_large"
 
 
 class UnsupportedMediaType(QuickchangeError):
-    """The body is compressed, or of another type than the route takes."""
+    """The body is compressed, or its type is not one that the route accepts."""
 
     code = "unsupported_media_type"
 
 
 class OriginRefused(QuickchangeError):
-    """A browser asks for a web page of an origin that the settings do not name."""
+    """A browser sends a request of a web page whose origin is not in the settings."""
 
     code = "origin_refused"
 
 
 class KeylessRefused(QuickchangeError):
-    """There are no keys, and the request does not certainly come from a program on this machine."""
+    """No key exists, and the request may not come from a program on this machine."""
 
     code = "keyless_refused"
 
@@ -78,7 +78,7 @@ class KeylessRefused(QuickchangeError):
 
 
 class HeadersTooLarge(QuickchangeError):
-    """The request headers are over the limit."""
+    """The request headers exceed the limit."""
 
     code = "headers_too_large"
 
@@ -90,7 +90,7 @@ class RequestTimeout(QuickchangeError):
 
 
 class InvalidKey(QuickchangeError):
-    """The key is missing, malformed, unknown, expired or revoked: all look the same."""
+    """The key is missing, malformed, unknown, expired or revoked; the answer is the same for all."""
 
     code = "invalid_key"
     why = "unknown"
@@ -101,7 +101,7 @@ class InvalidKey(QuickchangeError):
 
 
 class InsufficientScope(QuickchangeError):
-    """The key is good, but not for this."""
+    """The key is valid but does not have a required scope."""
 
     code = "insufficient_scope"
 
@@ -111,7 +111,7 @@ class InsufficientScope(QuickchangeError):
 
 
 class KeysLost(QuickchangeError):
-    """There were keys and none is known any more: nobody is let in until an operator says how to go on."""
+    """Keys existed and none is known any more. All requests are refused until an operator intervenes."""
 
     code = "keys_lost"
 
@@ -121,7 +121,7 @@ class KeysLost(QuickchangeError):
 
 
 class KeysStale(QuickchangeError):
-    """The registry was not heard of for so long that a revoked key could still be let in: nobody is."""
+    """The last contact with the registry is too long ago: keys may be revoked, so all are refused."""
 
     code = "keys_stale"
 
@@ -131,7 +131,7 @@ class KeysStale(QuickchangeError):
 
 
 class QuotaExceeded(QuickchangeError):
-    """The key has used its quota for now; ``param`` names which. Come back later."""
+    """The key has used up a quota, named by ``param``; retry later."""
 
     code = "quota_exceeded"
 
@@ -141,7 +141,7 @@ class QuotaExceeded(QuickchangeError):
 
 
 class QuotaTooSmall(QuickchangeError):
-    """The request alone is more than the key's quota ever allows; ``param`` names which."""
+    """The request alone exceeds the key's quota, named by ``param``; a retry cannot succeed."""
 
     code = "quota_too_small"
 
@@ -151,19 +151,19 @@ class QuotaTooSmall(QuickchangeError):
 
 
 class ModelNotFound(QuickchangeError):
-    """No such model for this caller: unknown, deleted and foreign look the same."""
+    """The caller has no such model; the answer is the same for unknown, deleted and other tenants' models."""
 
     code = "model_not_found"
 
 
 class RouteNotFound(QuickchangeError):
-    """No such path."""
+    """The path does not exist."""
 
     code = "not_found"
 
 
 class MethodNotAllowed(QuickchangeError):
-    """The path is there, but not for this method."""
+    """The path does not support the method."""
 
     code = "method_not_allowed"
 
@@ -181,31 +181,31 @@ class AdapterFailed(QuickchangeError):
 
 
 class NonFiniteLogits(QuickchangeError):
-    """The weights gave no finite logit for this request, or in the adapter's trial: the same request fails again."""
+    """The weights gave no finite logit for this request, or in the adapter's trial; a retry fails again."""
 
     code = "non_finite_logits"
 
 
 class AdapterQuarantined(QuickchangeError):
-    """Requests of the adapter's owner failed by its weights: this replica does not run it for a while."""
+    """Requests of the adapter's owner failed because of its weights; this replica does not run it for some time."""
 
     code = "adapter_quarantined"
 
 
 class Overloaded(QuickchangeError):
-    """No room in the queue; come back later."""
+    """The queue is full; retry later."""
 
     code = "overloaded"
 
 
 class DeadlineExceeded(QuickchangeError):
-    """The request's time ran out before it finished."""
+    """The request did not finish before its deadline."""
 
     code = "deadline_exceeded"
 
 
 class ReplicaFailed(QuickchangeError):
-    """The engine replica that ran the request went away."""
+    """The replica that ran the request ended."""
 
     code = "replica_failed"
 
@@ -223,31 +223,31 @@ class BaseUnavailable(QuickchangeError):
 
 
 class ResponseNotFound(QuickchangeError):
-    """Feedback names a response that this caller has not had: unknown, forgotten and foreign look the same."""
+    """Feedback names a response that is unknown, no longer stored, or another tenant's; the answer is the same."""
 
     code = "response_not_found"
 
 
 class IdempotencyConflict(QuickchangeError):
-    """The idempotency key was used before, for something else."""
+    """The idempotency key was used before for other feedback."""
 
     code = "idempotency_conflict"
 
 
 class StorageFull(QuickchangeError):
-    """The disk or its quota has no room: nothing was kept, and nothing was lost."""
+    """The disk or its quota is full; nothing was stored, and nothing was lost."""
 
     code = "storage_full"
 
 
 class StorageFailed(QuickchangeError):
-    """The disk failed, or what it holds is damaged; the log names the file."""
+    """The disk failed, or stored data is damaged; the log names the file."""
 
     code = "storage_failed"
 
 
 class StorageInUse(QuickchangeError):
-    """Another process owns the feedback log, and this one waits until it lets go."""
+    """Another process owns the feedback log, and this one waits until it is released."""
 
     code = "storage_in_use"
 
@@ -258,6 +258,6 @@ def all_errors() -> list[type[QuickchangeError]]:
 
 
 def from_failure(failure: Failure) -> QuickchangeError:
-    """The exception that ``failure`` was made from; an unknown code becomes an ``InternalError``."""
+    """The exception for ``failure``; an unknown code becomes an ``InternalError``."""
     cls = by_code(QuickchangeError, failure.code, InternalError)
     return cls(failure.message, param=failure.param, retry_after_s=failure.retry_after_s)

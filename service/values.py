@@ -1,4 +1,4 @@
-"""What crosses layers and processes: plain frozen values, no tensor, no behaviour."""
+"""Values that are passed between layers and processes: plain and frozen, without tensors or behaviour."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class AdapterRef:
 
 @dataclass(frozen=True, slots=True)
 class AdapterSet:
-    """The adapter versions that one request wears, in order. With none it is the base that answers.
+    """The adapter versions of one request, in order. Without any, the base answers.
 
-    Today at most one: what several do together is not defined yet, and engines refuse it.
+    At most one at present: engines refuse several, because their combination is not defined yet.
     """
 
     parts: tuple[AdapterRef, ...] = ()
 
     @property
     def digest(self) -> str:
-        """The identity of the whole; of none ""."""
+        """The identity of the set; "" if it is empty."""
         return joint_digest([part.digest for part in self.parts])
 
     def __bool__(self) -> bool:
@@ -51,7 +51,7 @@ NO_ADAPTERS = AdapterSet()
 
 
 def joint_digest(digests: Sequence[str]) -> str:
-    """One digest for several adapters in their order: of one its own, of none ""."""
+    """One digest for several adapters in order: for one adapter its own digest, for none ""."""
     if len(digests) < 2:
         return "".join(digests)
     return "sha256:" + hashlib.sha256("+".join(digests).encode()).hexdigest()
@@ -59,26 +59,26 @@ def joint_digest(digests: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """How one sequence's tokens are drawn, in the OpenAI/vLLM meaning of each name."""
+    """Sampling options of one sequence; names have their meaning in OpenAI's API and vLLM."""
 
     max_tokens: int
     temperature: float = 1.0
-    """0, or so little that only the likeliest token would be drawn, is greedy."""
+    """Greedy if it is 0, or so low that only the likeliest token would be drawn."""
     top_p: float = 1.0
     top_k: int = 0
-    """0 is off."""
+    """0: off."""
     min_p: float = 0.0
     seed: int | None = None
-    """None draws a fresh seed at admission; choice i of a request uses seed + i."""
+    """None: a new seed is drawn at admission. Choice i of a request uses seed + i."""
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repetition_penalty: float = 1.0
     logit_bias: tuple[tuple[int, float], ...] = ()
     logprobs: int | None = None
-    """None: none. k ≥ 0: the chosen token's and the k likeliest, of the model's own distribution."""
+    """None: off. k ≥ 0: log-probabilities of the chosen and the k likeliest tokens, before sampling options."""
     ignore_eos: bool = False
     min_tokens: int = 0
-    """No end-of-sequence or stop token is drawn before so many tokens, also with ``ignore_eos``."""
+    """No end-of-sequence or stop token is drawn before this many tokens, also with ``ignore_eos``."""
     stop_token_ids: tuple[int, ...] = ()
     """Drawing one of these ends the choice with ``STOP``, also with ``ignore_eos``."""
 
@@ -92,10 +92,10 @@ class GenerateRequest:
     prompt: tuple[int, ...]
     sampling: SamplingParams
     deadline_s: float
-    """Seconds from arrival after which the request is given up."""
+    """Seconds from arrival after which the request fails."""
     n: int = 1
     adapters: AdapterSet = NO_ADAPTERS
-    """Whose weights a replica leases; an engine is given them bound."""
+    """A replica takes leases on them, and passes them to the engine as bound adapters."""
 
 
 class FinishReason(StrEnum):
@@ -106,7 +106,7 @@ class FinishReason(StrEnum):
     LENGTH = "length"
     CANCELLED = "cancelled"
     FAILED = "failed"
-    """Gateways hear the reason as the error of the request."""
+    """The gateway gets the reason as the error of the request."""
 
 
 class TokenLogprob(NamedTuple):
@@ -119,7 +119,7 @@ class TokenLogprob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A request's error as a value, so that it crosses processes whole (see ``errors.from_failure``)."""
+    """A request's error as a value that can be sent to another process (see ``errors.from_failure``)."""
 
     code: str
     message: str
@@ -128,33 +128,33 @@ class Failure:
 
 
 class Event(NamedTuple):
-    """What one engine step did to one choice."""
+    """The result of one engine step for one choice."""
 
     request_id: str
     choice: int
     tokens: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
-    """Empty, or one a token."""
+    """Empty, or one per token."""
     finish: FinishReason | None = None
     cached_tokens: int = 0
-    """Prompt tokens taken from the prefix cache; told with the first token."""
+    """Prompt tokens taken from the prefix cache; set with the first token."""
     stop_token: int | None = None
-    """Which of the request's stop tokens ended the choice; None at an end-of-sequence token."""
+    """The stop token of the request that ended the choice; None for an end-of-sequence token."""
     failure: Failure | None = None
-    """Why, where the engine failed the choice. Stays in the replica: the request's call gives it to the gateway."""
+    """The reason if the engine failed the choice. Not sent with events: the request's call returns it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServedBase:
-    """What the gateway must know of the base that the replicas hold."""
+    """The base of the replicas, as far as the gateway needs it."""
 
     name: str
     digest: str
     path: str
-    """Local checkpoint directory; tokenizer and chat template are read from it."""
+    """Local checkpoint directory, from which the gateway reads tokenizer and chat template."""
     context_tokens: int
     vocab_size: int
 
 
 Generate = Callable[[GenerateRequest], AsyncIterator[list[Event]]]
-"""Runs a request: yields its events as they come, raises a ``QuickchangeError``; closing it cancels."""
+"""Runs a request: yields its events as they arrive, raises ``QuickchangeError``; closing it cancels the request."""

@@ -1,4 +1,4 @@
-"""The one line that a request leaves in the log, written when it has ended."""
+"""The log line of a request, written when it has ended."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ PROBES = frozenset({"/health", "/ready"})
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What a request was and what became of it. What did not happen is None."""
+    """A request and its outcome. Fields are None if they do not apply."""
 
     request_id: str
     client_request_id: str | None
     traceparent: str | None
     method: str
     route: str | None
-    """The route's template, never the path: a bounded set."""
+    """The route's template instead of the path: a bounded set of values."""
     status: int | None
     key: str | None
-    """The public id of the key that was let in."""
+    """Public id of the authenticated key."""
     tenant: str | None
-    """For whom it is asked: the key's tenant, or of a key for all the adapter's."""
+    """The key's tenant; for a key of all tenants, the adapter's."""
     model: str | None
     digest: str | None
     adapter: str | None
-    """``acme/support``, found in the catalog; None is the base, or a request that found nothing."""
+    """``acme/support``, if the catalog has it; None: the base, or no model was found."""
     prompt_tokens: int | None
     completion_tokens: int | None
     error: str | None
     reason: str | None
     seconds: float
-    """From the arrival to the end."""
+    """Time from the arrival to the end."""
 
     @classmethod
     def of(cls, exchange: Exchange, status: int | None, route: str | None) -> Line:
@@ -64,11 +64,11 @@ class Line:
 
 
 _LOGGED = tuple(field.name for field in fields(Line) if field.name not in ("adapter", "seconds"))
-"""The model says what ``adapter`` says, which is for metrics."""
+"""``adapter`` is for metrics only: the log has ``model``."""
 
 
 def log_request(line: Line) -> None:
-    """Probes, which anybody may send, leave no line at the usual level."""
+    """Logs the line. Probes, which need no key, are not logged at the default level."""
     happened = {name: value for name in _LOGGED if (value := getattr(line, name)) is not None}
     level = logging.DEBUG if line.route in PROBES else logging.INFO
     log.log(level, "request", extra=happened | {"seconds": round(line.seconds, 4)})

@@ -1,4 +1,4 @@
-"""A job to its HTTP answer, whole or streamed; a client that hangs up ends the generation."""
+"""The HTTP answer of a job, whole or streamed. A client that disconnects ends the generation."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from service.values import FinishReason, Generate
 
 log = logging.getLogger(__name__)
 
-_FAREWELL_S = 5.0
-"""How long the last bytes of a stream may wait for a client that does not read."""
+_LAST_BYTES_S = 5.0
+"""Bounds how long the last bytes of a stream wait for a client that does not read."""
 
 
 async def whole(job: Job, run: Run, shape: Shape, generate: Generate, receive: Receive) -> Response:
@@ -52,12 +52,12 @@ async def whole(job: Job, run: Run, shape: Shape, generate: Generate, receive: R
 class Stream(Response):
     """The answer as server-sent events.
 
-    The first bytes wait for the first token, so that everything that can go wrong before it has a status of
-    its own; an error after it is sent as an event, and the stream ends there, without ``[DONE]``.
+    The first bytes wait for the first token, so that earlier errors have their own HTTP status. A later error is
+    sent as an event, and the stream ends there, without ``[DONE]``.
     """
 
     def __init__(self, job: Job, run: Run, shape: Shape, generate: Generate, exchange: Exchange) -> None:
-        """``exchange`` records errors that come after the status line was sent."""
+        """``exchange`` records errors that happen after the status line was sent."""
         self.background = None
         self.status_code = 200
         self._job = job
@@ -92,14 +92,14 @@ class Stream(Response):
             self._exchange.error = error.code
             last = sse.event(error_body(error))
         except Exception:
-            # The status is out already: the client must still hear that this is no end.
+            # The status line is already sent: an event must show that the answer is incomplete.
             if not self._begun:
                 raise
             log.exception("a stream failed unexpectedly")
             self._exchange.error = InternalError.code
             last = sse.event(error_body(InternalError("internal error; its cause is in the log under this id")))
         try:
-            async with asyncio.timeout(_FAREWELL_S):
+            async with asyncio.timeout(_LAST_BYTES_S):
                 await send(_bytes(last, more=False))
         except TimeoutError as error:
             raise ClientGone from error

@@ -1,4 +1,4 @@
-"""Work on clients' data that is too long for the event loop, on a few threads of its own, accounts in turn."""
+"""Runs work on clients' data that is too long for the event loop on a few separate threads, accounts in turn."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ T = TypeVar("T")
 
 
 class Aside:
-    """So many at once and no more: what waits costs only its own bytes. Belongs to one event loop."""
+    """Bounds concurrent work; waiting work takes only the memory of its input. Belongs to one event loop."""
 
     def __init__(self, name: str, threads: int, inline: int) -> None:
-        """What has at most ``inline`` bytes or characters is done at once: it takes about a millisecond at worst."""
+        """Inputs of at most ``inline`` bytes or characters (about a millisecond) are processed on the event loop."""
         self._threads = ThreadPoolExecutor(threads, name)
         self._inline = inline
         self._free = threads
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
-        """By account; the one whose turn is next comes first."""
+        """Waiting work by account; the account whose turn is next is first."""
 
     async def run(self, size: int, work: Callable[[], T], account: str) -> T:
-        """The result of ``work`` on ``size`` bytes or characters; what nobody waits for any more is not begun.
+        """The result of ``work`` on ``size`` bytes or characters; work of a cancelled caller is not begun.
 
-        An account with much to do waits for itself alone: each has one done in turn.
+        Accounts take turns, so that one with much work delays only itself.
         """
         if size <= self._inline:
             return work()
@@ -46,7 +46,7 @@ class Aside:
         try:
             await turn
         except asyncio.CancelledError:
-            if not turn.cancelled():  # it was given while this was being cancelled
+            if not turn.cancelled():  # the turn was granted while this call was being cancelled
                 self._next()
             raise
 

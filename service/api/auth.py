@@ -22,19 +22,19 @@ from service.errors import InsufficientScope, KeylessRefused
 from service.settings import KeyOptions
 
 OPEN = None
-"""What a route needs that is for everybody: said, never left out."""
+"""For routes without authorization, which must declare it."""
 
 BODY_TYPES = frozenset({b"application/json"})
-"""What a body may be without a key: a page's browser asks before it sends that elsewhere."""
+"""Content types that a body may have without a key: for these, browsers send a preflight first."""
 
 
 class Gate:
-    """The keys known, and how far they are trusted."""
+    """Authenticates requests, depending on the age of the known keys."""
 
     def __init__(
         self, catalog: Catalog, options: KeyOptions, origins: Sequence[str] = (), *, anonymous: bool
     ) -> None:
-        """``anonymous``: whether programs of this machine may come in while no key exists; of pages, ``origins``."""
+        """``anonymous``: accept programs of this machine, and pages of ``origins``, while no key exists."""
         self._catalog = catalog
         self._origins = Origins.of(origins)
         self._max_staleness_s = options.max_staleness_s
@@ -55,8 +55,8 @@ class Gate:
         return caller
 
 
-class Door:
-    """Pure ASGI around one route."""
+class ScopeCheck:
+    """Pure ASGI around one route: authenticates the caller and checks its scope."""
 
     def __init__(self, app: ASGIApp, gate: Gate, needs: Scope) -> None:
         self._app = app
@@ -80,20 +80,20 @@ class Gated(Route):
         handler: Callable[[Request], Awaitable[Response]] | ASGIApp,
         *around: Middleware,
     ) -> None:
-        """``around`` is what stands between the door and the handler."""
-        door = [] if needs is OPEN else [Middleware(Door, gate=gate, needs=needs)]
-        super().__init__(path, handler, methods=[method], middleware=[*door, *around])
+        """``around`` is the middleware between the scope check and the handler."""
+        check = [] if needs is OPEN else [Middleware(ScopeCheck, gate=gate, needs=needs)]
+        super().__init__(path, handler, methods=[method], middleware=[*check, *around])
         self.needs = needs
 
 
 def caller_of(scope: Connection) -> Caller:
-    """Whom the door let in; a handler without a door finds nobody, and fails."""
+    """The authenticated caller. A handler of a route without a scope has none, and fails."""
     caller = exchange_of(scope).caller
     assert caller is not None
     return caller
 
 
 def _authorization(scope: Connection) -> str | None:
-    """The one header; of two nobody can say which is meant."""
+    """The only ``Authorization`` header; with two, it is unclear which is meant."""
     given = [value for name, value in scope["headers"] if name == b"authorization"]
     return given[0].decode("latin-1") if len(given) == 1 else None

@@ -1,4 +1,4 @@
-"""A request's bytes to its wire model and what of it is ignored, or an error that names the field."""
+"""Parses a request's bytes to its wire model and the ignored fields, or raises an error that names the field."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _UNHEARD_ROLES = ("tool", "function")
 METADATA_ENTRIES = 16
 TEMPLATE_VARIABLES = 64
 TEMPLATE_CHARS = 16 << 10
-"""Of all variables: a template may repeat one for each message."""
+"""Bound on the characters of all variables, because a template may repeat them for each message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed(Generic[R]):
-    """A body that asks for nothing that is not honoured."""
+    """A parsed body, without refused fields."""
 
     request: R
     ignored: Ignored
 
 
 def chat_request(raw: bytes, limits: Limits) -> Parsed[ChatRequest]:
-    """The body of ``POST /v1/chat/completions``."""
+    """Parses the body of ``POST /v1/chat/completions``."""
     fields, ignored = _honoured(raw, tables.CHAT, limits)
     messages = fields.get("messages")
     if isinstance(messages, list):
@@ -54,7 +54,7 @@ def chat_request(raw: bytes, limits: Limits) -> Parsed[ChatRequest]:
 
 
 def completion_request(raw: bytes, limits: Limits) -> Parsed[CompletionRequest]:
-    """The body of ``POST /v1/completions``."""
+    """Parses the body of ``POST /v1/completions``."""
     fields, ignored = _honoured(raw, tables.COMPLETION, limits)
     prompt = fields.get("prompt")
     if isinstance(prompt, list) and len(prompt) > limits.choices and isinstance(prompt[0], str | list):
@@ -65,7 +65,7 @@ def completion_request(raw: bytes, limits: Limits) -> Parsed[CompletionRequest]:
 
 
 def _honoured(raw: bytes, table: Mapping[str, Field], limits: Limits) -> tuple[dict[str, Any], Ignored]:
-    """The fields that the wire models know, and what of the others is ignored."""
+    """The fields that the wire models have, and the ignored others."""
     ignored = Ignored(refuse_unknown=limits.unknown_fields == "refuse")
     said = json_object(raw)
     if said.get("tool_choice") == "none":
@@ -92,12 +92,12 @@ def _message(message: Any, path: str, ignored: Ignored) -> Any:
     if isinstance(fields.get("content"), list):
         fields["content"] = _joined(fields["content"], f"{path}.content", ignored)
     if fields.get("role") == "assistant":
-        fields.setdefault("content", "")  # null next to tool calls, and of an answer that was empty
+        fields.setdefault("content", "")  # it is null next to tool calls, and in empty answers
     return fields
 
 
 def _joined(parts: list[Any], path: str, ignored: Ignored) -> str:
-    """The text of content parts, one after the other on lines of their own."""
+    """The texts of the content parts, joined by newlines."""
     texts = []
     for i, part in enumerate(parts):
         kind = part.get("type") if isinstance(part, dict) else None
@@ -127,7 +127,7 @@ def _validated(model: type[R], fields: dict[str, Any], limits: Limits) -> R:
 
 
 def _check_sizes(fields: dict[str, Any], limits: Limits) -> None:
-    """Before anything looks at what is in a list: a wrong one would give an error for each of its items."""
+    """Checks the lengths of lists before validation, which would create an error for each item of a wrong list."""
     most = {
         "stop": (limits.stop_strings, "strings"),
         "stop_token_ids": (limits.stop_strings, "tokens"),

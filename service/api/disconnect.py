@@ -1,4 +1,4 @@
-"""Work that stops when the client hangs up."""
+"""Work that stops when the client disconnects."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 class ClientGone(Exception):
-    """The client hung up before its answer was complete; nobody is left to tell."""
+    """The client disconnected before its answer was complete, so no response is sent."""
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of ``work``; if the client goes first, cancels it, waits for its end and raises ``ClientGone``.
+    """The result of ``work``. If the client disconnects first, cancels it, waits for its end, raises ``ClientGone``.
 
-    The request's body must have been read: what ``receive`` tells after it is the disconnect.
+    The request's body must have been read: the next message of ``receive`` is then the disconnect.
     """
     task = asyncio.create_task(work)
-    watch = asyncio.create_task(_gone(receive))
+    watch = asyncio.create_task(_disconnected(receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -33,6 +33,6 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(task, watch, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,10 +1,9 @@
-"""The outermost middleware: takes off the headers that would steer Ray Serve, and stamps the request's id.
+"""The outermost middleware: removes headers that control Ray Serve, and sets the request's id.
 
-Ray Serve reads some request headers before any application code does, so this stands in front of Serve's own code:
-the gateway's listener puts it there (``serve/listener.py``), and where Serve's proxies listen instead,
-``serve_middlewares`` is the function to name in ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``. The second time a
-request meets it, it does nothing. Ordinary ingresses, meshes and clients send some of those headers: none is a reason
-to refuse a request.
+Ray Serve reads some request headers before any application code, so this middleware must be in front of Serve's code.
+The gateway's listener puts it there (``serve/listener.py``). If Serve's proxies listen instead, name
+``serve_middlewares`` in ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``. A second pass changes nothing.
+Ordinary ingresses, meshes and clients send some of these headers, so requests with them are not refused.
 """
 
 from __future__ import annotations
@@ -20,32 +19,32 @@ from adapters_registry.edge.correlation import OWN_ID, REQUEST_ID, Correlation, 
 from adapters_registry.edge.paths import canonical
 
 _STAMP = "quickchange.stamp"
-"""In the ASGI scope, where no client can put it."""
+"""Key in the ASGI scope, which clients cannot set."""
 
 STEERING = frozenset(
     {
-        REQUEST_ID,  # Serve would take it for its own id of the request
+        REQUEST_ID,  # Serve would use it as its own id of the request
         "serve-multiplexed-model-id",  # chooses a replica
         "x-session-id",  # chooses a replica
         "x-request-timeout-seconds",  # ≤ 0 switches the timeout off
-        "x-request-disconnect-disabled",  # a disconnect would cancel nothing
+        "x-request-disconnect-disabled",  # a disconnect would no longer cancel the request
     }
 )
-"""Lower case, with hyphens; proxies and Serve take underscores for the same."""
+"""In lower case, with hyphens; proxies and Serve treat underscores as hyphens."""
 STEERING_PREFIX = "x-serve-router-"
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What the edge knows of a request."""
+    """Set by the edge for each request."""
 
     request_id: str
-    """Ours: in logs, in answers' ids, and with Serve."""
+    """The service's own id of the request: in logs, in answers' ids, and in Serve."""
     correlation: Correlation
 
 
 class Edge:
-    """Pure ASGI, so that it holds neither bodies nor streams."""
+    """Pure ASGI, so that it buffers neither bodies nor streams."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,7 +58,7 @@ class Edge:
         async def send_with_ids(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                # Serve's own middleware, where there is one, has already answered with the id stamped below.
+                # Serve's own middleware, if present, has already set the header to the id below.
                 headers[REQUEST_ID] = stamp.correlation.client_request_id or stamp.request_id
                 headers[OWN_ID] = stamp.request_id
             await send(message)
@@ -76,7 +75,7 @@ def _steers(raw: bytes) -> bool:
 
 
 def stamp_of(scope: Scope) -> Stamp:
-    """What the request was given at the edge."""
+    """The stamp that the edge set."""
     stamp = scope[_STAMP]
     assert isinstance(stamp, Stamp)
     return stamp

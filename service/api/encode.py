@@ -1,4 +1,4 @@
-"""Text to token ids at a cost that the base's context bounds, however long the text is."""
+"""Tokenizes text; the cost is bounded by the base's context, however long the text is."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from service.errors import ContextLengthExceeded
 
 _PIECE_CHARS = 1 << 12
-"""A text is counted in pieces of so many: the tokenizer takes 300 to 500 bytes of memory for a token."""
+"""Characters of a piece; texts are counted in pieces, because the tokenizer takes 300 to 500 bytes per token."""
 _CUT_TOKENS = 64
-"""More than a cut between two pieces adds to their tokens."""
+"""Upper bound on the tokens that a cut between two pieces adds."""
 
 
 class Encoder:
@@ -23,11 +23,11 @@ class Encoder:
         self._tokenizer = tokenizer
         self._context = context_tokens
         self._most_bytes = _most_bytes(tokenizer, context_tokens)
-        # The first call settles truncation and padding inside the tokenizer; later ones only read.
+        # The first call sets truncation and padding inside the tokenizer; later calls only read them.
         tokenizer("settle")
 
     def check_length(self, chars: int, param: str) -> None:
-        """Raises ``ContextLengthExceeded`` where no ``chars`` characters can be within the context."""
+        """Raises ``ContextLengthExceeded`` if no text of ``chars`` characters can fit into the context."""
         if self._most_bytes is not None and chars > self._most_bytes:
             raise ContextLengthExceeded(
                 f"This model's context is {self._context} tokens, and the {param} have {chars} characters, more than "
@@ -38,8 +38,8 @@ class Encoder:
     def encode(self, text: str, param: str, *, special: bool, keep: int | None = None) -> list[int]:
         """All of ``text``, or its last ``keep`` tokens.
 
-        ``special``: with what the tokenizer itself puts around a text. Raises ``ContextLengthExceeded`` for a text
-        that is surely over the context; one that is a little over it is encoded.
+        ``special``: add the tokenizer's own special tokens. Raises ``ContextLengthExceeded`` for a text that is
+        certainly longer than the context; a slightly longer one is encoded.
         """
         if keep is not None:
             return self._ids(self._end_of(text, keep), special)[-keep:]
@@ -60,7 +60,7 @@ class Encoder:
         return False
 
     def _end_of(self, text: str, keep: int) -> str:
-        """A part of ``text`` that has its last ``keep`` tokens as the whole has them, and not many more."""
+        """The end of ``text`` with the same last ``keep`` tokens as the whole, and few more."""
         tokens = 0
         for begin, end in reversed(list(_pieces(len(text)))):
             if tokens > keep:
@@ -78,9 +78,9 @@ def _pieces(chars: int) -> Iterator[tuple[int, int]]:
 
 
 def _most_bytes(tokenizer: PreTrainedTokenizerBase, tokens: int) -> int | None:
-    """What so many tokens spell at most; None where a token may stand for text of any length.
+    """Most bytes of text in ``tokens`` tokens; None if a token may stand for text of any length.
 
-    Byte-level tokenizers that change nothing of a text before they cut it have a token for every byte of it.
+    It is known for byte-level tokenizers that do not normalise the text: each byte is in exactly one token.
     """
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(getattr(backend, "decoder", None), decoders.ByteLevel) or backend.normalizer is not None:

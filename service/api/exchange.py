@@ -1,4 +1,4 @@
-"""One HTTP request and what is known of it so far; it travels in the ASGI scope."""
+"""One HTTP request and what is known of it so far; stored in the ASGI scope."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _KEY = "quickchange.exchange"
 
 @dataclass
 class Exchange:
-    """Made by the guard; each step adds what it found out, and the access log is written from it at the end."""
+    """Created by the guard and filled step by step; the access log is written from it at the end."""
 
     request_id: str
     method: str
     client_request_id: str | None = None
-    """The id that the client or its proxy gave the request, where it came in a form fit for a log."""
+    """The id that the client or its proxy gave the request, if it may be logged."""
     traceparent: str | None = None
     arrived: float = field(default_factory=lambda: asyncio.get_running_loop().time())
     """On the event loop's clock, in seconds: deadlines count from it."""
     caller: Caller | None = None
-    """Whom the door let in."""
+    """The authenticated caller."""
     served: Served | None = None
-    """The weights that the request's model means."""
+    """The weights of the request's model."""
     job: Job | None = None
     usage: Usage | None = None
-    """Of the job, once it has ended, however it did."""
+    """Tokens of the job, once it has ended in any way."""
     error: str | None = None
-    """The error's code, also of one that was sent inside a stream."""
+    """The error's code, also if it was sent inside a stream."""
     reason: str | None = None
-    """What of the key refused the request, finer than the code: of a bounded set, and never sent."""
+    """Why the key was refused, in more detail than the code: from a bounded set, and never sent."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Sent with the answer, whatever it is."""
+    """Sent with any answer."""
 
 
 def attach(scope: Scope, exchange: Exchange) -> None:
@@ -44,7 +44,7 @@ def attach(scope: Scope, exchange: Exchange) -> None:
 
 
 def exchange_of(scope: Scope) -> Exchange:
-    """Of the request that ``scope`` belongs to; the guard attached it."""
+    """The exchange of the request with this ``scope``; attached by the guard."""
     exchange = scope[_KEY]
     assert isinstance(exchange, Exchange)
     return exchange

@@ -1,4 +1,4 @@
-"""``/v1/feedback``: what callers say of answers, and reading their own back."""
+"""``/v1/feedback``: stores callers' feedback on answers, and returns their own events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OFF = "feedback is off: start the service with --feedback.enabled"
 
 
 class FeedbackRoutes:
-    """Parses, asks the log's owner, renders."""
+    """Parses requests, calls the log's owner, renders answers."""
 
     def __init__(
         self, feedback: Feedback | None, options: FeedbackOptions, metrics: GatewayMetrics, bodies: Aside
@@ -41,7 +41,7 @@ class FeedbackRoutes:
         self._metrics = metrics
 
     async def post(self, request: Request) -> Response:
-        """202 once every event of the body is durable; none is kept where one is refused."""
+        """202 once every event of the body is durable; if one is refused, none is stored."""
         feedback = self._on()
         try:
             raw, caller = await request.body(), caller_of(request.scope)
@@ -57,7 +57,7 @@ class FeedbackRoutes:
         return JSONResponse({"object": "list", "data": data}, status_code=202)
 
     async def get(self, request: Request) -> Response:
-        """The caller's own events, oldest first, a page at a time."""
+        """A page of the caller's own events, oldest first."""
         feedback = self._on()
         unknown = next((name for name in request.query_params if name not in ("after", "limit")), None)
         if unknown is not None:
@@ -75,7 +75,7 @@ class FeedbackRoutes:
 
 
 def response_record(job: Job, choices: Sequence[Choice], unfinished: FinishReason) -> ResponseRecord:
-    """A response that has ended, as feedback will find it; ``unfinished`` is how choices without an end ended."""
+    """The record of an ended response; ``unfinished`` is the finish reason for choices that did not end."""
     return ResponseRecord(
         id=job.id,
         tenant=job.caller,

@@ -1,4 +1,4 @@
-"""What the HTTP front is given: everything it needs that it does not own."""
+"""The dependencies of the HTTP front, which others own."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ class Backend:
     served: ServedBase
     generate: Generate
     ready: Callable[[], Awaitable[bool]]
-    """Whether the base answers; asked for ``GET /ready``, once at a time and at most once a second."""
+    """Whether the base answers; called for ``GET /ready``, at most once per second."""
     feedback: Feedback | None
-    """None where feedback is switched off."""
+    """None if feedback is off."""
     inspect: Callable[[], Awaitable[FleetReport]]
-    """Asked by each ``GET /metrics`` and ``GET /v1/adapters/residency``."""
+    """Called for each ``GET /metrics`` and ``GET /v1/adapters/residency``."""
     connections: Callable[[], ConnectionReport] = ConnectionReport
-    """Asked by each ``GET /metrics``."""
+    """Called for each ``GET /metrics``."""
 
 
 @dataclass(frozen=True)
 class Front:
-    """The seams of ``create_app``; tests hand in small fakes."""
+    """The arguments of ``create_app``; tests pass small fakes."""
 
     settings: Settings
     catalog: Catalog
@@ -45,4 +45,4 @@ class Front:
     backend: Backend
     metrics: GatewayMetrics
     ledger: Ledger = field(default_factory=NoLedger)
-    """Remembers across restarts what was used of quotas."""
+    """Stores quota use across restarts."""

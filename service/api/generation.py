@@ -41,7 +41,7 @@ B = TypeVar("B", bound=Body)
 
 @dataclass(frozen=True)
 class Endpoint(Generic[B]):
-    """What is different between the two."""
+    """The differences between the two endpoints."""
 
     parse: Callable[[bytes, Limits], Parsed[B]]
     job: Callable[[Parsed[B], Served, Origin], Coroutine[Any, Any, Job]]
@@ -50,7 +50,7 @@ class Endpoint(Generic[B]):
 
 @dataclass(frozen=True)
 class Means:
-    """What they share."""
+    """The objects that both endpoints use."""
 
     front: Front
     jobs: Jobs
@@ -60,7 +60,7 @@ class Means:
 
 
 class Generation(Generic[B]):
-    """An ASGI application: what a request holds of its quotas lasts as long as its answer, also as a stream's."""
+    """An ASGI application, so that a request's quotas are held until its answer, streamed or not, has ended."""
 
     def __init__(self, endpoint: Endpoint[B], means: Means) -> None:
         self._endpoint = endpoint
@@ -92,7 +92,7 @@ class Generation(Generic[B]):
 
     @contextmanager
     def _reporting(self, ignored: Ignored, exchange: Exchange) -> Iterator[None]:
-        """Tell the client and count what was ignored, whatever becomes of the request."""
+        """Reports ignored fields to the client and to metrics, whether or not the request succeeds."""
         try:
             yield
         finally:
@@ -116,7 +116,7 @@ class Generation(Generic[B]):
         try:
             record = response_record(job, choices, unfinished)
         except ValidationError:
-            # The answer is right and must go out, though nobody can leave feedback on it.
+            # The answer is valid and must be sent, although feedback on it will not be possible.
             log.exception("a response could not be recorded", extra={"id": job.id})
         else:
             self._front.backend.feedback.keep(record)

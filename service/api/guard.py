@@ -1,4 +1,4 @@
-"""The middleware around all routes: bounds on headers and body, and one log line a request."""
+"""The middleware around all routes: bounds on headers and body, and one log line per request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from service.api.access_log import Line, log_request
 from service.api.disconnect import ClientGone
 from service.api.edge import stamp_of
 from service.api.exchange import Exchange, attach
-from service.api.status import GONE, error_response
+from service.api.status import DISCONNECTED, error_response
 from service.errors import (
     BodyTooLarge,
     HeadersTooLarge,
@@ -35,11 +35,11 @@ from service.support import logs
 log = logging.getLogger(__name__)
 
 BODY_READ_S = 30.0
-"""A body must be in by then, counted from the request's arrival: slow senders hold a place."""
+"""Time for a body to arrive, counted from the request's arrival; slow senders occupy a place."""
 DISCARD_S = 2.0
 DISCARD_TIMES = 16
-"""A body over the cap is read and thrown away for so long, up to so many caps, before it is refused: a connection
-closed on a client that is still sending loses the answer."""
+"""Time, and multiple of the cap, for which an oversized body is read and discarded before it is refused. If the
+connection were closed while the client still sends, the client would lose the answer."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class _Sent:
 
 
 class Guard:
-    """Pure ASGI. Holds no body: it counts bytes as the route reads them."""
+    """Pure ASGI. Buffers no body: it counts bytes as the route reads them."""
 
     def __init__(
         self, app: ASGIApp, limits: Limits, metrics: GatewayMetrics, body_read_s: float = BODY_READ_S
@@ -80,9 +80,9 @@ class Guard:
             self._check(scope)
             await self._app(scope, body.receive, send_noting)
         except (ClientGone, ClientDisconnect):
-            sent.status = GONE
+            sent.status = DISCONNECTED
         except asyncio.CancelledError:
-            sent.status = GONE
+            sent.status = DISCONNECTED
             raise
         except QuickchangeError as error:
             exchange.error, exchange.reason = error.code, error.reason
@@ -90,7 +90,7 @@ class Guard:
                 await body.discard()
             await error_response(error)(scope, receive, send_noting)
         except Exception as error:
-            # Whatever a defect throws becomes our error shape here; the trace stays in the log, under the id.
+            # Any exception of a defect becomes an error answer here; its trace is logged under the request's id.
             log.exception("a request failed unexpectedly")
             unexpected = _unexpected(error)
             exchange.error = unexpected.code
@@ -153,7 +153,7 @@ class _Body:
         return message
 
     async def discard(self) -> None:
-        """Read what is left and keep none of it, within bounds."""
+        """Read and discard the rest of the body, within bounds."""
         left = DISCARD_TIMES * self._limits.body_bytes
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DISCARD_S):

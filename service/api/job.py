@@ -1,4 +1,4 @@
-"""A job: what answers, and everything about it that is fixed at admission."""
+"""A job: a request with everything that is fixed at admission."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from service.values import AdapterSet, GenerateRequest
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Which weights answer: what the response says of them."""
+    """The weights that answer, as named in the response."""
 
     tenant: str
-    """For whom it is asked: whose cache and fair share the request is of, whosever adapter answers."""
+    """The tenant whose prefix cache and fair share the request uses; the adapter may be another tenant's."""
     adapters: AdapterSet
     model: str
     """``acme/support@3``, or the base's name."""
     digest: str
     fingerprint: str
     size_bytes: int = 0
-    """Of the adapters' files; 0 is the base."""
+    """Size of the adapters' files; 0: the base."""
 
     @property
     def headers(self) -> dict[str, str]:
-        # Headers are latin-1; a base named by a local path may hold anything.
+        # Headers are latin-1; the name of a base from a local path may have any character.
         return {
             "x-adapter": self.model.encode("ascii", "backslashreplace").decode(),
             "x-adapter-digest": self.digest,
@@ -34,12 +34,12 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """The tokens of a job: each prompt once, those of every choice."""
+    """The tokens of a job: each prompt once, and all choices."""
 
     prompt: int
     completion: int
     cached: int
-    """Of the prompt, those that were computed before."""
+    """Prompt tokens from the prefix cache."""
 
     @property
     def total(self) -> int:
@@ -48,24 +48,24 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything fixed at admission."""
+    """A request, with everything that is fixed at admission."""
 
     id: str
     created_s: int
     caller: str
-    """The tenant that asks, whosever adapter answers."""
+    """The caller's tenant; the adapter may be another tenant's."""
     asked: tuple[tuple[Message, ...] | Prompt, ...]
-    """What each prompt was, in the client's words."""
+    """The prompts as the client sent them."""
     base_digest: str
     served: Served
     requests: tuple[GenerateRequest, ...]
-    """One a prompt; choice j of prompt i is choice i × n + j of the answer."""
+    """One per prompt; choice j of prompt i is choice i × n + j of the answer."""
     showing: Showing
     logprobs: bool
     include_usage: bool
-    """Sent once, at the end of a stream."""
+    """Send usage once, at the end of a stream."""
     running_usage: bool
-    """Sent with every chunk."""
+    """Send usage with every chunk."""
     deadline: float
     """On the event loop's clock."""
 

@@ -1,4 +1,4 @@
-"""A parsed request to a job: the adapter version fixed, the prompt in tokens, every bound checked."""
+"""Turns a parsed request into a job: fixes the adapter version, tokenizes the prompt, checks every bound."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from service.errors import DeadlineExceeded
 from service.values import NO_ADAPTERS, AdapterSet, GenerateRequest, SamplingParams
 
 _LEAST_TOP_P = 1e-6
-"""What 0 means: the likeliest token alone, without an engine that must know a special case."""
+"""Replaces 0, with the same effect (only the likeliest token), so that the engine needs no special case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose request it is."""
+    """The caller of a request, and its arrival."""
 
     caller: Caller
     request_id: str
@@ -33,21 +33,21 @@ class Origin:
 
 
 class Jobs:
-    """Turns requests into jobs; holds the tokenizer, asks the catalog, calls nobody."""
+    """Turns requests into jobs with the tokenizer and the catalog, without a remote call."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
         self._prompts = Prompts(front.tokenizer, front.backend.served)
 
     def serve(self, model: str, caller: Caller) -> Served:
-        """The weights that ``model`` means now. Raises what the catalog raises."""
+        """The weights that ``model`` names now. Raises the catalog's errors."""
         base = self._front.backend.served
         fingerprint = f"fp_{_short(base.digest)}"
         name = parse_model(model, base.name)
         if name is None:
             return Served(caller.tenant, NO_ADAPTERS, base.name, base.digest, fingerprint)
         found = self._front.catalog.find(name, caller.principal)
-        tenant = caller.principal.tenant or found.ref.tenant  # a key for all tenants acts for the one that it names
+        tenant = caller.principal.tenant or found.ref.tenant  # a key for all tenants acts for the tenant of the model
         worn = AdapterSet((found.ref,))
         return Served(tenant, worn, str(worn), worn.digest, f"{fingerprint}_{_short(worn.digest)}", found.size_bytes)
 
@@ -78,9 +78,9 @@ class Jobs:
         variables, others = self._prompts.template.choose(body.chat_template_kwargs or {})
         for name in others:
             parsed.ignored.hint(f"chat_template_kwargs.{name}")
-        go_on = bool(body.continue_final_message)
-        begin = not go_on if body.add_generation_prompt is None else body.add_generation_prompt
-        return Rendering(begin, go_on, variables)
+        continues = bool(body.continue_final_message)
+        begin = not continues if body.add_generation_prompt is None else body.add_generation_prompt
+        return Rendering(begin, continues, variables)
 
     def _sampling(
         self, body: Request, prompt: tuple[int, ...], default: int | None, param: str, logprobs: int | None

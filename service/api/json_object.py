@@ -1,4 +1,4 @@
-"""A request's bytes to one JSON object, at a cost that is linear in them."""
+"""Parses a request's bytes to one JSON object, in time linear in their number."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from adapters_registry import json_text
 from service.errors import InvalidValue
 
 SHOWN = 200
-"""Characters of a client's text that an error repeats."""
+"""Bound on characters of a client's text that an error repeats."""
 INT_DIGITS = 100
-"""Of longer integers the cost grows with the square of their digits."""
+"""Bound on digits, because the time to parse an integer grows with their square."""
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (INT_DIGITS + 1))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
-    """Raises ``InvalidValue`` where ``raw`` is anything but one JSON object in UTF-8, or would become too much."""
+    """Raises ``InvalidValue`` if ``raw`` is not one JSON object in UTF-8, or exceeds the bounds of its nodes."""
     objection = json_text.objection(raw)
     if objection is not None:
         raise InvalidValue(f"the body is too large to take in: {objection}")
@@ -43,7 +43,7 @@ def json_object(raw: bytes) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """``text`` as it may go into an answer: short, and without what UTF-8 cannot carry."""
+    """``text`` in a form for answers: shortened, and without characters that UTF-8 cannot encode."""
     return text[:SHOWN].encode("utf-8", "replace").decode()
 
 
@@ -58,10 +58,10 @@ def _short_int(digits: str) -> int:
 
 
 def _path_of_surrogate(fields: dict[str, Any]) -> str | None:
-    """The way to the first lone surrogate: it is no character, neither a tokenizer nor UTF-8 can take it.
+    """The path to the first lone surrogate, which neither a tokenizer nor UTF-8 can encode.
 
-    None where it was in a value that another of the same name replaced. Only the steps to where the walk is are kept,
-    and none is put into words before the place is found.
+    None if it was in a value that a later field of the same name replaced. The walk stores only the steps to its
+    current place, and formats them once the surrogate is found.
     """
     steps: list[str | int] = []
     walks: list[Iterator[tuple[str | int, Any]]] = [_items(fields)]
@@ -88,7 +88,7 @@ def _items(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]
 
 
 def path_of(steps: Sequence[str | int]) -> str:
-    """As an error names a place: ``messages[3].content``; no longer than an error shows."""
+    """A path as errors show it, such as ``messages[3].content``, shortened."""
     path = ""
     for step in steps:
         path += f"[{step}]" if isinstance(step, int) else f".{step[:SHOWN]}" if path else step[:SHOWN]

@@ -1,4 +1,4 @@
-"""When the tokens of one request come: time to the first, and between them."""
+"""Measures one request's time to first token and inter-token latency."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.values import Event
 
 
 class Latency:
-    """A few float operations for each batch of events."""
+    """Costs a few float operations per batch of events."""
 
     def __init__(self, metrics: GatewayMetrics, arrived: float) -> None:
         """``arrived`` is on the event loop's clock."""
@@ -20,11 +20,11 @@ class Latency:
         self._last: dict[int, float] = {}
 
     def came(self, prompt: int, events: Sequence[Event]) -> None:
-        """Events of one of the request's prompts came. Where a slow reader finds several steps, their mean counts."""
+        """Record events of one prompt. For events of several steps at once (a slow reader), their mean counts."""
         tokens = sum(len(event.tokens) for event in events)
         if not tokens:
             return
-        now = time.perf_counter()  # an event loop's own clock may turn in whole milliseconds
+        now = time.perf_counter()  # an event loop's clock may have a resolution of a millisecond
         last = self._last.get(prompt)
         if last is not None:
             choices = len({event.choice for event in events if event.tokens})

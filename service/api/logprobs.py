@@ -1,4 +1,4 @@
-"""Log-probabilities in OpenAI's two shapes: of chat, and of completions."""
+"""Log-probabilities in OpenAI's two shapes, for chat and for completions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from service.api.text import ShownToken
 from service.api.vocabulary import Vocabulary
 
 UNLIKELY = -9999.0
-"""OpenAI's word for a log-probability too low to tell; JSON has no infinity."""
+"""OpenAI's value for very low log-probabilities; JSON has no infinity."""
 
 
 def chat_logprobs(shown: tuple[ShownToken, ...], vocabulary: Vocabulary) -> dict[str, object]:
@@ -20,7 +20,7 @@ def chat_logprobs(shown: tuple[ShownToken, ...], vocabulary: Vocabulary) -> dict
 
 
 def completion_logprobs(shown: tuple[ShownToken, ...], vocabulary: Vocabulary) -> dict[str, object]:
-    """Parallel lists, one item a token; ``top_logprobs`` also holds the chosen token."""
+    """Parallel lists, one item per token; ``top_logprobs`` also has the chosen token."""
     return {
         "tokens": [_name(one.token, vocabulary) for one in shown],
         "token_logprobs": [max(one.logprob.logprob, UNLIKELY) for one in shown],
@@ -44,7 +44,7 @@ def _top(one: ShownToken, vocabulary: Vocabulary) -> dict[str, float]:
 
 
 def _name(token: int, vocabulary: Vocabulary) -> str:
-    """A token as a key: parts of characters would all read U+FFFD, so they are spelt as bytes."""
+    """A token as a key. Parts of characters are written as bytes, because as text they would all be U+FFFD."""
     spelling = vocabulary.spelling(token)
     try:
         return spelling.decode()

@@ -10,11 +10,11 @@ from service.api.query import page_size
 from service.errors import InvalidValue
 
 PAGE = 1000
-"""Entries of one page: unless fewer are asked for, and at most."""
+"""Default and maximum number of entries of a page."""
 
 
 class Models:
-    """Reads the catalog; an entry's ``parent`` is the base, its ``root`` the registry's own name of the version."""
+    """Renders the catalog. An entry's ``parent`` is the base, its ``root`` the name of the version."""
 
     def __init__(self, front: Front, started_s: int) -> None:
         self._front = front
@@ -23,7 +23,7 @@ class Models:
     def list(self, principal: Principal, after: str | None = None, limit: str | None = None) -> dict[str, object]:
         """The base, then one entry for each adapter with a production version that the base can run, by name.
 
-        A page of ``limit`` entries, of those after the id ``after``. Raises ``InvalidValue``.
+        At most ``limit`` entries after the id ``after``. Raises ``InvalidValue``.
         """
         most, start = page_size(limit, PAGE, PAGE), self._name(after)
         data = [self._base()] if start is None else []
@@ -32,7 +32,7 @@ class Models:
         return {"object": "list", "data": data[:most], "has_more": len(data) > most}
 
     def _name(self, after: str | None) -> Name | None:
-        """None begins with the base; it need not exist any more."""
+        """The name after which a page begins, which may be deleted; None: begin with the base."""
         if after is None:
             return None
         if after == self._front.backend.served.name:
@@ -43,7 +43,7 @@ class Models:
         return tenant, name
 
     def retrieve(self, model: str, principal: Principal) -> dict[str, object]:
-        """The entry of any name that a request may use. Raises as a request with it would."""
+        """The entry of any name that a request may use. Raises the same errors as a request with it."""
         name = parse_model(model, self._front.backend.served.name)
         if name is None:
             return self._base()

@@ -1,4 +1,4 @@
-"""``/metrics`` and ``/v1/adapters/residency``: what the service says of itself."""
+"""``/metrics`` and ``/v1/adapters/residency``: the state of the service."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from service.values import AdapterRef
 
 
 class OperatorRoutes:
-    """Asks the processes behind the front, renders."""
+    """Queries the processes behind the front, renders their reports."""
 
     def __init__(self, front: Front) -> None:
         self._front = front
 
     async def metrics(self, request: Request) -> Response:
-        """One exposition of the gateway and all behind it; what does not answer in time is left out and counted."""
+        """Metrics of the gateway and of all processes behind it; those that do not answer in time are counted."""
         if caller_of(request.scope).principal.tenant is not None:
             raise InsufficientScope(
                 f"the metrics are of all tenants: use a key for all of them, with the scope `{Scope.SCRAPE}`",
@@ -37,8 +37,8 @@ class OperatorRoutes:
         return Response(body, headers={"content-type": content_type})
 
     async def residency(self, request: Request) -> Response:
-        """What each replica holds. A tenant's key is shown the adapters that it may use, by their names for it, and
-        nothing that others add to: no load, no leases."""
+        """The adapters of each replica. A tenant's key gets only adapters that it may use, and no figures that other
+        tenants contribute to, such as load and leases."""
         principal = caller_of(request.scope).principal
         fleet = await self._front.backend.inspect()
         replicas = [self._replica(id, report, principal) for id, report in fleet.replicas.items()]
@@ -47,7 +47,7 @@ class OperatorRoutes:
         )
 
     def _all(self) -> dict[str, object]:
-        """For keys that may see all tenants."""
+        """Additional fields for keys of all tenants."""
         log = request_log(self._front.settings.logs)
         return {
             "registry": _registry(self._front.catalog.report()),
@@ -66,16 +66,16 @@ class OperatorRoutes:
         return dict.fromkeys(_load(id, report)) | {"replica": id, "adapters": [entry | _OTHERS for entry in shown]}
 
     def _named(self, ref: AdapterRef, principal: Principal) -> list[AdapterRef]:
-        """``ref``, of a version that is no longer there, if the caller may use the adapter."""
+        """``ref`` of a deleted version, if the caller may use its adapter."""
         return [ref] if self._front.catalog.may_use(ref, principal) else []
 
 
 _OTHERS = {"leases": None, "idle_s": None}
-"""What a tenant is not shown of an adapter: others may use the same bytes, or the adapter itself."""
+"""Fields hidden from tenants, because other tenants may use the same bytes or the same adapter."""
 
 
 def _registry(catalog: CatalogReport) -> dict[str, object]:
-    """How this gateway knows it."""
+    """The registry as this gateway knows it."""
     return {
         "reachable": catalog.reachable,
         "age_s": None if catalog.age_s is None else round(catalog.age_s, 3),

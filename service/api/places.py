@@ -1,6 +1,6 @@
-"""A place for each request, shared by tenants: among the bodies on their way, then among those in flight.
+"""Places for requests, shared by tenants: one for an arriving body, then one for a request in flight.
 
-A body may take long to come, and a slow one holds no place that a request at work could have.
+The two are separate, so that a slowly arriving body does not occupy a place of a running request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Room:
 
     @contextmanager
     def enter(self, caller: Caller, *, body: bool) -> Iterator[Place]:
-        """A place among the bodies on their way if a ``body`` is to come. Raises ``Overloaded``."""
+        """A place among the arriving bodies if the request has a ``body``. Raises ``Overloaded``."""
         place = Place(caller, self._arriving if body else self._running, self._running)
         try:
             yield place
@@ -41,7 +41,7 @@ class Room:
 
 
 class Place:
-    """Of one request; it moves once."""
+    """The place of one request; it moves once, when the body is complete."""
 
     def __init__(self, caller: Caller, first: Shares, last: Shares) -> None:
         self._who = caller.account
@@ -72,7 +72,7 @@ class Place:
 
 
 class Places:
-    """Pure ASGI behind a door, so that it lasts as long as the answer does."""
+    """Pure ASGI inside the scope check, so that a place is held until the answer has ended."""
 
     def __init__(self, app: ASGIApp, room: Room) -> None:
         self._app = app

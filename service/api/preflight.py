@@ -1,4 +1,4 @@
-"""Browsers' preflights, answered before any route: they carry no key."""
+"""Answers browsers' preflights before any route, because they have no key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.errors import OriginRefused
 
 
 class Preflights:
-    """Pure ASGI inside the guard, which counts them."""
+    """Pure ASGI, inside the guard, which logs and counts them."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         self._app = app

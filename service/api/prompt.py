@@ -1,4 +1,4 @@
-"""Messages and texts to token ids that fit the base's context."""
+"""Turns messages and texts into token ids that fit the base's context."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from service.errors import ContextLengthExceeded, InvalidValue
 from service.values import ServedBase
 
 COMPLETION_TOKENS = 16
-"""What ``/v1/completions`` generates when ``max_tokens`` is left out, as OpenAI's does."""
+"""Default ``max_tokens`` of ``/v1/completions``, as in OpenAI's API."""
 _INLINE_CHARS = 4096
 _AROUND_CHARS = 64
-"""What a template may write around one message, at a guess."""
+"""Estimate of the characters that a template adds to one message."""
 _THREADS = 2
-"""Long prompts tokenized at once: others wait, so that they take no more of the machine than that."""
+"""Long prompts that are tokenized at the same time; further ones wait, to bound their use of cores."""
 
 
 class Prompts:
@@ -34,20 +34,20 @@ class Prompts:
     async def chat(
         self, messages: tuple[Message, ...], account: str, how: Rendering = Rendering(), keep: int | None = None
     ) -> tuple[int, ...]:
-        """The conversation through the base's chat template, and of it the last ``keep`` tokens.
+        """The last ``keep`` tokens of the conversation in the base's chat template.
 
-        Long ones wait for earlier ones of the same ``account``.
+        Long conversations wait for earlier ones of the same ``account``.
         """
         if not self.template:
             raise InvalidValue(f"{self._served.name} has no chat template: use /v1/completions", param="messages")
-        # A template writes something around each message, and may repeat the request's variables there.
+        # A template adds text to each message, and may repeat the request's variables in it.
         chars = sum(len(message.content) + _AROUND_CHARS for message in messages)
         chars += _INLINE_CHARS * bool(how.variables)
         ids = await self._aside.run(chars, lambda: self._templated(messages, how, keep), account)
         return self._checked(ids, "messages")
 
     async def text(self, prompt: Prompt, account: str, keep: int | None = None) -> tuple[int, ...]:
-        """One completion prompt: text is encoded as transformers does, token ids are taken as they are."""
+        """The tokens of one completion prompt: text is encoded as by transformers, token ids are unchanged."""
         if isinstance(prompt, tuple):
             return self._checked(prompt if keep is None else prompt[-keep:], "prompt")
         ids = await self._aside.run(
@@ -56,13 +56,13 @@ class Prompts:
         return self._checked(ids, "prompt")
 
     def kept(self, wanted: int | None, asked: int | None) -> int | None:
-        """How many tokens of a prompt ``truncate_prompt_tokens`` leaves; ``asked`` are to be generated."""
+        """The number of prompt tokens that ``truncate_prompt_tokens`` keeps, for ``max_tokens`` of ``asked``."""
         if wanted is None or wanted > 0:
             return wanted
         return max(self._served.context_tokens - max(asked or 1, 1), 1)
 
     def tokens_left(self, prompt: tuple[int, ...], asked: int | None, default: int | None, param: str) -> int:
-        """``max_tokens`` of a prompt: what was asked, else the default, else (or for -1) the rest of the context."""
+        """``max_tokens``: the requested number or the default; without both, and for -1, the rest of the context."""
         context = self._served.context_tokens
         rest = context - len(prompt)
         if asked is None and default is not None:
@@ -78,12 +78,12 @@ class Prompts:
         return asked
 
     def check_bias(self, bias: dict[int, float] | None) -> tuple[tuple[int, float], ...]:
-        """``logit_bias`` as the engine takes it."""
+        """``logit_bias`` in the engine's form. Raises ``InvalidValue`` for unknown tokens."""
         self._check_known(bias or (), "logit_bias")
         return tuple((bias or {}).items())
 
     def check_stops(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """``stop_token_ids`` as the engine takes them."""
+        """``stop_token_ids`` in the engine's form. Raises ``InvalidValue`` for unknown tokens."""
         self._check_known(tokens, "stop_token_ids")
         return tokens
 

@@ -1,4 +1,4 @@
-"""What several routes take in their query."""
+"""Query parameters of several routes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from service.errors import InvalidValue
 
 
 def page_size(text: str | None, usual: int, most: int) -> int:
-    """``limit``; ``usual`` where it is not given. Raises ``InvalidValue``."""
+    """``limit``; ``usual`` if it is absent. Raises ``InvalidValue``."""
     if text is None:
         return usual
     if not (text.isascii() and text.isdecimal() and len(text) < 9 and 1 <= int(text) <= most):

@@ -18,14 +18,14 @@ from service.api.job import Job, Usage
 
 
 class QuotaGate:
-    """Lets requests in on the quotas of their keys and tenants."""
+    """Admits requests by the quotas of their keys and tenants."""
 
     def __init__(self, book: QuotaBook) -> None:
         self._book = book
 
     @contextmanager
     def enter(self, caller: Caller, exchange: Exchange) -> Iterator[Hold]:
-        """One request more, for as long as the block runs. Raises ``QuotaExceeded``."""
+        """Counts one more request during the block. Raises ``QuotaExceeded``."""
         hold = Hold(self._book, caller, exchange)
         failed = False
         try:
@@ -40,37 +40,37 @@ class QuotaGate:
 
 
 class Hold:
-    """What one request holds of its quotas; how they stand goes into the headers of its answer."""
+    """The quotas that one request holds; the answer's headers report the state of the limits."""
 
     def __init__(self, book: QuotaBook, caller: Caller, exchange: Exchange) -> None:
         self._book = book
         self._budgets = _budgets(caller)
         self._exchange = exchange
         self.usage: Usage | None = None
-        """Of the request's job, as far as it came; None as long as nothing runs."""
+        """Tokens of the request's job so far; None until it runs."""
         try:
             self._permit: Permit = book.enter(self._budgets, _now())
         finally:
-            self._tell()
+            self._set_headers()
 
     def reserve(self, job: Job) -> None:
-        """Take what the job may use. Raises ``QuotaExceeded`` or ``QuotaTooSmall``."""
+        """Reserve what the job may use. Raises ``QuotaExceeded`` or ``QuotaTooSmall``."""
         try:
             self._permit.reserve(_need(job), _now())
         finally:
-            self._tell()
+            self._set_headers()
 
     def release(self, *, failed: bool) -> None:
-        """The request has ended: what it did not use comes back."""
+        """The request has ended: return what it did not use."""
         self._permit.release(billed(self.usage, failed=failed), _now())
 
-    def _tell(self) -> None:
+    def _set_headers(self) -> None:
         requests, tokens = self._book.standing(self._budgets, _now())
         self._exchange.headers |= _headers("requests", requests) | _headers("tokens", tokens)
 
 
 def billed(usage: Usage | None, *, failed: bool) -> int:
-    """The tokens that count: prompt and answer; nothing of a request that failed before its first token."""
+    """The tokens that count: prompt and answer; 0 if the request failed before its first token."""
     return 0 if usage is None or (failed and not usage.completion) else usage.total
 
 
@@ -82,7 +82,7 @@ def _need(job: Job) -> Need:
 
 
 def _budgets(caller: Caller) -> tuple[Budget, ...]:
-    """The key's, and where the key is a tenant's, the tenant's."""
+    """The key's budget and, if the key has a tenant, the tenant's."""
     own = Budget(caller.id, caller.quotas)
     if caller.tenant_quotas is None:
         return (own,)
@@ -90,7 +90,7 @@ def _budgets(caller: Caller) -> tuple[Budget, ...]:
 
 
 def _headers(what: str, standing: Standing | None) -> dict[str, str]:
-    """As OpenAI writes them; none of a limit that the key does not have."""
+    """OpenAI's headers for one limit; empty if the key does not have it."""
     if standing is None:
         return {}
     return {
@@ -101,7 +101,7 @@ def _headers(what: str, standing: Standing | None) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """As OpenAI writes a time to wait: ``0s``, ``120ms``, ``7.66s``, ``1m0s``; in milliseconds, rounded up."""
+    """A time in OpenAI's form, rounded up to milliseconds: ``0s``, ``120ms``, ``7.66s``, ``1m0s``."""
     ms = math.ceil(seconds * 1000)
     if 0 < ms < 1000:
         return f"{ms}ms"

@@ -42,19 +42,19 @@ from service.errors import MethodNotAllowed, NotReady, RouteNotFound
 log = logging.getLogger(__name__)
 
 _INLINE_BYTES = 16 << 10
-"""Of a body that is parsed on the event loop."""
+"""Bodies up to this size are parsed on the event loop."""
 READY_S = 5.0
-"""A readiness check that takes longer is a no."""
+"""Time limit of a readiness check; after it the service counts as not ready."""
 
 
 def create_app(front: Front) -> Starlette:
     """The ASGI application over ``front``; while its lifespan lasts, the catalog follows the registry."""
-    # Without a key everybody may do everything, so only this machine may ask then.
+    # While no key exists every caller has all rights, so only requests of this machine are accepted.
     origins = front.settings.cors_origins
     gate = Gate(front.catalog, front.settings.keys, origins, anonymous=listens_on_loopback(front.settings.host))
     generation, feedback, reading = (Room(front.settings.limits) for _ in range(3))
     front.metrics.in_flight_is(lambda: generation.taken + feedback.taken + reading.taken)
-    # By the clock of the event loop, which is not there yet.
+    # Created later, because it needs the clock of the running event loop.
     book = QuotaBook(front.settings.keys.gateways, front.ledger, time.monotonic())
     routes = _Routes(front, gate, book)
     operator = OperatorRoutes(front)
@@ -123,15 +123,15 @@ class _Routes:
         return JSONResponse(self._models.retrieve(request.path_params["id"], caller_of(request.scope).principal))
 
     async def root(self, request: Request) -> Response:
-        """What load balancers and people ask first; says no more than that this answers."""
+        """For load balancers and people: returns nothing but that the service answers."""
         return JSONResponse({"service": "quickchange", "api": "/v1", "health": "/health", "ready": "/ready"})
 
     async def health(self, request: Request) -> Response:
-        """200 as long as the process answers at all."""
+        """200 as long as the process answers."""
         return JSONResponse({"status": "ok"})
 
     async def ready(self, request: Request) -> Response:
-        """200 only when the base answers and it is known who may ask; a registry that is down does not count."""
+        """200 only if the base answers and the keys are known; it does not require that the registry answers."""
         self._front.catalog.keys.need_known()
         try:
             async with asyncio.timeout(READY_S):

@@ -1,4 +1,4 @@
-"""A job's events, merged over its prompts, to what becomes visible of each choice."""
+"""Merges the events of a job's prompts into visible pieces of each choice."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from service.errors import InternalError
 from service.values import Event, FinishReason, Generate
 
 OnEnd = Callable[[Job, Sequence[Choice], FinishReason], None]
-"""Is given the choices of a response, and how those ended that have no end of their own."""
+"""Called with a response's choices, and the finish reason for choices that did not end."""
 
 
 class Run:
     """One job being generated: a task per prompt fills the inbox, ``deltas`` empties it.
 
-    The inbox needs no bound of its own: a request's tokens are bounded, and a slow reader finds them merged.
+    The inbox needs no bound: a request's tokens are bounded, and a slow reader gets them merged.
     """
 
     def __init__(self, job: Job, vocabulary: Vocabulary, latency: Latency, on_end: OnEnd | None = None) -> None:
-        """``on_end`` is called at most once: when all choices have ended, before their last part is given out, or by
-        ``broken_off``."""
+        """``on_end`` is called at most once: by ``broken_off``, or when all choices have ended, before their last
+        part is returned."""
         self._job = job
         self._latency = latency
         self._on_end = on_end
@@ -36,10 +36,10 @@ class Run:
         self._wake = asyncio.Event()
 
     async def deltas(self, generate: Generate) -> AsyncGenerator[list[Delta], None]:
-        """What has come since the last time, at most one item a choice; ends when every choice has ended.
+        """New text since the last item, at most one delta per choice; ends when every choice has ended.
 
-        Raises what ``generate`` raises, after everything that came before it was given out. Closing this
-        generator closes those of ``generate``.
+        Raises the errors of ``generate``, after everything before them was returned. Closing this generator closes
+        those of ``generate``.
         """
         pumps = [
             asyncio.create_task(self._pump(i, generate(request))) for i, request in enumerate(self._job.requests)
@@ -50,7 +50,7 @@ class Run:
             while True:
                 await self._wake.wait()
                 self._wake.clear()
-                ended = [pump.done() for pump in pumps]  # looked at first: what they left is in the inbox
+                ended = [pump.done() for pump in pumps]  # read first: all that they produced is then in the inbox
                 visible = self._drain()
                 for i, pump in enumerate(pumps):
                     if self._complete(i):
@@ -71,15 +71,15 @@ class Run:
             await asyncio.gather(*pumps, return_exceptions=True)
 
     def broken_off(self, reason: FinishReason) -> None:
-        """The client got a part of the answer and its id, and will get no more. Nothing new once all have ended."""
+        """The answer was cut off after its id and a part of it were sent. No effect once all choices have ended."""
         self._end(reason)
 
     def usage(self) -> Usage:
-        """Until now."""
+        """The tokens until now."""
         return Usage(
             prompt=self._job.prompt_tokens,
             completion=sum(choice.tokens for choice in self.choices),
-            # The further choices of a prompt share the first one's blocks: that is no saving over earlier requests.
+            # Further choices of a prompt share the first one's blocks, which is no hit of an earlier request.
             cached=sum(choice.cached_tokens for choice in self.choices[:: self._n]),
         )
 

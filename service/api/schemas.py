@@ -1,4 +1,4 @@
-"""Wire models of the data plane: every honoured field, typed strictly and bounded; others never get here."""
+"""Wire models of the data plane: every honoured field, typed strictly and bounded. Others are removed before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Unit = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(strict=True, ge=-2, le=2, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=0, le=1 << 31)]
 Tokens = Annotated[int, Field(strict=True, ge=-1, le=1 << 31)]
-"""-1 is as many as there is room for."""
+"""-1: as many as the context permits."""
 
 Role = Literal["system", "user", "assistant"]
 Prompt = str | tuple[int, ...]
@@ -24,15 +24,15 @@ class _Wire(BaseModel):
 
 
 class StreamOptions(_Wire):
-    """What a stream tells besides its text."""
+    """Additional contents of a stream."""
 
     include_usage: StrictBool | None = None
     continuous_usage_stats: StrictBool | None = None
-    """Usage so far with every chunk."""
+    """Send the usage so far with every chunk."""
 
 
 class Message(_Wire):
-    """One turn, its text parts already joined; ``developer`` is read as ``system``."""
+    """One turn, with its text parts joined; ``developer`` is read as ``system``."""
 
     role: Role
     content: Text
@@ -45,16 +45,16 @@ class Message(_Wire):
 
 
 class Request(_Wire):
-    """What the two endpoints have in common. None is the same as leaving the field out."""
+    """Fields of both endpoints. None is the same as an absent field."""
 
     model: Annotated[str, Field(strict=True, min_length=1, max_length=1024)]
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
     temperature: Annotated[float, Field(strict=True, ge=0, le=2, allow_inf_nan=False)] | None = None
-    """Below 0.00001 it is greedy."""
+    """Greedy below 0.00001."""
     top_p: Unit | None = None
     top_k: Annotated[int, Field(strict=True, ge=-1, le=1 << 20)] | None = None
-    """0 and -1 are off."""
+    """0 and -1: off."""
     min_p: Unit | None = None
     seed: Annotated[int, Field(strict=True, ge=-(1 << 63), lt=1 << 63)] | None = None
     stop: tuple[str, ...] = ()
@@ -62,17 +62,17 @@ class Request(_Wire):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Field(strict=True, ge=0.01, le=10, allow_inf_nan=False)] | None = None
-    """Below 0.01 one seen token would be certain, whatever the model says."""
+    """At least 0.01: below it, a seen token would be certain, regardless of the model."""
     logit_bias: dict[int, float] | None = None
-    """Token id to what is added to its logit, -100 to 100."""
+    """Token id → number that is added to its logit, -100 to 100."""
     ignore_eos: StrictBool | None = None
     min_tokens: Count | None = None
     stop_token_ids: tuple[Count, ...] = ()
     include_stop_str_in_output: StrictBool | None = None
     skip_special_tokens: StrictBool | None = None
-    """None is true."""
+    """None: true."""
     truncate_prompt_tokens: Tokens | None = None
-    """Only so many of the prompt's last tokens are taken; -1 is as many as leave room for what is to be generated."""
+    """Keep only this many last tokens of the prompt; -1: as many as leave room for the tokens to be generated."""
     stream: StrictBool | None = None
     stream_options: StreamOptions | None = None
     user: Label | None = None
@@ -122,7 +122,7 @@ class Request(_Wire):
 
     @property
     def tokens_asked(self) -> int | None:
-        """None: it was not said. -1: as many as there is room for."""
+        """The requested ``max_tokens``. None: absent. -1: as many as the context permits."""
         return self.max_completion_tokens if self.max_tokens is None else self.max_tokens
 
 
@@ -133,14 +133,14 @@ class ChatRequest(Request):
     logprobs: StrictBool | None = None
     top_logprobs: Annotated[int, Field(strict=True, ge=0, le=20)] | None = None
     add_generation_prompt: StrictBool | None = None
-    """None is true, unless the last message is to be continued."""
+    """None: true, unless the last message is to be continued."""
     continue_final_message: StrictBool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
     @field_validator("messages", mode="before")
     @classmethod
     def _as_tuple(cls, messages: Any) -> Any:
-        # JSON has lists only; a strict tuple field would refuse them.
+        # JSON has only lists, which a strict tuple field would refuse.
         return tuple(messages) if isinstance(messages, list) else messages
 
 

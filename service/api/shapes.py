@@ -1,4 +1,4 @@
-"""What is different between the two endpoints' answers."""
+"""The differences between the two endpoints' answers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from service.api.vocabulary import Vocabulary
 
 
 class Shape(Protocol):
-    """How a choice looks, whole and in a stream. ``logprobs`` says whether they were asked for."""
+    """The form of a choice, whole and in a stream. ``logprobs``: whether they were requested."""
 
     whole_object: str
     chunk_object: str
 
     def whole(self, delta: Delta, logprobs: bool) -> dict[str, object]:
-        """A choice in a non-streamed answer; ``delta`` holds all of it."""
+        """A choice in a non-streamed answer; ``delta`` is all of it."""
         ...
 
     def chunks(self, delta: Delta, logprobs: bool, first: bool) -> list[dict[str, object]]:

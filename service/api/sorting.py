@@ -1,4 +1,4 @@
-"""What a request's fields are by the table: kept, ignored and reported, or refused by name."""
+"""Sorts a request's fields by the table: honoured, ignored and reported, or refused by name."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from service.api.json_object import printable
 from service.errors import UnknownParameter, UnsupportedParameter
 
 MOST_NAMES = 20
-"""Names of ignored fields that an answer repeats."""
+"""Bound on names of ignored fields in an answer."""
 NAME_CHARS = 64
 _ODD = re.compile(r"[^A-Za-z0-9_.\[\]-]")
 
 
 @dataclass
 class Ignored:
-    """What of one request is ignored; collected on the way through its parts."""
+    """The ignored fields of one request, collected from all its parts."""
 
     refuse_unknown: bool = False
-    """As ``limits.unknown_fields`` says."""
+    """The setting ``limits.unknown_fields``."""
     hints: int = 0
     unknown: int = 0
-    """How many fields: the same field of several messages counts each time."""
+    """Number of unknown fields; the same field of several messages counts each time."""
     names: dict[str, None] = field(default_factory=dict)
-    """The first ones, fit for a header."""
+    """The first names, in a form for headers."""
 
     def header(self) -> str:
-        """The value of ``x-ignored-parameters``; empty where there is nothing to tell."""
+        """The value of ``x-ignored-parameters``; empty if no field was ignored."""
         return ", ".join(self.names)
 
     def hint(self, name: str) -> None:
         self.hints += 1
         self._note(name)
 
-    def unheard(self, name: str) -> None:
-        """Raises ``UnknownParameter`` where unknown fields are refused."""
+    def unknown_field(self, name: str) -> None:
+        """Note an unknown field. Raises ``UnknownParameter`` if unknown fields are refused."""
         if self.refuse_unknown:
             param = printable(name)
             raise UnknownParameter(f"{param}: there is no such parameter", param=param)
@@ -53,9 +53,9 @@ class Ignored:
 def sort_out(
     fields: Mapping[str, Any], table: Mapping[str, Field], ignored: Ignored, path: str = "", at: str = ""
 ) -> dict[str, Any]:
-    """Those of ``fields`` that are honoured. Raises ``UnsupportedParameter`` for one that is refused.
+    """The honoured ones of ``fields``. Raises ``UnsupportedParameter`` for a refused one.
 
-    Errors name a field at ``path``, e.g. ``messages[3]``; what is ignored is reported at ``at``, e.g. ``messages``.
+    Errors name a field at ``path``, e.g. ``messages[3]``; ignored fields are reported at ``at``, e.g. ``messages``.
     """
     kept: dict[str, Any] = {}
     for name, value in fields.items():
@@ -63,7 +63,7 @@ def sort_out(
             continue
         known = table.get(name)
         if known is None:
-            ignored.unheard(_join(at, name))
+            ignored.unknown_field(_join(at, name))
         elif known.use in (Use.HONOURED, Use.LABEL):
             kept[name] = value
         elif known.asks_for_nothing(value):

@@ -1,4 +1,4 @@
-"""Events to bytes, as server-sent events."""
+"""Encodes server-sent events."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ DONE = b"data: [DONE]\n\n"
 
 
 def event(data: object) -> bytes:
-    """One event with ``data`` as its JSON, which holds no newline."""
+    """One event with ``data`` as JSON, which contains no newline."""
     return b"data: " + json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"

@@ -1,4 +1,4 @@
-"""Error to HTTP: the status and OpenAI type of each class in one table, and the body and headers made of it."""
+"""Errors as HTTP: one table of each class's status and OpenAI type, and the body and headers from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.errors import QuickchangeError
 
 
 class Row(NamedTuple):
-    """How one error class looks over HTTP."""
+    """One error class over HTTP."""
 
     status: int
     type: str
@@ -60,18 +60,18 @@ STATUS: dict[type[QuickchangeError], Row] = {
 }
 
 RETRY_AFTER_S = 1.0
-"""Told with a 429 or 503 that carries no better guess."""
-GONE = 499
-"""Logged, never sent: the client hung up before its answer was complete."""
+"""``Retry-After`` of a 429 or 503 whose error has no better estimate."""
+DISCONNECTED = 499
+"""Logged, never sent: the client disconnected before its answer was complete."""
 
 
 MESSAGE_CHARS = 1000
 PARAM_CHARS = 200
-"""However much of a client's text an error repeats, an answer carries no more."""
+"""Bound on a client's text that is repeated in ``param``."""
 
 
 def error_body(error: QuickchangeError) -> dict[str, object]:
-    """``{"error": {...}}`` as OpenAI shapes it, for responses and for events inside a stream."""
+    """``{"error": {...}}`` in OpenAI's shape, for responses and for events inside a stream."""
     return {
         "error": {
             "message": error.message[:MESSAGE_CHARS],
@@ -91,16 +91,16 @@ def error_headers(error: QuickchangeError) -> dict[str, str]:
     if status == 401:
         return {"x-should-retry": "false", "www-authenticate": "Bearer"}
     if (status < 500 and status != 408) or status == 504:
-        # A request that took all of its time once would take it again.
+        # A request that used up its time would do so again.
         return {"x-should-retry": "false"}
     return {}
 
 
 def error_response(error: QuickchangeError) -> Response:
-    """The whole answer to a request that failed before its first byte."""
+    """The complete answer to a request that failed before the first byte was sent."""
     headers = error_headers(error)
     if isinstance(error, errors.BodyTooLarge | errors.RequestTimeout):
-        # The rest of the body is still on its way and nobody will read it.
+        # The rest of the body will not be read.
         headers["connection"] = "close"
     return Response(
         json.dumps(error_body(error)),

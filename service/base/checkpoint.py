@@ -1,4 +1,4 @@
-"""What a servable checkpoint directory holds: config, safetensors weights, a tokenizer; never a pickle."""
+"""Checks a checkpoint directory: config, safetensors weights, tokenizer; never a pickle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def check_checkpoint(path: Path) -> None:
-    """Raise ``BaseUnavailable``, with the remedy, unless ``path`` holds a whole checkpoint of safe files."""
+    """Raises ``BaseUnavailable``, with the remedy, unless ``path`` has a complete checkpoint of safe files."""
     if not (path / "config.json").is_file():
         raise BaseUnavailable(
             f"{path} is not a model checkpoint: it has no config.json. "
@@ -50,7 +50,7 @@ def weight_files(path: Path) -> list[Path]:
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BaseUnavailable(f"{index} cannot be read ({error}); fetch the checkpoint again.") from error
     for name in names:
-        # The index is data from elsewhere: a name in it is a file of this directory, never a path.
+        # The index is untrusted: its names must be files of this directory, not paths.
         if not isinstance(name, str) or Path(name).name != name:
             raise BaseUnavailable(f"{index} names {name!r}, which is not a file name.")
         if not (path / name).is_file():

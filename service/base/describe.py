@@ -1,7 +1,7 @@
-"""A loaded model to the manifest that the registry checks uploads against.
+"""Describes a loaded model as the manifest that the registry checks uploads against.
 
-Embeddings and heads are described with the digest of their values: by it the registry, which has no weights, knows a
-copy of them in an adapter's folder.
+For embeddings and heads the manifest has the digest of their values. With it the registry, which has no weights,
+recognises a copy of them in an adapter's folder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _ROWS = 4096
-"""Of a weight at a time: it may be as large as the memory that is left."""
+"""Rows of a weight that are hashed at a time, because a weight may be as large as the free memory."""
 
 
 def describe_base(path: Path, name: str, model: PreTrainedModel, cache_dir: Path | None = None) -> BaseManifest:
@@ -66,7 +66,7 @@ def _modules(model: PreTrainedModel, head: nn.Module) -> dict[str, BaseModule]:
 
 
 def _describe(module: nn.Module, *, is_head: bool, is_inside: bool) -> BaseModule | None:
-    """None for what no adapter can change: containers, projections outside the layers (OPT's project_in)."""
+    """None for modules that no adapter can change: containers, projections outside the layers (OPT's project_in)."""
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
@@ -91,9 +91,9 @@ def _describe(module: nn.Module, *, is_head: bool, is_inside: bool) -> BaseModul
 
 
 def weight_digest(weight: Tensor) -> str | None:
-    """Of the values as float32, row by row, which every narrower type has exactly (``BaseModule.weight``).
+    """Digest of the values as float32, row by row (``BaseModule.weight``); narrower types convert exactly.
 
-    None of a weight without values, of a model that is described by its shapes alone.
+    None if the weight has no values, in a model that has shapes only.
     """
     if weight.is_meta:
         return None

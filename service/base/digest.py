@@ -1,6 +1,6 @@
 """The base's identity: sha256 over its weights, config essentials, tokenizer and chat template.
 
-The stream that is hashed is a sequence of framed parts, so that no two bases share one::
+The hashed stream is a sequence of framed parts, so that different bases have different streams::
 
     quickchange-base-1
     tensor     {"dtype","name","shape"}   bytes       one each, sorted by name over all shards
@@ -8,7 +8,7 @@ The stream that is hashed is a sequence of framed parts, so that no two bases sh
     <file>     canonical JSON, or the raw bytes       each tokenizer file and chat template that exists
 
 Every part is: length of its label, label, length of its bytes, bytes (lengths as 8 bytes, big endian).
-How the weights are split into shards, JSON spacing and keys that only say who wrote the file do not matter.
+The digest does not depend on how weights are split into shards, on JSON spacing, or on keys that name the writer.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class _Tensor:
     shape: tuple[int, ...]
     file: Path
     start: int
-    """Offset in the file."""
+    """Offset in the file, in bytes."""
     size: int
 
 
 def base_digest(path: Path, cache_dir: Path | None = None) -> str:
-    """``sha256:`` and 64 hex digits of the checkpoint at ``path``; memory stays at one chunk.
+    """``sha256:`` and 64 hex digits for the checkpoint at ``path``; reads one chunk at a time.
 
-    With ``cache_dir`` the result is kept there under the files' names, sizes and mtimes, for a fast restart.
+    With ``cache_dir`` the result is stored there by the files' names, sizes and mtimes, for a fast restart.
     """
     if cache_dir is None:
         return _compute(path)
@@ -62,7 +62,7 @@ def base_digest(path: Path, cache_dir: Path | None = None) -> str:
     if note.is_file():
         return note.read_text(encoding="ascii")
     digest = _compute(path)
-    # A file changed while it was read would leave a wrong note for ever.
+    # If a file changed while it was read, a wrong digest must not be stored.
     if _stamp(path) == stamp:
         write_whole(note, [digest.encode()])
     return digest

@@ -1,4 +1,4 @@
-"""A Hub id to a local snapshot: safetensors, JSON and tokenizer files only."""
+"""Downloads a base from the Hub: safetensors, JSON and tokenizer files only."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 from service.errors import BaseUnavailable
 
-# No pickle and no Python file is even downloaded. Subdirectories hold other formats of the same weights.
+# No pickle and no Python file is downloaded. Subdirectories have other formats of the same weights.
 ALLOWED = ["*.safetensors", "*.json", "*.model", "*.jinja", "*.tiktoken", "merges.txt", "vocab.txt"]
 IGNORED = ["*/*", "consolidated*", "adapter_*"]
 
 
 def fetch_from_hub(base: str, cache_dir: Path, report: Callable[[str], None]) -> Path:
-    """The snapshot directory of ``base``; from the cache where the Hub does not answer."""
-    # Imported here: it takes half a second that only this path needs.
+    """The snapshot directory of ``base``; from the cache if the Hub does not answer."""
+    # Imported here, because it takes half a second and only this path needs it.
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError

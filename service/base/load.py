@@ -1,4 +1,4 @@
-"""A checkpoint directory to a frozen transformers model, or ``BaseUnavailable``."""
+"""Loads a checkpoint directory as a frozen transformers model, or raises ``BaseUnavailable``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def load_model(
 ) -> PreTrainedModel:
     """The causal language model at ``path`` on ``device``: eval mode, no gradient, no remote code, no pickle.
 
-    A checkpoint that lacks one of the model's weights is refused (transformers would draw it at random).
+    A checkpoint that lacks one of the model's weights is refused (transformers would initialise it at random).
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -39,7 +39,7 @@ def load_model(
                 trust_remote_code=False,
                 local_files_only=True,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # told in info, and refused below with the weight's name
+                ignore_mismatched_sizes=True,  # they are in info, and refused below with the weight's name
             )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         reason = str(error).strip() or type(error).__name__

@@ -1,4 +1,4 @@
-"""From the ``base`` setting to a local checkpoint directory: bundled, a directory, or a Hub id."""
+"""Resolves the ``base`` setting (bundled, a directory, or a Hub id) to a local checkpoint directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 @dataclass(frozen=True, slots=True)
 class PreparedBase:
-    """A checkpoint that can be served: safetensors, config, tokenizer, all on this disk."""
+    """A local checkpoint that can be served: safetensors, config, tokenizer."""
 
     path: Path
     name: str
@@ -30,8 +30,8 @@ def prepare_base(
 ) -> PreparedBase:
     """Find, fetch or convert the base; ``report`` gets a line for people at each slow step.
 
-    ``progress`` hears how far a conversion has come; nothing if there is none to do.
-    Safe to run in two processes at once. Raises ``BaseUnavailable`` with the remedy.
+    ``progress`` is called only during a conversion. Two processes may run this at once. Raises ``BaseUnavailable``
+    with the remedy.
     """
     path = _locate(settings, report, progress)
     check_checkpoint(path)
@@ -39,7 +39,7 @@ def prepare_base(
 
 
 def served_name(settings: Settings, path: Path) -> str:
-    """``base_name`` if given, else the bundled or Hub name, else the directory's own name."""
+    """``base_name`` if given; otherwise the bundled or Hub name, or the directory's name."""
     if settings.base_name:
         return settings.base_name
     if settings.base == BUNDLED_BASE or _local(settings.base) is None:

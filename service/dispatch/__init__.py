@@ -1,1 +1,1 @@
-"""From a validated request to a replica, and its tokens back."""
+"""Sends validated requests to replicas, and returns their tokens."""

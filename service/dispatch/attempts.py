@@ -1,4 +1,4 @@
-"""Attempts at requests, each between its call to a replica and its consumer."""
+"""Attempts of requests: events wait here between the replica's stream and the consumer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.values import Event, FinishReason, GenerateRequest
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """Filled by the replica's stream and by the end of its call, emptied by its consumer."""
+    """One attempt: filled by the replica's stream and by the end of its call, emptied by its consumer."""
 
     request: GenerateRequest
     replica_id: str | None = None
@@ -22,17 +22,17 @@ class Attempt:
     events: deque[Event] = field(default_factory=deque)
     open_choices: int = 0
     spoiled: bool = False
-    """A choice failed or was cancelled: its call knows why."""
+    """A choice failed or was cancelled; the result of the call has the reason."""
     error: QuickchangeError | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """There is something to take or to raise."""
+    """Set if there are events to take or an error to raise."""
     begun: bool = False
     """Its first events were taken."""
 
     @property
     def is_open(self) -> bool:
-        """Whether more may come of it."""
-        # A consumer that awaits between two lists finds the rest here after the last choice has ended.
+        """Whether the consumer may still get something from it."""
+        # After the last choice has ended, a consumer that awaits between two lists still finds the rest here.
         return bool(self.open_choices or self.spoiled or self.events)
 
     def add(self, event: Event) -> None:
@@ -50,12 +50,12 @@ class Attempt:
         return events
 
     def fail(self, error: QuickchangeError) -> None:
-        """The first error counts."""
+        """End it with ``error``; only the first error counts."""
         self.error = self.error or error
         self.changed.set()
 
     async def wait(self, deadline: float) -> None:
-        """Until there is something to take or to raise. Raises ``DeadlineExceeded``; ``deadline`` is monotonic."""
+        """Wait for events or an error. Raises ``DeadlineExceeded``; ``deadline`` is on the monotonic clock."""
         if self.error is not None:
             return
         try:
@@ -66,12 +66,12 @@ class Attempt:
 
 
 class Attempts:
-    """Those under way, by the id of their request."""
+    """The running attempts, by the id of their request."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Attempt] = {}
         self._ended = asyncio.Event()
-        """Set whenever one ends."""
+        """Set when an attempt ends."""
 
     def __iter__(self) -> Iterator[Attempt]:
         return iter(self._by_id.values())
@@ -83,7 +83,7 @@ class Attempts:
         return [attempt for attempt in self if attempt.replica_id == replica_id]
 
     def begin(self, request: GenerateRequest) -> Attempt:
-        """Raises ``InternalError`` where the id is taken."""
+        """A new attempt. Raises ``InternalError`` if the id is in use."""
         if request.request_id in self._by_id:
             raise InternalError(f"Two requests have the id {request.request_id}.")
         attempt = self._by_id[request.request_id] = Attempt(request, open_choices=request.n)
@@ -98,7 +98,7 @@ class Attempts:
             attempt.fail(error)
 
     async def idle(self) -> None:
-        """Returns once none is left."""
+        """Returns once no attempt is running."""
         while self._by_id:
             self._ended.clear()
             await self._ended.wait()

@@ -1,10 +1,10 @@
 """Runs each request on a replica: one call per request, its tokens over the replica's stream of frames.
 
-    generate() ── run(request) ───────────► replica          lasts as long as the request; its answer is the truth
-        ▲                                       │            about failure, its cancellation cancels
+    generate() ── run(request) ───────────► replica          lasts as long as the request; returns the failure,
+        ▲                                       │            and cancelling it cancels the request
         └── Attempt ◄── Streams ◄── frames() ───┘            one message per engine step, for all requests at once
 
-A frame may come before the router reports which replica took the request, and the call may end before the last frame.
+A frame may arrive before the router reports the replica of its request, and the call may end before the last frame.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from service.values import Event, Failure, GenerateRequest
 logger = logging.getLogger(__name__)
 
 INSPECT_S = 2.0
-"""How long a scrape waits for a replica that hangs or is going away."""
+"""How long a scrape waits for a replica that hangs or is stopping."""
 LAST_FRAME_S = 5.0
-"""How long the last frame may come after its call ended well."""
+"""Bounds the time from the end of a successful call to its last frame."""
 ATTEMPTS = 2
 UNROUTED_RETRY_S = 5.0
-"""When a client that found no replica may come back."""
+"""``Retry-After`` if no replica took the request."""
 STOPPING = "The service is stopping."
 STOPPING_RETRY_S = 5.0
 DRAIN_S = 8.0
 """How long running requests may take to finish once the service stops."""
-LAST_WORDS_S = 1.0
-"""How long before the end of that the rest are failed, so that their clients hear it."""
+NOTIFY_S = 1.0
+"""Time before the end of ``DRAIN_S`` at which remaining requests are failed, so that clients get the error."""
 
 
 class Dispatcher:
@@ -55,10 +55,10 @@ class Dispatcher:
         self.refusing = False
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[list[Event]]:
-        """Yield the request's events as they come; closing it cancels the request on its replica.
+        """Yield the request's events as they arrive; closing the generator cancels the request on its replica.
 
-        A replica that dies before anything was delivered costs one retry on another or on its successor.
-        Raises ``ReplicaFailed``, ``DeadlineExceeded`` or what the replica refused with.
+        If the replica dies before anything was delivered, the request is retried once, on another replica or on its
+        successor. Raises ``ReplicaFailed``, ``DeadlineExceeded`` or the replica's refusal.
         """
         if self.refusing:
             raise NotReady(STOPPING, retry_after_s=STOPPING_RETRY_S)
@@ -82,23 +82,23 @@ class Dispatcher:
         await self._attempts.idle()
 
     async def inspect(self) -> dict[str, ReplicaReport | None]:
-        """What each replica of the fleet says of itself; None for one that did not answer in time."""
+        """The report of each replica of the fleet; None for one that did not answer in time."""
         fleet = sorted(self._streams.fleet)
         asked = [self._tasks.start(self._inspect(replica_id)) for replica_id in fleet]
         return dict(zip(fleet, await asyncio.gather(*asked), strict=True))
 
     def drain(self) -> None:
-        """Take no new request; the running ones go on, and those that take too long end as ``NotReady``."""
+        """Refuse new requests. Running ones continue; those that take too long end as ``NotReady``."""
         if not self.refusing:
             self.refusing = True
-            self._loop.call_later(DRAIN_S - LAST_WORDS_S, self._attempts.fail_all, NotReady(STOPPING))
+            self._loop.call_later(DRAIN_S - NOTIFY_S, self._attempts.fail_all, NotReady(STOPPING))
 
     async def close(self) -> None:
         """Drop every stream; requests still running end as ``NotReady``."""
         self._attempts.fail_all(NotReady(STOPPING))
         await self._tasks.close()
 
-    # Called by the router, which may run in a loop of its own.
+    # Called by the router, which may run on another event loop.
 
     def fleet_changed(self, replicas: frozenset[str]) -> None:
         self._loop.call_soon_threadsafe(self._streams.fleet_is, replicas)
@@ -115,7 +115,7 @@ class Dispatcher:
         attempt = self._attempts.begin(request)
         call = self._tasks.start(self._transport.run(request))
         call.add_done_callback(lambda call: self._on_call_ended(attempt, call))
-        # With no replica alive Serve's router keeps a request without end.
+        # Without any replica, Serve's router would hold a request forever.
         unrouted = self._loop.call_later(self._route_s, self._on_unrouted, attempt)
         try:
             while attempt.is_open:
@@ -130,12 +130,12 @@ class Dispatcher:
             self._let_go(attempt, call)
 
     def _let_go(self, attempt: Attempt, call: asyncio.Task[Failure | None]) -> None:
-        """Leave the call to end by itself if all choices did, else cancel it."""
+        """Cancel the call, unless all choices have ended and it will end by itself."""
         replica_id, fleet = attempt.replica_id, self._streams.fleet
         if not call.done() and attempt.open_choices:
             call.cancel()
-            # Serve loses a cancellation that falls between assignment and the first await of the answer; this
-            # second way is idempotent and makes sure that no row is computed for nobody.
+            # Serve loses a cancellation between the assignment and the first await of the answer. The abort is
+            # idempotent and makes sure that no rows are computed for an abandoned request.
             if replica_id is not None and replica_id in fleet:
                 self._tasks.start(self._abort(replica_id, attempt.request.request_id))
         if replica_id is not None and replica_id not in fleet:

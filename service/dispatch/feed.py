@@ -1,4 +1,4 @@
-"""Events from a replica to its gateways: one message an engine step, written by the engine's own thread.
+"""Events from a replica to its gateways: one message per engine step, written by the engine's own thread.
 
 ::
 
@@ -7,10 +7,10 @@
     hello     secret [64 bytes of hex], id of the gateway
     message   as in ``messages``
 
-A stream between Ray's deployments cost a millisecond and more of processor time a message, and each had to pass
-through the replica's event loop, which held the interpreter's lock while the engine wanted it for the next step.
-Gateways of the same machine come by a socket in Linux' abstract namespace: it is no file, and no other machine
-reaches it. Only connections that show the secret, which is sent over Ray, are accepted; a gateway reads plain data.
+A Serve stream costs more than a millisecond of processor time per message, and passes through the replica's event
+loop, which then holds the GIL when the engine needs it for the next step. Gateways on the same machine connect to a
+socket in Linux' abstract namespace, which is no file and not reachable from other machines. Connections must send the
+secret, which gateways get over Ray. Messages are plain data, so reading one cannot run code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SECRET = 64
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a replica's events are read, and the word that opens it."""
+    """The address of a replica's events, and the secret that it requires."""
 
     address: str | tuple[str, int]
     """A name in the abstract namespace, or host and port."""
@@ -49,7 +49,7 @@ class Endpoint:
 
 
 class Feeds:
-    """A replica's side: listens, and has an outbox for each gateway. Made and closed on its event loop."""
+    """The replica's side: a listener, and an outbox per gateway. Create and close it on its event loop."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -61,7 +61,7 @@ class Feeds:
         self._there: tuple[str, int] | None = None
 
     def here(self) -> Endpoint:
-        """For gateways of this machine."""
+        """The endpoint for gateways on this machine."""
         if self._here not in self._listening:
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(self._here)
@@ -70,7 +70,7 @@ class Feeds:
         return Endpoint(self._here, self._secret)
 
     def at(self, host: str) -> Endpoint:
-        """For gateways elsewhere, at the address of this machine that they reach; opened when first asked for."""
+        """The endpoint for gateways on other machines, which reach this one at ``host``; opened at the first call."""
         if self._there is None:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             listener = socket.create_server((host, 0), family=family)
@@ -79,19 +79,19 @@ class Feeds:
         return Endpoint(self._there, self._secret)
 
     def put(self, gateway_id: str, events: Sequence[Event]) -> None:
-        """From any thread."""
+        """Send ``events`` to the gateway. Callable from any thread."""
         self.outbox(gateway_id).put(events)
 
     def outbox(self, gateway_id: str) -> Outbox:
         return self._outboxes.get(gateway_id) or self._outboxes.setdefault(gateway_id, Outbox(self._loop))
 
     def detached(self) -> dict[str, float]:
-        """Gateways that are not here, and when they went on the monotonic clock."""
-        # The engine's thread may add one meanwhile. The copy is one step to the interpreter; a list of items is not.
+        """Gateways that are not connected, and when they disconnected (monotonic clock)."""
+        # The engine's thread may add one meanwhile. Copying a dictionary is atomic; iterating over it is not.
         return {id: at for id, outbox in self._outboxes.copy().items() if (at := outbox.detached_at) is not None}
 
     def forget(self, gateway_id: str) -> None:
-        """Drop the events that a gateway which has gone did not receive."""
+        """Drop the undelivered events of a gateway that disconnected."""
         self._outboxes.pop(gateway_id).close()
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Feeds:
         self._listening[address] = accepting
 
     async def _accept(self, listener: socket.socket) -> None:
-        """Fails where no descriptor is left, and is tried again."""
+        """Accept connections. Fails if no file descriptor is left, and is then started again."""
         while True:
             connection, _ = await self._loop.sock_accept(listener)
             task = self._loop.create_task(self._welcome(connection))
@@ -146,9 +146,9 @@ class Feeds:
 
 
 async def follow(endpoint: Endpoint, gateway_id: str) -> AsyncGenerator[list[Event]]:
-    """The events of a gateway's requests, about one list an engine step, until either side hangs up.
+    """The events of a gateway's requests, about one list per engine step, until either side disconnects.
 
-    Raises ``ReplicaFailed`` if the replica is not reached or says what is no message.
+    Raises ``ReplicaFailed`` if the replica is not reachable or sends an invalid message.
     """
     try:
         reader, writer = await _connect(endpoint)
@@ -176,10 +176,10 @@ async def _connect(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.St
         except OSError:
             local.close()
             raise
-        return await asyncio.open_unix_connection(sock=local)  # by name uvloop knows files only
+        return await asyncio.open_unix_connection(sock=local)  # uvloop supports only files by name
     host, port = endpoint.address
     reader, writer = await asyncio.open_connection(host, port)
-    # A machine that is gone says nothing: find out within about 25 s.
+    # Keep-alive probes detect a machine that disappeared within about 25 s.
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):

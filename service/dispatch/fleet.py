@@ -1,4 +1,4 @@
-"""How a router reports to the gateway in its process which replicas exist and which one took a request."""
+"""Reports from a router to the gateway in its process: the existing replicas, and the replica of each request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class FleetListener(Protocol):
-    """Told from the router's event loop, which may not be the listener's."""
+    """Called on the router's event loop, which may differ from the listener's."""
 
     def fleet_changed(self, replicas: frozenset[str]) -> None: ...
 
@@ -14,10 +14,10 @@ class FleetListener(Protocol):
 
 
 class Fleet:
-    """The replicas that this process' router knows, and the listener for changes of them.
+    """The replicas that this process' router knows, and the listener for their changes.
 
-    Serve builds the router itself from a pickled copy of its module and hands out no reference, so ``FLEET``
-    below, one a process, is where the router and the gateway in that process meet.
+    Serve creates the router from a pickled copy of its module and returns no reference to it. So the router and the
+    gateway of a process share the one instance ``FLEET`` below.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,7 @@ class Fleet:
         self._listener: FleetListener | None = None
 
     def listen(self, listener: FleetListener) -> None:
-        """``listener`` replaces the one before, and is called with the current replicas at once."""
+        """``listener`` replaces the earlier one, and is called with the current replicas at once."""
         self._listener = listener
         listener.fleet_changed(self._replicas)
 

@@ -13,13 +13,13 @@ from service.values import Event, FinishReason, TokenLogprob
 logger = logging.getLogger(__name__)
 
 MOST_MESSAGE = 64 << 20
-"""Bytes: more is no message of ours."""
+"""Bound on a message's bytes; a longer one is invalid."""
 MESSAGE_EVENTS = 4096
-"""Most events of one message: what gathered for a gateway that stood still must stay under ``MOST_MESSAGE``."""
+"""Bound on a message's events, so that the backlog of a slow gateway stays below ``MOST_MESSAGE``."""
 
 
 def encode(events: Sequence[Event]) -> bytes:
-    """One message. An event that cannot be written becomes the failure of its choice: the others are not its own."""
+    """One message. An event that cannot be encoded is replaced by a failure of its choice, so that others arrive."""
     try:
         body: bytes = msgpack.packb([_fields(event) for event in events])
     except Exception:
@@ -29,15 +29,15 @@ def encode(events: Sequence[Event]) -> bytes:
 
 
 def decode(body: bytes | bytearray | memoryview) -> list[Event]:
-    """The events of a message without its length. Raises ``ReplicaFailed`` if it is none of ours."""
+    """The events of a message without its length. Raises ``ReplicaFailed`` if it is invalid."""
     try:
         return [_event(*fields) for fields in msgpack.unpackb(body, use_list=False)]
-    except Exception as error:  # msgpack's and Python's own, by what the bytes happen to be
+    except Exception as error:  # msgpack's and Python's errors, depending on the bytes
         raise ReplicaFailed("The replica sent what is no message.") from error
 
 
 def _fields(event: Event) -> tuple[object, ...]:
-    """An event without its failure, as it is sent to a gateway."""
+    """The fields of an event, without its failure, which is not sent."""
     return event[:-1]
 
 
@@ -64,7 +64,7 @@ def _event(
 
 
 def take_messages(unread: bytearray) -> list[list[Event]]:
-    """Takes the whole messages from the front of ``unread``. Raises ``ReplicaFailed`` where they are none of ours."""
+    """Removes complete messages from the front of ``unread``. Raises ``ReplicaFailed`` if they are invalid."""
     found, at = [], 0
     while len(unread) - at >= 4:
         length = int.from_bytes(unread[at : at + 4], "big")

@@ -1,4 +1,4 @@
-"""Events for one gateway, written to its connection by the engine's own thread."""
+"""Events for one gateway, written to its connection by the engine's thread."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from service.values import Event
 
 
 class Outbox:
-    """Events for one gateway, merged while it is away or slower than the engine. ``put`` from any thread."""
+    """Events for one gateway, merged while it is disconnected or slower than the engine. ``put``: from any thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.detached_at: float | None = time.monotonic()
-        """When the gateway went, on the monotonic clock; None while it is here."""
+        """When the gateway disconnected, on the monotonic clock; None while it is connected."""
         self._loop = loop
         self._lock = threading.Lock()
         self._events: list[Event] = []
         self._rest = memoryview(b"")
-        """Of the message under way."""
+        """The unsent part of the current message."""
         self._connection: socket.socket | None = None
 
     def put(self, events: Sequence[Event]) -> None:
@@ -33,7 +33,7 @@ class Outbox:
                 self._send()
 
     def attach(self, connection: socket.socket) -> None:
-        """The gateway is here, by this connection and no older one. On the event loop."""
+        """The gateway has connected; replaces an older connection. Call it on the event loop."""
         self._detach()
         with self._lock:
             self._connection, self.detached_at = connection, None
@@ -41,11 +41,11 @@ class Outbox:
             self._send()
 
     def close(self) -> None:
-        """On the event loop."""
+        """Call it on the event loop."""
         self._detach()
 
     def _send(self) -> None:
-        """As much as the socket takes; the rest when it takes more. The lock is held."""
+        """Send as much as the socket accepts, and the rest when it accepts more. The caller holds the lock."""
         connection = self._connection
         if connection is None:
             return
@@ -58,7 +58,7 @@ class Outbox:
         except BlockingIOError:
             self._loop.call_soon_threadsafe(self._await_room, connection)
         except OSError:
-            self._rest = memoryview(b"")  # the loop sees the end of the connection as well
+            self._rest = memoryview(b"")  # the event loop also detects the end of the connection
 
     def _await_room(self, connection: socket.socket) -> None:
         if self._connection is connection:
@@ -70,7 +70,7 @@ class Outbox:
             self._send()
 
     def _on_readable(self, connection: socket.socket) -> None:
-        """A gateway says nothing after its hello: this is its end."""
+        """Gateways send nothing after the hello, so this is the end of the connection."""
         if self._connection is connection:
             self._detach()
 
@@ -80,7 +80,7 @@ class Outbox:
             if connection is None:
                 return
             self.detached_at = time.monotonic()
-            self._rest = memoryview(b"")  # the gateway gave up on what ran over the broken connection
+            self._rest = memoryview(b"")  # the gateway has failed the requests of the broken connection
             self._loop.remove_reader(connection)
             self._loop.remove_writer(connection)
             connection.close()

@@ -1,4 +1,4 @@
-"""Which replica takes a request: the one that holds the adapter, while it has room."""
+"""Routes a request to the replica that has its adapter, unless that replica is full."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from ray.serve.request_router import (
 from service.dispatch import fleet
 
 BALANCE = 1.25
-"""A replica is full for an adapter when it carries this many times the mean load."""
+"""A replica is full when its load is this many times the mean."""
 SLACK = 4
-"""Requests a replica may carry before balance matters: an engine batches, so the adapter's home comes first."""
+"""Load below which a replica is never full: an engine batches, so keeping an adapter in one place matters more."""
 DIRECT = "replica:"
 """A session id with this prefix names the one replica that must take the call."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
-    """What ranking needs to know of a replica."""
+    """A replica, as far as ranking needs it."""
 
     id: str
     load: int
-    """Requests under way on it, as this process knows."""
+    """Its running requests, as known to this process."""
 
 
 def rank(replicas: Sequence[ReplicaView], digest: str) -> list[ReplicaView]:
     """Replicas in the order to try for ``digest``: rendezvous hashing with bounded load.
 
-    Each digest orders the replicas in its own way and keeps that order whatever comes or goes (Thaler and
-    Ravishankar 1998); a replica over ``BALANCE`` times the mean load goes behind the ones with room (Mirrokni
-    et al. 2018), so that one hot adapter spreads instead of queueing.
+    Each digest has its own order of the replicas, which is stable when replicas are added or removed (Thaler and
+    Ravishankar 1998). A replica over ``BALANCE`` times the mean load comes after the others (Mirrokni et al. 2018),
+    so that requests of one popular adapter are spread instead of queued.
     """
     if not replicas:
         return []
@@ -57,10 +57,10 @@ def _weight(replica_id: str, digest: str) -> int:
 class DigestRouter(RequestRouter):
     """Routes by the session id: an adapter's digest, or ``replica:<id>``.
 
-    Serve pickles this module by value, objects it names included: what lives in the process must be reached through
-    another module, hence ``fleet.FLEET``.
+    Serve pickles this module by value, including the objects that it names. So the state of the process must be in
+    another module: ``fleet.FLEET``.
 
-    No mixins: those hand one request's replica to another request, or keep finished requests for ever.
+    Serve's mixins are not used: they assign one request's replica to another request, or keep finished requests.
     """
 
     async def choose_replicas(
@@ -69,7 +69,7 @@ class DigestRouter(RequestRouter):
         if pending_request is None:
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True
-        await asyncio.sleep(0)  # the request routed before this one is sent, and so counted, first
+        await asyncio.sleep(0)  # so that the request routed before this one is sent and counted first
         by_id = {replica.replica_id.unique_id: replica for replica in candidate_replicas}
         session = pending_request.metadata.session_id
         if session.startswith(DIRECT):
@@ -80,11 +80,11 @@ class DigestRouter(RequestRouter):
 
     def update_replicas(self, replicas: list[RunningReplica]) -> None:
         super().update_replicas(replicas)
-        self._tell()
+        self._report()
 
     def on_replica_actor_died(self, replica_id: ReplicaID) -> None:
         super().on_replica_actor_died(replica_id)
-        self._tell()
+        self._report()
 
     def on_request_routed(
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
@@ -92,7 +92,7 @@ class DigestRouter(RequestRouter):
         if pending_request.metadata.call_method == "run":
             fleet.FLEET.routed(pending_request.args[0].request_id, replica_id.unique_id)
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         fleet.FLEET.changed(frozenset(replica.unique_id for replica in self.curr_replicas))
 
     def _load(self, replica: RunningReplica) -> int:

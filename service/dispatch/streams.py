@@ -1,4 +1,4 @@
-"""One stream of frames per replica of the fleet, opened again whenever it breaks."""
+"""One stream of frames per replica of the fleet, which is reopened when it breaks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from service.values import Event
 logger = logging.getLogger(__name__)
 
 REATTACH_S = (0.05, 0.1, 0.2, 0.5, 1.0)
-"""Pauses before a broken stream is opened again."""
+"""Pauses before a broken stream is reopened."""
 
 
 class Streams:
-    """Takes each event to the attempt it belongs to."""
+    """Passes each event to its attempt."""
 
     def __init__(self, transport: Transport, attempts: Attempts, tasks: Tasks) -> None:
         self._transport = transport
@@ -35,7 +35,7 @@ class Streams:
         return len(self._streams)
 
     def fleet_is(self, replicas: frozenset[str]) -> None:
-        """Follow those that are new; close the streams of those that left, once nothing of ours runs there."""
+        """Follow new replicas; close the streams of removed ones once no request of this gateway runs there."""
         self.fleet = replicas
         for replica_id in replicas - self._streams.keys():
             self._streams[replica_id] = self._tasks.start(self._follow(replica_id))
@@ -43,7 +43,7 @@ class Streams:
             self.retire(replica_id)
 
     def retire(self, replica_id: str) -> None:
-        """Close the stream of a replica that left, once nothing of ours runs there."""
+        """Close the stream of a removed replica once no request of this gateway runs there."""
         if not any(self._attempts.on(replica_id)) and (stream := self._streams.pop(replica_id, None)):
             stream.cancel()
 
@@ -60,11 +60,11 @@ class Streams:
             except QuickchangeError as error:
                 logger.warning("event stream broke: %s", error, extra={"replica": replica_id})
             except Exception:
-                # A defect must not leave the replica unheard: it costs what runs there, and the stream is reopened.
+                # After a defect, fail the requests that run there and reopen the stream.
                 if is_ending():
                     raise
                 logger.exception("event stream broke", extra={"replica": replica_id})
-            # Frames sent into a broken stream are lost, so nothing that ran over it can be completed.
+            # Frames of a broken stream are lost, so its requests cannot be completed.
             for attempt in self._attempts.on(replica_id):
                 attempt.fail(ReplicaFailed("The replica that ran the request went away."))
             if replica_id not in self.fleet:
@@ -77,7 +77,7 @@ class Streams:
         for event in frame:
             attempt = self._attempts.get(event.request_id)
             if attempt is None or attempt.spoiled:
-                continue  # given up by its consumer; the cancellation is on its way
+                continue  # its consumer has ended, and the request is being cancelled
             attempt.replica_id = replica_id
             attempt.add(event)
             if not attempt.spoiled:

@@ -11,10 +11,10 @@ T = TypeVar("T")
 
 
 class Tasks:
-    """Tasks, each in a context of its own, kept until done.
+    """Tasks, each in a separate context, referenced until done.
 
-    Serve keeps the request under way in the context, and calls made inside it would share its id, by which the router
-    distinguishes pending requests: the second would wait forever.
+    Serve stores the current request in the context. Calls in this context would share its id, by which the router
+    distinguishes pending requests, and the second call would wait forever.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What dispatching needs of the way to the replicas: calls, and one stream of frames per replica."""
+"""The protocol of the transport to replicas: calls, and one stream of frames per replica."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from service.values import Event, Failure, GenerateRequest
 
 
 class Transport(Protocol):
-    """Calls to replicas. Raises ``QuickchangeError`` only; ``ReplicaFailed`` means that the replica is gone."""
+    """Calls to replicas. Raises only ``QuickchangeError``; ``ReplicaFailed`` means that the replica has ended."""
 
     async def run(self, request: GenerateRequest) -> Failure | None: ...
 

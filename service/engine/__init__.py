@@ -1,1 +1,1 @@
-"""The engine: one ragged batch over one base, adapters mixed row by row. No Ray, no HTTP."""
+"""The engine: one ragged batch over one base, with an adapter per row. Independent of Ray and HTTP."""

@@ -1,13 +1,13 @@
-"""The adapter seam: what an adapter may change in a step, as values that a backend executes.
+"""The interface between adapters and backends: what an adapter may change in a step, as values.
 
 ::
 
     at a site (a module of the base):   x ── × scale_in ──► base ──► replace ──► × scale_out ──► + add(x) ──► y
-    in front of the prompt:             rows that no token stands for, as embeddings or as keys and values
+    in front of the prompt:             rows without tokens, as embeddings or as keys and values
 
-Every kind of adapter (``kinds``) is bound to these values and to nothing else, and a backend says which kinds it
-executes (``backend``). An adapter that only adds, as LoRA does, leaves ``around`` and ``front`` empty: a step tests
-for them once, not at every site.
+Every kind of adapter (``kinds``) is bound to these values only, and a backend reports which kinds it executes
+(``backend``). ``around`` and ``front`` of an adapter that only adds, such as LoRA, are empty: a step tests for them
+once, not at every site.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from torch import Tensor
 
 
 class Addition(Protocol):
-    """What an adapter adds at one site; one class per form of it."""
+    """What an adapter adds at one site; one class per form of addition."""
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        """Add to ``y`` [rows, out] in place, given the site's input ``x`` [rows, in] as it came.
+        """Add to ``y`` [rows, out] in place; ``x`` [rows, in] is the site's unscaled input.
 
-        At the embedding ``x`` [rows] holds token ids.
+        At the embedding ``x`` [rows] is token ids.
         """
 
 
 class Replacement(Protocol):
-    """Weights of the adapter's own, in place of all or some of the base's at one site."""
+    """Weights of the adapter that replace all or some of the base's at one site."""
 
     def replace(self, x: Tensor, y: Tensor) -> None:
-        """Overwrite ``y`` [rows, out], the base's product, where the adapter has weights of its own.
+        """Overwrite those parts of ``y`` [rows, out], the base's product, for which the adapter has weights.
 
-        ``x`` as for ``Addition``, but scaled by ``scale_in``.
+        ``x`` is as for ``Addition``, but scaled by ``scale_in``.
         """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Around:
-    """What an adapter does around the base's product at one site; applied in the order of the fields."""
+    """Changes around the base's product at one site, applied in the order of the fields."""
 
     scale_in: Tensor | None = None
     """[in]: factors of the product's input"""
@@ -52,7 +52,7 @@ class Around:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrontRows:
-    """Embeddings in front of the prompt; their keys and values are computed under the adapter."""
+    """Embeddings in front of the prompt; their keys and values are computed with the adapter."""
 
     embeddings: Tensor
     """[rows, hidden]"""
@@ -67,7 +67,7 @@ class FrontRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrontKeys:
-    """Keys and values in front of the prompt, as attention reads them: no position is applied to them."""
+    """Keys and values in front of the prompt, in the form that attention reads; no position is applied to them."""
 
     keys: tuple[Tensor, ...]
     """By layer: [rows, key heads, dim]"""
@@ -87,10 +87,10 @@ class BoundAdapter:
 
     digest: str
     adds: tuple[Addition | None, ...]
-    """By site; None where the adapter adds nothing."""
+    """By site; None if the adapter adds nothing there."""
     nbytes: int
     around: Mapping[int, Around] = field(default_factory=dict)
-    """By site, for the sites at which it does more than add."""
+    """By site, for sites where the adapter does more than add."""
     front: FrontRows | FrontKeys | None = None
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Logits as requests want them changed: bias, penalties, tokens withheld. Never makes a number that is not finite."""
+"""Applies a request's bias, penalties and withheld tokens to logits. Other logits stay finite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST_FACTOR = 1e-30
 def adjusted(logits: Tensor, sequences: Seq[Sequence]) -> Tensor:
     """``logits`` [rows, vocabulary] float32 after bias, penalties and ``min_tokens``, in this order.
 
-    Withheld tokens are -inf; everything else is finite where ``logits`` are.
+    Withheld tokens are -inf; all other values are finite if those of ``logits`` are.
     """
     biased = [row for row, s in enumerate(sequences) if s.bias is not None]
     penalised = [row for row, s in enumerate(sequences) if s.seen is not None and len(s.seen.tokens)]

@@ -1,4 +1,4 @@
-"""Paged attention on torch: the reference path, behind transformers' ``AttentionInterface``."""
+"""Paged attention in torch, the reference path, called through transformers' ``AttentionInterface``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "quickchange"
 
 @dataclass(frozen=True, slots=True)
 class LayerShape:
-    """One layer's keys: how many heads, how wide."""
+    """Number and size of the key heads of one layer."""
 
     heads: int
     key_dim: int
@@ -30,7 +30,7 @@ class LayerShape:
 
 
 class KVCache:
-    """Keys and values of all layers in blocks; zeroed when first used, so that masked padding is finite."""
+    """Keys and values of all layers in blocks, set to 0 before their first use, so that masked padding is finite."""
 
     def __init__(
         self,
@@ -52,24 +52,24 @@ class KVCache:
         return width * block_tokens * dtype.itemsize
 
     def wipe(self, layer: int, blocks: Tensor) -> None:
-        """``blocks`` [n] hold zeros from now on."""
+        """Set ``blocks`` [n] to 0."""
         self.keys[layer].index_fill_(0, blocks, 0)
         self.values[layer].index_fill_(0, blocks, 0)
 
     def write(self, layer: int, slots: Tensor, key: Tensor, value: Tensor) -> None:
-        """``key``, ``value`` [rows, heads, dim] go to ``slots`` [rows]."""
+        """Write ``key`` and ``value`` [rows, heads, dim] to ``slots`` [rows]."""
         self.keys[layer].view(-1, *key.shape[1:]).index_copy_(0, slots, key)
         self.values[layer].view(-1, *value.shape[1:]).index_copy_(0, slots, value)
 
     def read(self, layer: int, blocks: Tensor) -> tuple[Tensor, Tensor]:
-        """Blocks [..., n] as keys and values [..., n · block_tokens, heads, dim]."""
+        """The keys and values [..., n · block_tokens, heads, dim] of ``blocks`` [..., n]."""
         keys, values = self.keys[layer][blocks], self.values[layer][blocks]
         return keys.flatten(-4, -3), values.flatten(-4, -3)
 
 
 @dataclass(slots=True)
 class _Pass:
-    """The forward pass under way on this thread."""
+    """The current forward pass of this thread."""
 
     batch: Batch | None
     cache: KVCache | None
@@ -82,7 +82,7 @@ _current = local()
 
 @contextmanager
 def forward_pass(batch: Batch | None, cache: KVCache | None) -> Iterator[_Pass]:
-    """Attention calls inside run over ``batch``; without a cache they only note the layers' shapes."""
+    """Attention calls within the block run over ``batch``; without a cache they only record the layers' shapes."""
     _current.run = run = _Pass(batch, cache, {})
     try:
         yield run
@@ -147,7 +147,7 @@ class _Rule:
 
 
 def _window(module: nn.Module, given: int | None) -> int:
-    """The layer's sliding window; some architectures pass it, some keep it on the module."""
+    """The layer's sliding window; some architectures pass it, others store it in the module."""
     own = given if given is not None else getattr(module, "sliding_window", None)
     return int(own) if own else 0
 

@@ -1,4 +1,4 @@
-"""The seam between an engine and what computes its steps: ``torch_backend``, ``native_backend``, tests' own."""
+"""The protocol of what computes an engine's steps: ``torch_backend``, ``native_backend``, and backends of tests."""
 
 from __future__ import annotations
 
@@ -14,51 +14,51 @@ from service.engine.runner import LogitsRunner, Runner
 
 
 class Backend(Protocol):
-    """One way to compute a base: it runs plans, and says which adapters it can run them under."""
+    """One way to compute a base: runs plans, and reports which adapters it supports."""
 
     @property
     def name(self) -> str:
-        """How the base's rows are computed, in words: for logs, metrics and refusals."""
+        """How the base's rows are computed, for logs, metrics and refusals."""
 
     @property
     def runner(self) -> Runner: ...
 
     @property
     def sites(self) -> Sites:
-        """Where adapters can act."""
+        """The sites of adapters."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """What adapters are held in."""
+        """The type of the adapters' weights."""
 
     @property
     def device(self) -> torch.device:
-        """Where adapters are held."""
+        """The device of the adapters' weights."""
 
     @property
     def blocks(self) -> int:
-        """KV blocks of the runner; the last one is for trials of adapters."""
+        """Number of KV blocks of the runner; the last one is for trials of adapters."""
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """What adapters may need (names of ``adapters_registry.capabilities``)."""
+        """Supported capabilities (names of ``adapters_registry.capabilities``)."""
 
     def supports(self, manifest: Manifest) -> str | None:
-        """Why adapters with this manifest cannot run here, as a clause; None if they can."""
+        """The reason why adapters with this manifest cannot run, as a clause; None if they can."""
 
     def place(self, adapter: BoundAdapter) -> BoundAdapter:
-        """The adapter in the form that the runner reads; ``AdapterIncompatible`` for what it would not execute."""
+        """The adapter in the runner's form. Raises ``AdapterIncompatible`` if the runner cannot execute it."""
 
 
 class BaseBackend(Backend, Protocol):
-    """A backend over a real base, whose logits can be looked at."""
+    """A backend over a real base, with access to logits."""
 
     @property
     def runner(self) -> LogitsRunner: ...
 
 
 def missing(manifest: Manifest, backend: Backend) -> str | None:
-    """``Backend.supports`` by names alone."""
+    """``Backend.supports``, decided by capabilities only."""
     lacking = needs(manifest) - backend.capabilities
     if not lacking:
         return None

@@ -1,4 +1,4 @@
-"""A plan as tensors: one ragged row of tokens, and where each row's keys and values lie."""
+"""A plan as tensors: one ragged row of tokens, and the places of each row's keys and values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.engine.plan import Plan
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
-    """Neighbouring rows ``start:stop`` under one adapter. Base rows have no segment."""
+    """Adjacent rows ``start:stop`` of one adapter. Base rows have no segment."""
 
     start: int
     stop: int
@@ -25,7 +25,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prefill:
-    """A prompt chunk: rows ``start:stop`` attend to ``context`` tokens, the last of them their own."""
+    """A prompt chunk: rows ``start:stop`` attend to ``context`` tokens, of which the last are the chunk's own."""
 
     start: int
     stop: int
@@ -36,29 +36,29 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decode:
-    """All rows that are one token of their sequence, padded to the longest context."""
+    """All rows of sequences with one row in the step, padded to the longest context."""
 
     rows: Tensor
-    """[n] int64: which rows of the batch"""
+    """[n] int64: rows of the batch"""
     blocks: Tensor
     """[n, most blocks] int64; padding repeats the sequence's last block and is masked"""
     context: Tensor
-    """[n] int64: tokens to attend to, the row's own included"""
+    """[n] int64: tokens to attend to, including the row's own"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """What one forward pass needs."""
+    """The input of one forward pass."""
 
     tokens: Tensor
     """[1, rows] int64"""
     positions: Tensor
     """[1, rows] int64"""
     slots: Tensor
-    """[rows] int64: block · block_tokens + offset, where each row's key and value go"""
+    """[rows] int64: block · block_tokens + offset, the place of each row's key and value"""
     begun: Tensor
-    """Blocks whose first rows come with this step and whose last do not: what they held is wiped, since masked
-    keys and values that are not finite would still spoil a sum"""
+    """Blocks that get their first rows in this step and are not filled: they are set to 0, because masked keys and
+    values that are not finite would still make a sum not finite"""
     segments: tuple[Segment, ...]
     sampled: tuple[Segment, ...]
     """The segments among ``sample_rows``"""
@@ -67,15 +67,15 @@ class Batch:
     prefills: tuple[Prefill, ...]
     decode: Decode | None
     sample_rows: Tensor
-    """[samples] int64: rows whose logits are wanted, ascending"""
+    """[samples] int64: rows whose logits are computed, ascending"""
     masks: dict[tuple[object, ...], Tensor] = field(default_factory=dict)
-    """Attention masks of this step, made by the first layer that asks."""
+    """Attention masks of this step, created by the first layer that needs them."""
 
 
 def build_batch(plan: Plan, block_tokens: int, device: torch.device, wanted: Seq[int] | None = None) -> Batch:
     """The tensors of a non-empty plan.
 
-    ``wanted`` are the rows whose logits are wanted, ascending; else those that give a next token.
+    ``wanted`` are the rows whose logits are computed, ascending; default: rows that give a next token.
     """
     tokens: list[int] = []
     positions: list[int] = []
@@ -120,7 +120,7 @@ def build_batch(plan: Plan, block_tokens: int, device: torch.device, wanted: Seq
 
 
 def _segments(plan: Plan) -> tuple[Segment, ...]:
-    """Neighbouring chunks of one adapter, joined."""
+    """Joins adjacent chunks of one adapter."""
     segments: list[Segment] = []
     row = 0
     for chunk in plan.chunks:

@@ -1,4 +1,4 @@
-"""Counts references to KV blocks, and finds full blocks that can be used again. Touches no tensor."""
+"""Counts references to KV blocks, and finds full blocks that can be reused. Uses no tensor."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Iterable, Sequence
 
 
 def chain_hash(previous: bytes, tokens: Sequence[int]) -> bytes:
-    """256-bit hash of a full block's tokens and of all before it."""
+    """256-bit hash of a full block's tokens and of all tokens before it."""
     return hashlib.sha256(previous + array("q", tokens).tobytes()).digest()
 
 
 def root_hash(tenant: str, adapter_digest: str, base_digest: str) -> bytes:
-    """Where a chain starts, so that no block is ever shared across tenants, adapters or bases."""
+    """The root of a chain, so that no block is shared across tenants, adapters or bases."""
     return hashlib.sha256("\0".join((tenant, adapter_digest, base_digest)).encode()).digest()
 
 
 def front_hash(adapter_digest: str, base_digest: str) -> bytes:
-    """Where the chain of an adapter's own rows starts, which every tenant that may use the adapter shares."""
+    """The root of the chain of an adapter's own rows, which all tenants that may use the adapter share."""
     return hashlib.sha256("\0".join((adapter_digest, base_digest)).encode()).digest()
 
 
 class BlockPool:
-    """Fixed blocks with counted holders.
+    """A fixed number of blocks with reference counts.
 
     ::
 
@@ -44,7 +44,7 @@ class BlockPool:
 
     @property
     def available(self) -> int:
-        """Blocks that ``allocate`` could give now."""
+        """Number of blocks that ``allocate`` can return now."""
         return len(self._free) + len(self._idle)
 
     @property
@@ -67,18 +67,18 @@ class BlockPool:
             self._idle.pop(block, None)
 
     def allocate(self, count: int) -> list[int]:
-        """``count`` blocks of undefined content; the caller has checked ``available``."""
+        """``count`` blocks of undefined content; check ``available`` before."""
         assert count <= self.available
         return [self._take() for _ in range(count)]
 
     def publish(self, block: int, block_hash: bytes) -> None:
-        """A held block is full and computed: others may share it. The first of equals is kept."""
+        """Make a held block, which must be full and computed, available to ``match``; the first of equals is kept."""
         if block_hash not in self._by_hash and self._hash[block] is None:
             self._hash[block] = block_hash
             self._by_hash[block_hash] = block
 
     def retract(self, blocks: Iterable[int]) -> None:
-        """Nobody may find these held blocks by their hashes any more."""
+        """Remove the hashes of held blocks, so that ``match`` does not find them any more."""
         for block in blocks:
             block_hash = self._hash[block]
             if block_hash is not None:

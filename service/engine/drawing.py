@@ -1,6 +1,6 @@
-"""A token a row from its probabilities: top-k, then top-p of what is left, then min-p, then one draw.
+"""Draws one token per row from its probabilities: top-k, then top-p of the rest, then min-p, then one draw.
 
-Probabilities become whole numbers of 2⁻⁵² in float64, whose sums are exact in any order. So a row gives the same
+Probabilities become integer multiples of 2⁻⁵² in float64, whose sums are exact in any order. So a row gives the same
 token alone, in any batch and on any device, and the likeliest tokens are found without sorting the vocabulary.
 """
 
@@ -17,11 +17,11 @@ from service.values import SamplingParams
 
 UNIT = 2.0**52
 _DIGITS = ((20, 10), (10, 10), (0, 10))
-"""Shift and width of the digits of a probability's bits: float32 numbers up to 1 have 30."""
+"""Shift and width of the digits of a probability's bits; float32 numbers up to 1 have 30 bits."""
 
 
 def draw(probs: Tensor, wants: Seq[SamplingParams], uniforms: Seq[float]) -> list[int]:
-    """The tokens of ``probs`` [rows, vocabulary] float32 at ``uniforms``, numbers in [0, 1)."""
+    """One token per row of ``probs`` [rows, vocabulary] float32; ``uniforms`` are numbers in [0, 1)."""
     if probs.device.type == "cpu":
         return [_draw_row(row, w, u) for row, w, u in zip(probs.numpy(), wants, uniforms, strict=True)]
     return draw_sorted(probs, wants, uniforms)
@@ -47,10 +47,10 @@ def _draw_row(probs: NDArray[np.float32], wants: SamplingParams, uniform: float)
 
 
 def likeliest(probs: NDArray[np.float32], weights: NDArray[np.float64], enough: float) -> NDArray[np.intp]:
-    """Ascending indices of the likeliest, as few as together weigh at least ``enough``; of equals the first ones.
+    """Ascending indices of the fewest likeliest tokens whose weights sum to at least ``enough``.
 
-    ``weights`` are whole numbers, equal where the probabilities are, that weigh at least ``enough`` together. Finds
-    the least probability that is kept digit by digit, from a histogram of the weights each.
+    Of equal ones the first are taken. ``weights`` are whole numbers, equal for equal probabilities, with a sum of at
+    least ``enough``. The least kept probability is found digit by digit, with a histogram of the weights for each.
     """
     bits = probs.view(np.int32)
     left, left_weights, least = bits, weights, 0
@@ -71,7 +71,7 @@ def likeliest(probs: NDArray[np.float32], weights: NDArray[np.float64], enough: 
 
 
 def draw_sorted(probs: Tensor, wants: Seq[SamplingParams], uniforms: Seq[float]) -> list[int]:
-    """The same tokens, all rows at once, by sorting: for devices on which that is fast and a step of Python slow."""
+    """The same tokens for all rows at once, by sorting: for devices where sorting is fast and Python is slow."""
     size = probs.shape[-1]
     mass = (probs.double() * UNIT).floor()
     ordered, ids = probs.sort(dim=-1, descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""The step: orders the owners, owns no queue and no tensor."""
+"""The engine's step: plan, run, commit. The queues belong to the scheduler, the tensors to the runner."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ logger = logging.getLogger(__name__)
 
 _TRIAL_TOKENS = 4
 _STRIDE = 7919
-"""A prime: the trial's tokens lie apart."""
+"""A prime, so that the trial's tokens are spread over the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What one engine can take."""
+    """Limits of one engine."""
 
     context_tokens: int
     vocab_size: int
     waiting: int
-    """Most sequences that wait, of all tenants; of one alone half as many."""
+    """Bound on waiting sequences of all tenants; a single tenant may have half of it."""
 
 
 class Engine:
-    """One frozen base; sequences under any adapters advance together, a step at a time.
+    """One frozen base; sequences with any adapters advance together, one step at a time.
 
     Not thread-safe: one thread submits, cancels and steps (see ``loop``). ``check``, ``check_room`` and ``snapshot``
     only read.
@@ -64,12 +64,12 @@ class Engine:
         *,
         fallback: str | None = None,
     ) -> None:
-        """``fallback`` says why ``backend`` is not the preferred one, for status reports."""
+        """``fallback``: why ``backend`` is not the preferred one, for status reports."""
         self.limits = limits
         self.backend = backend
         self.runner = backend.runner
         self._scheduler = Scheduler(scheduling, pool)
-        self._told: list[Event] = []
+        self._cancelled: list[Event] = []
         self._tally = Tally(backend.name, fallback)
 
     @property
@@ -88,26 +88,26 @@ class Engine:
 
     @property
     def layout(self) -> str:
-        """Names the canonical slab form: a slab of another layout is made anew."""
+        """Name of the canonical slab form; slabs of other layouts are written again."""
         kinds = "-".join(f"{name}{kind.LAYOUT}" for name, kind in sorted(KINDS.items()))
         return f"{kinds}-{str(self.backend.dtype).removeprefix('torch.')}"
 
     def check_adapter(self, manifest: Manifest) -> None:
-        """Refuse what the backend would not compute exactly (``AdapterIncompatible``); needs no weights."""
+        """Raises ``AdapterIncompatible`` if the backend would not compute it exactly; needs no weights."""
         reason = self.backend.supports(manifest)
         if reason is not None:
             raise AdapterIncompatible(f"adapter {manifest.digest} cannot run here: {reason}")
 
     def canonicalise(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Raw artifact tensors as the slab holds them, of an adapter that was checked."""
+        """Converts the artifact's tensors to those of the slab; the adapter must have been checked."""
         kind = KINDS[manifest.kind]
         return kind.canonicalise(manifest, tensors, self.backend.sites.bias, self.backend.dtype)
 
     def try_adapter(self, adapter: BoundAdapter) -> Failure | None:
-        """Why the adapter cannot be let into a batch with others: a step of a few tokens, alone, says so or passes.
+        """Runs a step of a few tokens with this adapter alone; returns why it must not join shared batches, or None.
 
-        Its keys and values go to the block after the pool's, which no sequence has. Of the rows that it brings in
-        front as many take part as fit there.
+        Its keys and values go to the block after the pool's, which no sequence has. Of the adapter's own rows in
+        front, those that fit into this block take part.
         """
         tried = (
             adapter if adapter.front is None else replace(adapter, front=adapter.front.first(self.block_tokens - 1))
@@ -119,20 +119,20 @@ class Engine:
         trial.blocks = [self._scheduler.pool.total]
         try:
             (outcome,) = self.runner.run(Plan((Chunk(trial, trial.given, trial.length - trial.given),)))
-        except Exception:  # whatever its weights make a kernel raise: it is the adapter's failure alone
+        except Exception:  # any exception of a kernel counts as a failure of this adapter
             logger.exception("the trial of an adapter failed", extra={"digest": adapter.digest})
             outcome = _broken(adapter)
         return outcome if isinstance(outcome, Failure) else None
 
     def bind(self, digest: str, kind: str, tensors: Mapping[str, Tensor]) -> BoundAdapter:
-        """Slab tensors as an adapter that batch rows can point at; ``AdapterIncompatible`` for unknown sites."""
+        """An adapter over the slab's tensors. Raises ``AdapterIncompatible`` for unknown sites."""
         tensors = {name: tensor.to(self.backend.device) for name, tensor in tensors.items()}
         return self.backend.place(KINDS[kind].bind(digest, tensors, self.backend.sites.index))
 
     # -- requests -------------------------------------------------------------------------------------------
 
     def check(self, request: GenerateRequest, adapter: BoundAdapter | None = None) -> None:
-        """Refuse what can never run (``ContextLengthExceeded``, ``InvalidValue``)."""
+        """Raises ``ContextLengthExceeded`` or ``InvalidValue`` if the request can never run."""
         length = len(request.prompt) + request.sampling.max_tokens
         pool_tokens = self._scheduler.pool.total * self._scheduler.limits.block_tokens
         room = min(self.context_tokens, pool_tokens)
@@ -159,9 +159,9 @@ class Engine:
             raise InvalidValue("the prompt is empty or has a token id that the base has not", param="prompt")
 
     def check_room(self, request: GenerateRequest, queued: Mapping[str, int] | None = None) -> None:
-        """Refuse what would be too much now (``Overloaded``), of all tenants or of the request's.
+        """Raises ``Overloaded`` if too many sequences wait, of all tenants or of the request's tenant.
 
-        ``queued`` are sequences that were let in and are not enqueued yet, by tenant.
+        ``queued``: number of admitted sequences that are not enqueued yet, by tenant.
         """
         queued = queued or {}
         waiting = self._scheduler.waiting + sum(queued.values())
@@ -189,29 +189,29 @@ class Engine:
             self._scheduler.add(sequence)
 
     def cancel(self, request_id: str) -> None:
-        """Free the request's rows and blocks now; its choices' last events come with the next step."""
+        """Free the request's rows and blocks now; the next step returns the last events of its choices."""
         wanted = [s for s in self._scheduler.alive() if s.id.request_id == request_id]
-        self._told += self._scheduler.end(wanted, FinishReason.CANCELLED)
+        self._cancelled += self._scheduler.end(wanted, FinishReason.CANCELLED)
 
     def has_work(self) -> bool:
-        return bool(self._told or self._scheduler.running or self._scheduler.waiting)
+        return bool(self._cancelled or self._scheduler.running or self._scheduler.waiting)
 
     def step(self) -> list[Event]:
-        """Advance every planned sequence; what happened, in no particular order."""
-        told, self._told = self._told, []
+        """Advance every planned sequence; returns the events, in no particular order."""
+        cancelled, self._cancelled = self._cancelled, []
         began = time.monotonic()
         plan = self._scheduler.plan()
         if not plan.chunks:
-            return told
+            return cancelled
         self._tally.planned(plan)
         failed = self._tally.failed_steps
         events = self._compute(plan)
         if self._tally.failed_steps == failed:
             self._tally.stepped(time.monotonic() - began)
-        return told + events
+        return cancelled + events
 
     def _compute(self, plan: Plan) -> list[Event]:
-        """Run and commit. A plan that raises is run in halves, so that only those sequences end which raise alone."""
+        """Run and commit. A plan that raises is run in halves, so that only sequences that raise alone end."""
         try:
             outcomes = self.runner.run(plan)
         except Exception:  # every request ends once, whatever a step raises
@@ -227,12 +227,12 @@ class Engine:
         return self._scheduler.commit(plan, outcomes)
 
     def snapshot(self) -> EngineSnapshot:
-        """For metrics and status; may be asked for from any thread."""
+        """For metrics and status; callable from any thread."""
         return self._tally.snapshot(self._scheduler)
 
 
 def _broken(adapter: BoundAdapter | None) -> Failure:
-    """What a sequence hears whose rows cannot be computed, not even alone."""
+    """The failure of a sequence whose rows cannot be computed even alone."""
     if adapter is None:
         return InternalError("A step of the engine failed; the log has the trace.").failure()
     return AdapterFailed("The adapter's rows could not be computed; the log has the trace.").failure()

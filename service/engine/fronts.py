@@ -1,4 +1,4 @@
-"""What adapters bring in front of the prompts of one step: rows with embeddings, or keys and values to be kept."""
+"""Rows that adapters add in front of the prompts of one step: as embeddings, or as keys and values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.engine.plan import Chunk
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GivenRows:
-    """Rows ``start:stop`` of the batch stand for no token: their embeddings come from an adapter."""
+    """Rows ``start:stop`` of the batch have no token; their embeddings come from an adapter."""
 
     start: int
     stop: int
@@ -24,7 +24,7 @@ class GivenRows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GivenKeys:
-    """Keys and values of an adapter that go to ``slots`` before this step's rows read them."""
+    """Keys and values of an adapter, which are written to ``slots`` before this step's rows read them."""
 
     slots: Tensor
     """[rows] int64"""
@@ -34,7 +34,7 @@ class GivenKeys:
 
 
 class Fronts:
-    """Gathers them, chunk by chunk."""
+    """Collects the front rows of a step, chunk by chunk."""
 
     def __init__(self, block_tokens: int, device: torch.device) -> None:
         self.rows: list[GivenRows] = []
@@ -43,7 +43,7 @@ class Fronts:
         self._device = device
 
     def take(self, chunk: Chunk, row: int) -> int:
-        """What ``chunk``, which begins at ``row``, is given; returns the first position that the step writes."""
+        """Add the front rows of ``chunk``, which begins at ``row``; returns the first position that is computed."""
         sequence, start, length = chunk
         front = sequence.adapter.front if sequence.adapter is not None else None
         if front is None or start > front.rows:
@@ -56,7 +56,7 @@ class Fronts:
         return self._take_keys(chunk, front)
 
     def _take_keys(self, chunk: Chunk, front: FrontKeys) -> int:
-        """Before the first row of the prompt, all keys that the prefix cache did not have."""
+        """Before the first row of the prompt, add all keys that are not in the prefix cache."""
         sequence, start, _ = chunk
         assert start == front.rows
         first = sequence.published * self._block_tokens
@@ -69,5 +69,5 @@ class Fronts:
 
 
 def slots_of(blocks: Seq[int], positions: range, block_tokens: int) -> list[int]:
-    """Where the keys and values of ``positions`` lie: block · block_tokens + offset."""
+    """The places of the keys and values of ``positions``: block · block_tokens + offset."""
     return [blocks[at // block_tokens] * block_tokens + at % block_tokens for at in positions]

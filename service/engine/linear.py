@@ -1,4 +1,4 @@
-"""The base's products: packed once for oneDNN where that is faster, else as torch has them."""
+"""The base's linear layers: packed once for oneDNN where that is faster, otherwise torch's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class PackedLinear(nn.Module):
     """A bfloat16 linear on the CPU with its weight packed once for oneDNN.
 
-    ``F.linear`` packs the weight anew at every call, which costs more than the product at small row counts.
+    ``F.linear`` packs the weight at every call, which costs more than the product at small row counts.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -23,7 +23,7 @@ class PackedLinear(nn.Module):
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Whether packed bfloat16 products work here for this weight."""
+    """Whether packed bfloat16 products work for this weight on this machine."""
     return (
         weight.device.type == "cpu"
         and weight.dtype == torch.bfloat16
@@ -33,7 +33,7 @@ def can_pack(weight: Tensor) -> bool:
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Module:
-    """The fastest module here for x Wᵀ + b, ``weight`` [out, in]."""
+    """The fastest available module for x Wᵀ + b, with ``weight`` [out, in]."""
     if can_pack(weight):
         return PackedLinear(weight, bias)
     module = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, device="meta")

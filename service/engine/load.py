@@ -1,4 +1,4 @@
-"""From a loaded base to an engine: choose a backend, check it against the model itself, say which one runs."""
+"""Turns a loaded base into an engine: chooses a backend, checks it against the model, logs which one runs."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def load_engine(
     cache_dir: Path | None = None,
     level: Level | None = None,
 ) -> Engine:
-    """Turn a loaded transformers model into an engine, in place: its weights are the engine's afterwards.
+    """Turn a loaded transformers model into an engine, in place: afterwards the engine owns its weights.
 
-    ``name`` is for messages; ``base_digest`` keys the prefix cache. ``cache_dir`` holds compiled kernels, and
-    ``level`` is the instruction set to compile them for: the best there is when it is None. Raises
-    ``BaseUnavailable`` for a base that this engine would not serve exactly, or with ``backend: native`` not natively.
+    ``name`` is for messages; ``base_digest`` is part of the prefix cache's keys. ``cache_dir`` is for compiled
+    kernels, and ``level`` is their instruction set (None: the best one). Raises ``BaseUnavailable`` for a base that
+    this engine would not compute exactly, and with ``backend: native`` if the native backend cannot run.
     """
     began = time.perf_counter()
     device = next(model.parameters()).device
     if model.dtype == torch.float32:
-        torch.set_float32_matmul_precision("highest")  # some CUDA images switch TF32 on by their environment
+        torch.set_float32_matmul_precision("highest")  # some CUDA images turn TF32 on by an environment variable
     prompts = trial_prompts(model.config.vocab_size)
     own = own_logits(model, prompts, device)
     backend, reason, fallback = _choose(model, options, name, cache_dir or default_cache(), level)
@@ -87,7 +87,7 @@ def load_engine(
 def _choose(
     model: PreTrainedModel, options: EngineOptions, name: str, cache: Path, level: Level | None
 ) -> tuple[BaseBackend, str, str | None]:
-    """The backend, why it is this one, and the warning to show where it is not the fastest one of this CPU."""
+    """The backend, the reason for it, and a warning if it is not the fastest one of this CPU."""
     asked = options.backend != "auto"
     if options.backend == "torch":
         return torch_backend(model, options, name), "asked for", None

@@ -1,4 +1,4 @@
-"""An engine on a thread of its own, so that no forward pass ever holds up an event loop."""
+"""Runs an engine on a separate thread, so that no forward pass blocks an event loop."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from service.values import GenerateRequest
 logger = logging.getLogger(__name__)
 
 IDLE_S = 0.5
-"""How often an idle loop proves that it lives."""
+"""Interval at which an idle loop updates its heartbeat."""
 
 
 class EngineLoop:
-    """Steps an engine while it has work: the port (``service.engine.port``) to it.
+    """Steps an engine while it has work; implements the port (``service.engine.port``).
 
-    Callers never wait for a step: they leave commands, which the engine's thread takes up before the next one.
+    Callers never wait for a step: they queue commands, which the engine's thread runs before the next step.
     """
 
     def __init__(self, engine: Engine, deliver: Deliver, trials: Trials | None = None) -> None:
@@ -35,11 +35,11 @@ class EngineLoop:
         self._trials = trials or Trials()
         self._trials.wake = self._notify
         self.failed: BaseException | None = None
-        """Set when the thread died: nothing more will be delivered."""
+        """Set if the thread failed; nothing is delivered from then on."""
         self._deliver = deliver
         self._commands: deque[Callable[[], None]] = deque()
         self._queued: Counter[str] = Counter()
-        """Sequences among the commands, by tenant: a step may take long, and they count as waiting meanwhile."""
+        """Sequences in queued commands, by tenant; they count as waiting, since a step may take long."""
         self._wake = threading.Condition()
         self._stopping = False
         self._beat = time.monotonic()
@@ -49,20 +49,20 @@ class EngineLoop:
         self._thread.start()
 
     def stop(self) -> None:
-        """Finish the step under way and end the thread; sequences still alive are dropped."""
+        """Finish the current step and end the thread; unfinished sequences are dropped."""
         with self._wake:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
 
     def bind(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> BoundAdapter:
-        """``tensors`` are the artifact's, by name. Raises ``AdapterIncompatible``."""
+        """Bind the artifact's ``tensors``, by name. Raises ``AdapterIncompatible``."""
         self.engine.check_adapter(manifest)
         slab = self.engine.canonicalise(manifest, tensors)
         return self.engine.bind(manifest.digest, manifest.kind, slab)
 
     def submit(self, request: GenerateRequest, adapter: BoundAdapter | None) -> None:
-        """Queue a request; raises what ``Engine.check`` and ``check_room`` raise, at once."""
+        """Queue a request. Raises the errors of ``Engine.check`` and ``check_room`` at once."""
         self.engine.check(request, adapter)
         now = time.monotonic()
 
@@ -84,7 +84,7 @@ class EngineLoop:
         return self.engine.snapshot()
 
     def heartbeat_age_s(self) -> float:
-        """Seconds since the loop last turned; a step under way makes it grow."""
+        """Seconds since the loop's last heartbeat; it grows during a step."""
         return time.monotonic() - self._beat
 
     def _notify(self) -> None:

@@ -1,4 +1,4 @@
-"""Modules that mix adapters in one batch: the frozen base once for all rows, then each segment's own change."""
+"""Modules that mix adapters in one batch: the frozen base once for all rows, then the change of each segment."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from service.engine.batch import Batch, Segment
 from service.engine.fronts import GivenRows
 
 Product = Callable[[Tensor], Tensor]
-"""[..., in] → [..., out], bias included; the result is fresh memory."""
+"""[..., in] → [..., out], including the bias; the result is new memory."""
 
 
 class StepState:
-    """What the adapters of the step under way change; one per engine, shared by all its mixed modules."""
+    """The adapters of the current step; one per engine, shared by all its mixed modules."""
 
     __slots__ = ("around", "delta_dtype", "given", "sampled", "segments")
 
     delta_dtype: torch.dtype
-    """What adapters are held and multiplied in."""
+    """The type in which adapters are stored and multiplied."""
     segments: tuple[Segment, ...]
     sampled: tuple[Segment, ...]
-    """The segments of the rows that the head computes."""
+    """Segments of the rows that the head computes."""
     given: tuple[GivenRows, ...]
     around: bool
     """Whether any adapter does more than add."""
@@ -39,18 +39,18 @@ class StepState:
         self.around = any(segment.adapter.around for segment in batch.segments)
 
     def end(self) -> None:
-        """An idle engine must not keep the last step's adapters in memory."""
+        """Drop the references to adapters, so that an idle engine does not keep them in memory."""
         self.segments = self.sampled = ()
         self.given = ()
         self.around = False
 
 
 class MixedModule(nn.Module):
-    """A base module at one site: its own output, changed row by row by the adapters of the step.
+    """A base module at one site, whose output is changed per row by the adapters of the step.
 
-    Rows of one adapter are neighbours (``Batch.segments``), so that each adapter's weights are read once, in
-    place, by products over its own rows only: no padding, no gather of weights. Rows of the base have no
-    segment and cost nothing.
+    Rows of one adapter are adjacent (``Batch.segments``), so each adapter's weights are read once, in place, by
+    products over its own rows only, without padding and without gathering weights. Base rows have no segment and no
+    additional cost.
     """
 
     def __init__(self, site: int, base: Product, state: StepState) -> None:
@@ -75,14 +75,14 @@ class MixedModule(nn.Module):
         return y
 
     def _changed_product(self, x: Tensor, segments: Sequence[Segment]) -> Tensor:
-        """The base's product, under what adapters do before it, instead of it and to its output."""
+        """The base's product, with the adapters' changes to its input, to itself, and to its output."""
         changes = [
             (slice(segment.start, segment.stop), change)
             for segment in segments
             if (change := segment.adapter.around.get(self.site)) is not None
         ]
         if any(change.scale_in is not None for _, change in changes):
-            x = x.clone(memory_format=torch.contiguous_format)  # other sites read it too
+            x = x.clone(memory_format=torch.contiguous_format)  # other sites read x too
             for span, change in changes:
                 if change.scale_in is not None:
                     x.view(-1, x.shape[-1])[span] *= change.scale_in
@@ -96,19 +96,19 @@ class MixedModule(nn.Module):
         return y
 
     def _rows(self, x: Tensor) -> Tensor:
-        """[rows, in] in the type of the adapters."""
+        """``x`` as [rows, in] in the type of the adapters."""
         return x.reshape(-1, x.shape[-1]).to(self.state.delta_dtype)
 
 
 class MixedHead(MixedModule):
-    """The output head, which computes the sampled rows only."""
+    """The output head, computed for sampled rows only."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self._mixed(x, self.state.sampled)
 
 
 class MixedEmbedding(MixedModule):
-    """The input embedding, whose input is token ids, and rows that adapters bring."""
+    """The input embedding, whose input is token ids, and front rows of adapters."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = self._mixed(x, self.state.segments)

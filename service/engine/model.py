@@ -1,4 +1,4 @@
-"""The base in place: modules replaced by ones that mix adapters, and how much context it takes."""
+"""Prepares the base in place: replaces modules by ones that mix adapters, and reads its context length."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from service.errors import BaseUnavailable
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
-    """Where adapters can act in this base."""
+    """The sites of adapters in this base."""
 
     index: Mapping[str, int]
     """Module name → site."""
     bias: Mapping[str, Tensor]
-    """Module name → the base's own bias [out], where it has one."""
+    """Module name → the base's bias [out], for modules that have one."""
 
 
 def replace_modules(model: PreTrainedModel, state: StepState) -> Sites:
-    """Put a mixed module in place of every linear, Conv1D and biased norm of the decoder layers, of the input
-    embedding and of the output head.
+    """Replaces every linear, Conv1D and biased norm of the decoder layers, the input embedding and the output head by
+    a mixed module.
 
-    Weights move, none is copied but for packing.
+    Weights are moved; only packing copies them.
     """
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     index: dict[str, int] = {}
@@ -48,13 +48,13 @@ def replace_modules(model: PreTrainedModel, state: StepState) -> Sites:
 
 
 def base_biases(model: PreTrainedModel, modules: Iterable[str]) -> dict[str, Tensor]:
-    """Copies of the biases [out] of those modules that have one."""
+    """Copies of the biases [out] of those ``modules`` that have one."""
     found = {name: _bias(model.get_submodule(name)) for name in modules}
     return {name: bias.clone() for name, bias in found.items() if bias is not None}
 
 
 def context_tokens(config: object) -> int:
-    """The base's longest sequence; ``BaseUnavailable`` if its configuration does not say."""
+    """The base's longest sequence, in tokens; ``BaseUnavailable`` if its configuration does not have it."""
     for field in ("max_position_embeddings", "n_positions"):
         length = getattr(config, field, None)
         if length:
@@ -63,7 +63,7 @@ def context_tokens(config: object) -> int:
 
 
 def eos_ids(model: PreTrainedModel) -> frozenset[int]:
-    """End-of-sequence ids of the generation config and of the model config."""
+    """End-of-sequence ids of the generation config and the model config."""
     found: set[int] = set()
     for config in (getattr(model, "generation_config", None), model.config):
         ids = getattr(config, "eos_token_id", None)

@@ -1,4 +1,4 @@
-"""Compiled kernels compute a Llama-like base's steps on the CPU: one call per step."""
+"""The backend of compiled kernels for Llama-like bases on the CPU: one call per step."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class NativeBackend:
 
 
 def native_backend(model: PreTrainedModel, options: EngineOptions, cache: Path, level: Level | None) -> NativeBackend:
-    """The compiled kernels of the best level, or of ``level``; the model's parameters are empty afterwards.
+    """A backend with the kernels of ``level``, or of the best one; the model's parameters are empty afterwards.
 
-    Raises ``NativeUnavailable`` before anything of the model is changed.
+    If it raises ``NativeUnavailable``, the model is unchanged.
     """
     if options.block_tokens % 16 and options.block_tokens not in (2, 4, 8):
         raise NativeUnavailable(f"blocks of {options.block_tokens} tokens; they are 2, 4, 8 or a multiple of 16")

@@ -1,4 +1,4 @@
-"""A plan in, sampled tokens out, by one native call a step."""
+"""Runs a plan by one native call and samples its tokens."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from service.engine.sequence import Sequence
 
 
 class NativeRunner:
-    """Runs the packed base. One thread at a time; the GIL is free while a step computes."""
+    """Runs the packed base. Use it from one thread at a time; a step releases the GIL."""
 
     def __init__(self, weights: NativeWeights, block_tokens: int, threads: int) -> None:
         self.block_tokens = block_tokens
@@ -31,8 +31,8 @@ class NativeRunner:
         self._step = Step()
         self._logits = np.empty((0, self._vocabulary), np.float32)
         self.phase_s: NDArray[np.float64] | None = None
-        """[phases], see ``native.PHASES``: when set, each step adds the seconds of its phases."""
-        # The library and the weights are arguments, so that they outlive the handle.
+        """[phases], see ``native.PHASES``; if set, each step adds the seconds of its phases."""
+        # The finalizer references library and weights, so that they outlive the handle.
         weakref.finalize(self, _free, self._handle, weights)
 
     def run(self, plan: Plan) -> list[Outcome]:
@@ -54,16 +54,16 @@ class NativeRunner:
         return [found[at] for at in range(len(sequences))]
 
     def logits(self, plan: Plan, rows: Seq[int] | None = None) -> Tensor:
-        """[rows, vocabulary] float32 of the given rows of the plan, else of those that give a next token."""
+        """[rows, vocabulary] float32 of the given rows of the plan; default: rows that give a next token."""
         if rows is None:
             ends = np.cumsum([chunk.length for chunk in plan.chunks])
             rows = [int(end) - 1 for end, chunk in zip(ends, plan.chunks, strict=True) if chunk.samples]
         return self._compute(plan, [], rows)[1].clone()
 
     def _compute(self, plan: Plan, greedy: Seq[int], drawn: Seq[int]) -> tuple[list[int], Tensor]:
-        """The likeliest tokens of ``greedy`` and the logits of ``drawn``, which the next step overwrites.
+        """The likeliest tokens of ``greedy``, and the logits of ``drawn``, which the next step overwrites.
 
-        The token is -1 where no logit is a number: the last norm leaves a row finite or makes all of it NaN.
+        A token is -1 if no logit of its row is a number. The last norm makes a row either finite or all NaN.
         """
         tokens, chunks, blocks, segments, low_elements = _rows(plan, self.block_tokens)
         samples = np.array([*greedy, *drawn], np.int32)
@@ -85,7 +85,7 @@ class NativeRunner:
 def _rows(
     plan: Plan, block_tokens: int
 ) -> tuple[NDArray[np.int32], NDArray[np.void], NDArray[np.int32], NDArray[np.void], int]:
-    """Tokens, chunks, blocks and segments of a plan as model.h wants them, and the greatest rank."""
+    """Tokens, chunks, blocks and segments of a plan in the form of model.h, and the greatest rank."""
     tokens: list[int] = []
     chunks: list[tuple[int, int, int, int]] = []
     blocks: list[int] = []
@@ -115,7 +115,7 @@ def _rows(
 
 
 def _only_likeliest(sequence: Sequence) -> bool:
-    """Whether the row's token is the one of the greatest logit, and nothing else is asked of its logits."""
+    """Whether the row needs only the token with the greatest logit, and nothing else of its logits."""
     wants = sequence.sampling
     if not sequence.greedy or wants.logprobs is not None or wants.logit_bias:
         return False

@@ -1,8 +1,8 @@
-"""The engine port: how a process drives an engine that runs on a thread of its own.
+"""The engine port: the interface by which a process drives an engine on a separate thread.
 
-A replica drives ``service.engine.loop.EngineLoop`` through it and nothing else, training's rollouts do the same in
-the trainer's process, and another engine that implements it can stand behind a replica. docs/engine-port.md shows a
-complete use; a test runs it.
+A replica uses ``service.engine.loop.EngineLoop`` only through this interface, and so do training's rollouts in the
+trainer's process. Another engine that implements it can be used in a replica. docs/engine-port.md shows a complete
+use; a test runs it.
 """
 
 from __future__ import annotations
@@ -15,50 +15,50 @@ from service.engine.snapshot import EngineSnapshot
 from service.values import Event, GenerateRequest
 
 if TYPE_CHECKING:
-    from torch import Tensor  # a process that only talks to a replica does without
+    from torch import Tensor  # not needed by processes that only call a replica
 
 A = TypeVar("A")
-"""An adapter as the engine binds it; opaque to its users."""
+"""The engine's type of bound adapters; opaque to its users."""
 
 Deliver = Callable[[list[Event]], None]
-"""Takes a step's events, on the engine's thread: the next step waits for it. What it raises ends the engine."""
+"""Gets a step's events, on the engine's thread; the next step waits for it. If it raises, the engine ends."""
 
 
 class EnginePort(Protocol[A]):
-    """One base behind calls. Every method may be called from any thread, and none waits for a step but ``stop``.
+    """One base. Every method may be called from any thread, and only ``stop`` waits for a step.
 
-    Events go to the ``Deliver`` that the engine was made with. Each choice of a submitted request gets zero or more
-    events with tokens and exactly one whose ``finish`` is set, the last.
+    Events go to the engine's ``Deliver``. Each choice of a submitted request gets zero or more events with tokens;
+    exactly one event, the last, has ``finish`` set.
     """
 
     failed: BaseException | None
-    """What ended the engine's thread; nothing is delivered from then on."""
+    """The exception that ended the engine's thread; nothing is delivered from then on."""
 
     def start(self) -> None: ...
 
     def stop(self) -> None:
-        """Finish the step under way and end the thread. What has not ended by then gets no event."""
+        """Finish the current step and end the thread. Unfinished requests get no further event."""
 
     def bind(self, manifest: Manifest, tensors: Mapping[str, Tensor]) -> A:
-        """An adapter that requests can wear, from the tensors of its artifact by name.
+        """An adapter for requests, from the tensors of its artifact by name.
 
-        Raises ``AdapterIncompatible`` for what this engine would not compute exactly. The engine holds it only while
-        a request wears it. The manifest's digest is its identity: the prefix cache serves what was computed under it,
-        so other weights need another digest.
+        Raises ``AdapterIncompatible`` if this engine would not compute it exactly. The engine references it only
+        while a request uses it. The manifest's digest is its identity, also in the prefix cache, so different weights
+        need different digests.
         """
 
     def submit(self, request: GenerateRequest, adapter: A | None) -> None:
-        """Queue the request under a bound adapter, or under none.
+        """Queue the request with a bound adapter, or without one.
 
-        Raises ``ContextLengthExceeded`` and ``InvalidValue`` for what can never run, ``Overloaded`` for what is too
-        much now; then there are no events. The request's id is not that of another that has not ended.
+        Raises ``ContextLengthExceeded`` or ``InvalidValue`` for a request that can never run, and ``Overloaded`` if
+        there is no room now; then there are no events. The ids of all unfinished requests must be distinct.
         """
 
     def cancel(self, request_id: str) -> None:
-        """End the request's choices with ``CANCELLED`` before the next step. No effect on one that has ended."""
+        """End the request's choices with ``CANCELLED`` before the next step. No effect on an ended request."""
 
     def snapshot(self) -> EngineSnapshot:
-        """The engine's state and counts as of now."""
+        """The engine's current state and counts."""
 
     def heartbeat_age_s(self) -> float:
-        """Seconds since the thread last began a turn: at most about one step, half a second when idle."""
+        """Seconds since the thread's last heartbeat: at most about one step, or half a second when idle."""

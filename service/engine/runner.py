@@ -1,4 +1,4 @@
-"""A plan in, sampled tokens out: one forward pass of the base with the adapters of the step."""
+"""Runs a plan: one forward pass of the base with the step's adapters, then sampling."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from service.engine.sampling import sample
 
 
 class Runner(Protocol):
-    """The seam between deciding and computing; tests put a model without weights here."""
+    """The interface between scheduling and computing; tests use a model without weights."""
 
     def run(self, plan: Plan) -> list[Outcome]:
-        """Compute a non-empty plan; one result for each chunk that samples, in chunk order.
+        """Compute a non-empty plan; returns one result for each chunk that samples, in chunk order.
 
-        Whatever a plan's sequences and adapters did, plans of others compute the same afterwards.
+        The sequences and adapters of a plan must not affect the results of later plans of others.
         """
 
 
 class LogitsRunner(Runner, Protocol):
-    """A runner over a real base, whose logits can be looked at."""
+    """A runner over a real base, with access to logits."""
 
     block_tokens: int
     dtype: torch.dtype
@@ -37,7 +37,7 @@ class LogitsRunner(Runner, Protocol):
 
 
 class ModelRunner:
-    """Runs the transformers model whose projections and attention are ours."""
+    """Runs the transformers model with replaced projections and attention."""
 
     def __init__(self, model: PreTrainedModel, state: StepState, cache: KVCache, device: torch.device) -> None:
         self.model = model

@@ -1,4 +1,4 @@
-"""Logits to token ids; each row's token depends on its own logits, seed and position alone."""
+"""Samples token ids from logits; each row's token depends only on its own logits, seed and position."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MASK = (1 << 64) - 1
 
 
 def sample(logits: Tensor, sequences: Seq[Sequence]) -> list[Outcome]:
-    """One token, or why there is none, for each row of ``logits`` [rows, vocabulary] in any dtype."""
+    """One token, or a failure, for each row of ``logits`` [rows, vocabulary] in any dtype."""
     logits = logits.float()
-    # The greatest of a row is NaN if any logit is.
+    # The maximum of a row is NaN if any of its logits is.
     sound = logits.amax(-1).isfinite().tolist()
     if all(sound):
         return _sample_or_fail(logits, sequences)
@@ -37,13 +37,13 @@ def sample(logits: Tensor, sequences: Seq[Sequence]) -> list[Outcome]:
 
 
 def not_finite(sequence: Sequence) -> Failure:
-    """Why a row has no token, where that is the weights' doing."""
+    """The failure of a row without a token, caused by the weights."""
     whose = "base" if sequence.adapter is None else "adapter"
     return NonFiniteLogits(f"The {whose}'s weights gave no finite logit for this request.").failure()
 
 
 def _sample_or_fail(logits: Tensor, sequences: Seq[Sequence]) -> list[Outcome]:
-    """All rows at once; if that raises, one by one, so that only those fail which raise alone."""
+    """All rows at once. If that raises, one by one, so that only rows that raise alone fail."""
     try:
         return list(_sample(logits, sequences))
     except Exception:
@@ -67,7 +67,7 @@ def _sample(logits: Tensor, sequences: Seq[Sequence]) -> list[Sampled]:
 
 
 def uniform(seed: int, position: int) -> float:
-    """A number in [0, 1) that depends on the seed and the position only (SplitMix64, Steele et al. 2014)."""
+    """A number in [0, 1) that depends only on the seed and the position (SplitMix64, Steele et al. 2014)."""
     z = (seed * 0x9E3779B97F4A7C15 + (position + 1) * 0xD1B54A32D192ED03) & _MASK
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         z = ((z ^ (z >> shift)) * factor) & _MASK
@@ -76,7 +76,7 @@ def uniform(seed: int, position: int) -> float:
 
 
 def _choose_likeliest(logits: Tensor, _: Seq[Sequence]) -> list[int]:
-    if logits.device.type == "cpu":  # faster than torch on one row, and the first of equals as well
+    if logits.device.type == "cpu":  # faster than torch for one row, and also the first of equals
         return [int(row.argmax()) for row in logits.numpy()]
     found: list[int] = logits.argmax(-1).tolist()
     return found
@@ -84,13 +84,13 @@ def _choose_likeliest(logits: Tensor, _: Seq[Sequence]) -> list[int]:
 
 def _draw(logits: Tensor, sequences: Seq[Sequence]) -> list[int]:
     temperature = torch.tensor([s.sampling.temperature for s in sequences], device=logits.device)[:, None]
-    # The greatest is 0 before it is divided: a small temperature makes no infinity.
+    # The maximum is subtracted before the division, so that a small temperature gives no infinity.
     probs = torch.softmax((logits - logits.amax(-1, keepdim=True)).div_(temperature), -1)
     return draw(probs, [s.sampling for s in sequences], [uniform(s.seed, s.generated) for s in sequences])
 
 
 def _logprobs(logits: Tensor, sequences: Seq[Sequence]) -> list[tuple[Tensor, tuple[tuple[int, float], ...]] | None]:
-    """For rows that ask: the model's own log-probabilities, and the likeliest few."""
+    """For rows that request them: the model's log-probabilities before sampling options, and the likeliest few."""
     found: list[tuple[Tensor, tuple[tuple[int, float], ...]] | None] = [None] * len(sequences)
     for row, sequence in enumerate(sequences):
         wanted = sequence.sampling.logprobs

@@ -1,4 +1,4 @@
-"""The distinct tokens of a sequence, counted as they come, so that a step does not walk the sequence."""
+"""Counts the distinct tokens of a sequence incrementally, so that a step need not read the whole sequence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROOM = 64
 
 
 class Seen:
-    """Distinct tokens in the order of their first appearance; one more costs the same however many there are."""
+    """Distinct tokens in the order of their first appearance; adding one takes constant time."""
 
     def __init__(self, prompt: Iterable[int]) -> None:
         """``prompt``: tokens that count as seen, but not as generated."""

@@ -1,4 +1,4 @@
-"""Proof at start that this base computes on our path what it computes on its own, and leaks nothing."""
+"""Checks at start that the backend computes the same as the base's own model, without leaks between sequences."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from service.errors import BaseUnavailable
 from service.values import SamplingParams
 
 PROMPT_TOKENS = (23, 40)
-"""Lengths of the two trial prompts: neither a multiple of a block, both over one."""
+"""Lengths of the two trial prompts: both longer than a block, and no multiple of it."""
 
 OWN_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.4, torch.float16: 0.03}
-"""Largest difference to the model's own forward, in standard deviations of its logits.
+"""Bounds the difference from the model's own forward, in standard deviations of its logits.
 
-In bfloat16 that forward is itself 0.2 from its float32 self on SmolLM2, further than the native backend (0.07),
-and the two round at different places. A leak between sequences is a difference of whole deviations.
+In bfloat16 both round, at different places. A leak between sequences is a difference of whole deviations.
 """
 
 
 def trial_prompts(vocab_size: int) -> list[list[int]]:
-    """Fixed pseudo-random tokens."""
+    """The trial prompts: fixed pseudo-random tokens."""
     draw = torch.Generator().manual_seed(0)
     return [torch.randint(vocab_size, (n,), generator=draw).tolist() for n in PROMPT_TOKENS]
 
 
 def own_logits(model: PreTrainedModel, prompts: Seq[Seq[int]], device: torch.device) -> list[Tensor]:
-    """Each prompt's last logits [vocabulary] by the untouched model, for ``check_base`` to compare with."""
+    """Each prompt's last logits [vocabulary] from the unmodified model, as the reference of ``check_base``."""
     with torch.inference_mode():
         return [
             model(input_ids=torch.tensor([prompt], device=device), use_cache=False).logits[0, -1].float()
@@ -41,16 +40,16 @@ def own_logits(model: PreTrainedModel, prompts: Seq[Seq[int]], device: torch.dev
 
 
 def check_base(runner: LogitsRunner, prompts: Seq[Seq[int]], own: Seq[Tensor], name: str) -> None:
-    """Raise ``BaseUnavailable`` unless two prompts, packed together and in chunks, give their own logits.
+    """Raises ``BaseUnavailable`` unless two prompts, packed together and in chunks, give the logits ``own``.
 
-    Architectures that do not call ``AttentionInterface`` attend across packed sequences: this finds them.
+    This detects architectures that do not call ``AttentionInterface``: they attend across packed sequences.
     """
     together = _packed(runner, prompts)
     for mine, theirs in zip(together, own, strict=True):
         scale = theirs.std().clamp_min(1e-6)
         worst = float((mine - theirs).abs().max() / scale)
         allowed = OWN_TOLERANCE[runner.dtype]
-        if not worst <= allowed:  # a NaN is refused too
+        if not worst <= allowed:  # also refuses NaN
             raise BaseUnavailable(
                 f"{name} cannot be served: sequences packed in one batch do not compute what they compute alone "
                 f"(difference {worst:.3g} standard deviations, {allowed} allowed), so its attention does not go "
@@ -60,7 +59,7 @@ def check_base(runner: LogitsRunner, prompts: Seq[Seq[int]], own: Seq[Tensor], n
 
 
 def _packed(runner: LogitsRunner, prompts: Seq[Seq[int]]) -> list[Tensor]:
-    """Last logits of all prompts, run as two mixed batches: a chunk of each, then the rest of each."""
+    """Last logits of all prompts, run as two batches: first a chunk of each, then the rest of each."""
     sequences = trial_sequences(prompts, runner.block_tokens)
     cut = [len(sequence.tokens) // 2 for sequence in sequences]
     first = Plan(tuple(Chunk(s, 0, n) for s, n in zip(sequences, cut, strict=True)))
@@ -70,7 +69,7 @@ def _packed(runner: LogitsRunner, prompts: Seq[Seq[int]]) -> list[Tensor]:
 
 
 def trial_sequences(prompts: Seq[Seq[int]], block_tokens: int) -> list[Sequence]:
-    """Greedy sequences of nobody's, in the first blocks of the cache."""
+    """Greedy sequences without a tenant, in the first blocks of the cache."""
     sequences, next_block = [], 0
     for number, prompt in enumerate(prompts):
         count = -(-len(prompt) // block_tokens)

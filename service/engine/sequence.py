@@ -14,11 +14,11 @@ from service.engine.seen import Seen
 from service.values import GenerateRequest, SamplingParams
 
 LEAST_TEMPERATURE = 1e-5
-"""At it a logit that is 0.001 below the greatest has e⁻¹⁰⁰ of its probability."""
+"""Lower temperatures are greedy. At this one, a logit 0.001 below the greatest has e⁻¹⁰⁰ of its probability."""
 
 
 class SequenceId(NamedTuple):
-    """Which request, and which of its choices."""
+    """A request's id, and the index of a choice."""
 
     request_id: str
     choice: int
@@ -26,11 +26,11 @@ class SequenceId(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """Tokens so far, and how much of them stands in the KV cache.
+    """The tokens so far, and how many positions are in the KV cache.
 
     ::
 
-        positions  [ front | prompt ............ | generated ... ]    front: rows that the adapter brings
+        positions  [ front | prompt ............ | generated ... ]    front: rows that the adapter adds
         computed   [ in the KV cache ... )               the rest is pending: one token while decoding
     """
 
@@ -42,28 +42,28 @@ class Sequence:
     tokens: list[int]
     prompt_tokens: int
     queued_at: float | None = None
-    """When it was submitted, on the monotonic clock; None once it has had rows."""
+    """Time of the submission, on the monotonic clock; None once it has had rows."""
     computed: int = 0
-    """Positions whose keys and values stand in the cache."""
+    """Positions whose keys and values are in the cache."""
     blocks: list[int] = field(default_factory=list)
     block_hashes: list[bytes] = field(default_factory=list)
     """Chained hashes of the full blocks hashed so far."""
     published: int = 0
-    """Blocks offered to the prefix cache so far."""
+    """Number of blocks published to the prefix cache so far."""
     cached_tokens: int = 0
-    """Prompt tokens that the prefix cache gave at the first admission."""
+    """Prompt tokens from the prefix cache at the first admission."""
     ends: frozenset[int] = frozenset()
-    """Drawing one of these ends the sequence."""
+    """Tokens that end the sequence."""
     withheld: tuple[int, ...] = ()
-    """Not drawn before ``min_tokens``: the base's end-of-sequence tokens, ignored or not, and the request's stops."""
+    """Tokens not drawn before ``min_tokens``: the base's end-of-sequence tokens and the request's stop tokens."""
     front: int = field(init=False, default=0)
-    """Rows that the adapter brings in front of the prompt."""
+    """Rows that the adapter adds in front of the prompt."""
     given: int = field(init=False, default=0)
-    """Of them, those whose keys and values it brings: nothing computes them."""
+    """Of them, rows given as keys and values, which are not computed."""
     seen: Seen | None = field(init=False, default=None)
-    """Kept only for requests with a presence, frequency or repetition penalty."""
+    """Set only for requests with a presence, frequency or repetition penalty."""
     bias: tuple[NDArray[np.int64], NDArray[np.float64]] | None = field(init=False, default=None)
-    """Distinct tokens, and what is added to the logit of each."""
+    """Distinct tokens, and the number that is added to the logit of each."""
 
     def __post_init__(self) -> None:
         if self.adapter is not None and self.adapter.front is not None:
@@ -84,12 +84,12 @@ class Sequence:
 
     @property
     def length(self) -> int:
-        """Positions: the front's and one per token."""
+        """Number of positions: those of the front and one per token."""
         return self.front + len(self.tokens)
 
     @property
     def pending(self) -> int:
-        """Positions whose keys and values are still to be computed; at least 1 while alive."""
+        """Positions whose keys and values are not computed yet; at least 1 until the sequence ends."""
         return self.length - self.computed
 
     @property
@@ -102,7 +102,7 @@ class Sequence:
 
     @property
     def greedy(self) -> bool:
-        """Whether the likeliest token is taken: below the least temperature nothing else would be drawn."""
+        """Whether the likeliest token is taken; below ``LEAST_TEMPERATURE`` no other would be drawn."""
         return self.sampling.temperature < LEAST_TEMPERATURE
 
     @property
@@ -112,11 +112,11 @@ class Sequence:
 
     @property
     def withholding(self) -> bool:
-        """Whether the next token may not be one of ``withheld``."""
+        """Whether the next token must not be one of ``withheld``."""
         return self.generated < self.sampling.min_tokens and bool(self.withheld)
 
     def tokens_at(self, start: int, stop: int) -> list[int]:
-        """The tokens of positions ``start:stop``; 0 where a row of the front stands for none."""
+        """The tokens of positions ``start:stop``; 0 for rows of the front."""
         if not self.front:
             return self.tokens[start:stop]
         before = max(0, min(stop, self.front) - start)
@@ -131,7 +131,7 @@ class Sequence:
 def sequences_of(
     request: GenerateRequest, adapter: BoundAdapter | None, eos: frozenset[int] = frozenset()
 ) -> list[Sequence]:
-    """The request's ``n`` choices; without a seed each request draws one, choice i uses seed + i.
+    """The sequences of the request's ``n`` choices. Choice i uses seed + i; a missing seed is drawn once.
 
     ``eos``: the base's end-of-sequence tokens.
     """

@@ -1,4 +1,4 @@
-"""The engine's state at one moment, and what it has done so far: a plain value without a tensor."""
+"""The engine's state at one moment and its counts, as a plain value without tensors."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ SEQUENCES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """Counts are since the engine was made, sequences are choices of requests."""
+    """Counts are since the engine was created. A sequence is one choice of a request."""
 
     backend: str
-    """How the base's rows are computed, in the engine's own words."""
+    """How the base's rows are computed, as named by the engine."""
     fallback: str | None
-    """Why the native kernels do not compute them, where they were wanted if they can run; None: they do."""
+    """Why the native kernels are not used although the setting permits them; None if they are used."""
     running_limit: int
-    """Most sequences that run at once, and so most adapters in one step."""
+    """Bound on running sequences, and so on adapters of a step."""
     running: int
     waiting: int
     kv_blocks_used: int
     kv_blocks_total: int
     steps: int
     failed_steps: int
-    """Runs that raised; what they were to compute was run again in halves."""
+    """Runs that raised; their plans were run again in halves."""
     failed_rows: int
     """Sequences that ended because their own rows failed."""
     preemptions: int
     prefix_hit_tokens: int
-    """Prompt tokens taken from the prefix cache when a sequence was first admitted."""
+    """Prompt tokens from the prefix cache at the first admission of their sequences."""
     prompt_tokens: int
-    """Prompt tokens of the sequences admitted, cached ones included."""
+    """Prompt tokens of admitted sequences, including cached ones."""
     step_s: Buckets
     rows: Buckets
-    """Rows of each step: tokens computed."""
+    """Rows of each step."""
     sequences: Buckets
     """Sequences of each step."""
     queue_s: Buckets
     """Seconds from submission to the first step with rows of the sequence."""
     running_digests: tuple[str, ...]
-    """Adapters of what runs, each once; the base's empty digest is left out."""
+    """Adapters of running sequences, each once, without the base's empty digest."""
     waiting_digests: tuple[str, ...]

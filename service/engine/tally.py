@@ -1,4 +1,4 @@
-"""What the engine has done so far, counted step by step."""
+"""Counts of the engine, updated at each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from service.support.counting import Spread
 
 
 class Tally:
-    """The engine's thread counts; any thread may take a snapshot."""
+    """Updated by the engine's thread; any thread may take a snapshot."""
 
     def __init__(self, backend: str, fallback: str | None = None) -> None:
         self.failed_steps = 0
@@ -27,7 +27,7 @@ class Tally:
         self._queue_s = Spread(QUEUE_S)
 
     def planned(self, plan: Plan) -> None:
-        """A step begins: notes its size, and the sequences that get rows for the first time."""
+        """A step begins: counts its size, and the sequences that get rows for the first time."""
         now = time.monotonic()
         self._steps += 1
         self._rows.add(plan.rows)
@@ -40,7 +40,7 @@ class Tally:
                 sequence.queued_at = None
 
     def stepped(self, seconds: float) -> None:
-        """A step ended well."""
+        """A step succeeded."""
         self._step_s.add(seconds)
 
     def snapshot(self, scheduler: Scheduler) -> EngineSnapshot:

@@ -1,4 +1,4 @@
-"""transformers' own model computes the steps, with our modules and attention: the reference, on every machine."""
+"""The reference backend for every machine: transformers' model with replaced modules and attention."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from service.settings import EngineOptions
 
 @dataclass(frozen=True, slots=True)
 class TorchBackend:
-    """See ``service.engine.backend.Backend``. Executes all that ``BoundAdapter`` can hold."""
+    """See ``service.engine.backend.Backend``. Executes everything that ``BoundAdapter`` can express."""
 
     name: str
     runner: ModelRunner
@@ -40,12 +40,11 @@ class TorchBackend:
 
 
 def torch_backend(model: PreTrainedModel, options: EngineOptions, name: str) -> TorchBackend:
-    """transformers' own model with our projections and attention; ``BaseUnavailable`` if it has neither."""
+    """A backend over ``model``; ``BaseUnavailable`` if its projections and attention cannot be replaced."""
     weight = next(model.parameters())
     dtype, device = weight.dtype, weight.device
     if device.type == "cuda":
-        # It plans anew for every shape, and nearly every step has one: steps of 24 ms took up to 100, prompts of
-        # 512 and 2048 tokens twice as long (H200, torch 2.11).
+        # cuDNN makes a new plan for every shape of a call, and nearly every step has a new one (docs/decisions.md).
         torch.backends.cuda.enable_cudnn_sdp(False)
     shapes = _attention_shapes(model, device, name)
     # Small products with many adapters are several times faster in float32 than in unpacked bfloat16 on CPUs.
@@ -59,7 +58,7 @@ def torch_backend(model: PreTrainedModel, options: EngineOptions, name: str) -> 
 
 
 def _attention_shapes(model: PreTrainedModel, device: torch.device, name: str) -> list[LayerShape]:
-    """Switch the model to our attention and see what each layer's keys look like."""
+    """Switches the model to ``paged_attention``; returns the shape of each layer's keys."""
     layers = model.config.num_hidden_layers
     try:
         model.set_attn_implementation(NAME)

@@ -1,4 +1,4 @@
-"""Adapters that wait for a step of their own before they may share a batch, tried between the engine's steps."""
+"""Queues adapters for a trial, a step without other sequences, which they must pass before they share a batch."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from service.errors import ReplicaFailed
 from service.values import Failure
 
 PAUSE_STEPS = 4
-"""Steps between two trials while sequences run: a step of few rows costs about as much as one with all of them, so
-trials cost running sequences at most a quarter of their pace, however many adapters load."""
+"""Steps between two trials while sequences run. A step of few rows takes about as long as one of many, so trials take
+at most a fifth of the time, however many adapters load."""
 
 
 class Trials:
-    """A queue: load threads wait in ``run``, the engine's thread takes one up at a time."""
+    """A queue: load threads wait in ``run``, the engine's thread tries one adapter at a time."""
 
     def __init__(self) -> None:
         self.wake: Callable[[], None] = lambda: None
-        """Called when something waits; the engine's loop puts its own here."""
+        """Called when an adapter is queued; set by the engine's loop."""
         self._lock = threading.Lock()
         self._waiting: deque[tuple[BoundAdapter, Future[Failure | None]]] = deque()
         self._closed = False
         self._pause = 0
 
     def run(self, adapter: BoundAdapter) -> Failure | None:
-        """Wait for the adapter's trial: why it failed, or None. Raises ``ReplicaFailed`` where the engine ended."""
+        """Wait for the adapter's trial; returns its failure, or None. Raises ``ReplicaFailed`` if the engine ends."""
         future: Future[Failure | None] = Future()
         with self._lock:
             if self._closed:
@@ -42,12 +42,12 @@ class Trials:
         return len(self._waiting)
 
     def due(self, busy: bool) -> bool:
-        """Whether one is to be tried now; ``busy``: sequences run meanwhile. Asked once a turn."""
+        """Whether to try an adapter now; ``busy``: sequences are running. Call it once per turn of the loop."""
         self._pause = max(0, self._pause - 1) if busy else 0
         return bool(self._waiting) and not self._pause
 
     def try_next(self, attempt: Callable[[BoundAdapter], Failure | None]) -> None:
-        """On the engine's thread: try the one that has waited longest."""
+        """Try the adapter that has waited longest; call it on the engine's thread."""
         with self._lock:
             adapter, future = self._waiting.popleft()
         self._pause = PAUSE_STEPS
@@ -58,7 +58,7 @@ class Trials:
             raise
 
     def close(self) -> None:
-        """The engine has ended: present and later callers get an error."""
+        """The engine has ended: current and later callers get ``ReplicaFailed``."""
         with self._lock:
             self._closed = True
             waiting, self._waiting = self._waiting, deque()

@@ -1,1 +1,1 @@
-"""The native CPU backend: C++ compiled at first use for the processor at hand, called through ctypes."""
+"""The native CPU backend: C++ that is compiled at first use for this processor, called through ctypes."""

@@ -1,4 +1,4 @@
-"""Adapters as the native step reads them: one run of memory each, in the order in which a step uses it."""
+"""Adapters in the native step's form: contiguous memory, in the order in which a step reads it."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from service.errors import AdapterIncompatible
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NativeAdapter(BoundAdapter):
-    """An adapter whose ``sites`` the step is pointed at."""
+    """An adapter with the address of its ``sites``, which the step reads."""
 
     sites: int = 0
     """Address of AdapterSite[layers · 4]."""
     low_elements: int = 0
     """Greatest sum of ranks at one site."""
     memory: tuple[object, ...] = ()
-    """What ``sites`` points into."""
+    """Keeps the memory that ``sites`` points into."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """One projection's change, and where it lies in the adapter's memory, in elements; -1 is nowhere."""
+    """One projection's change, and its offsets in the adapter's memory, in elements; -1: absent."""
 
     delta: LoraDelta
     out_at: int
@@ -42,14 +42,14 @@ class _Piece:
 
 
 def site_index(shape: LlamaShape) -> dict[str, int]:
-    """Module name → number of every projection that adapters can change."""
+    """Module name → site number, for every projection that adapters can change."""
     names = [projection(layer, name) for layer in range(shape.layers) for names in SITES for name in names]
     return {name: number for number, name in enumerate(names)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdapterPacker:
-    """Copies adapters into the form and order of the step."""
+    """Copies adapters into the native step's form."""
 
     library: Library
     shape: LlamaShape
@@ -57,7 +57,7 @@ class AdapterPacker:
     """Module name → site, see ``site_index``."""
 
     def pack(self, adapter: BoundAdapter) -> NativeAdapter:
-        """``AdapterIncompatible`` for adapters that do more than add low-rank products and biases."""
+        """Raises ``AdapterIncompatible`` if the adapter does more than add low-rank products and biases."""
         if adapter.around or adapter.front is not None:
             raise AdapterIncompatible(
                 "the adapter scales or replaces products or brings rows in front of the prompt, which the native "
@@ -98,7 +98,7 @@ def _pieces(adds: Sequence[Addition | None], outs: Sequence[int], filling: _Fill
 
 
 class _Filling:
-    """Two passes over an adapter: how much memory, then what goes where."""
+    """Two passes over an adapter: ``plan`` computes the size of its memory, ``fill`` writes it."""
 
     def __init__(self, library: Library, shape: LlamaShape) -> None:
         self._library = library
@@ -123,7 +123,7 @@ class _Filling:
         return memory
 
     def fill(self, target: AdapterSite, site: int, pieces: Sequence[_Piece]) -> None:
-        """Write one site's weights behind the last one's: all A, then each projection's B and bias."""
+        """Write one site's weights after those of the site before: all A, then each projection's B and bias."""
         row = self._row_bytes(site)
         target.a, target.parts = self._at, len(pieces)
         target.ranks = sum(self.padded_rank(piece.rank) for piece in pieces)
@@ -158,5 +158,5 @@ class _Filling:
 
 
 def delta_dtype(shape: LlamaShape) -> torch.dtype:
-    """What adapters are held in: the base's own type. In bfloat16 a step reads half the bytes of float32."""
+    """The type of the adapters' weights: the base's. With bfloat16 a step reads half the bytes of float32."""
     return shape.dtype

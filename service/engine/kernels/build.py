@@ -2,8 +2,8 @@
 
     python -m service.engine.kernels.build      compile them for every level, into the package itself
 
-What lies in the package needs no compiler when the service starts: an image is made so. It is used while it is of
-these sources; elsewhere the kernels are compiled at the first start.
+With kernels in the package, the service needs no compiler when it starts; the container image uses this. They are
+used only if they are of these sources. Otherwise the kernels are compiled at the first start.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STEP = "step.cpp"
 COMPILERS = ("g++", "clang++")
 TIMEOUT_S = 300.0
 
-# No contraction: whether a product and a sum become one rounding must not depend on where code is inlined.
+# No contraction: whether a product and a sum are rounded once or twice must not depend on inlining.
 _FLAGS = (
     "-std=c++17",
     "-O3",
@@ -45,16 +45,15 @@ _TUNED = "-mtune=native"
 
 
 def default_cache() -> Path:
-    """Where compiled kernels lie when no other place is given."""
+    """Default directory of compiled kernels."""
     return platformdirs.user_cache_path("quickchange") / "kernels"
 
 
 def library(level: Level, cache: Path, source: str = STEP) -> Path:
     """The shared library of ``source`` for ``level``; ``NativeUnavailable`` if it cannot be compiled.
 
-    That of the package where there is one, else that of ``cache``, tuned for the processor at hand.
-
-    Compiled beside its place and renamed: a reader finds it whole, also when several replicas compile at once.
+    It is the package's, if there is one; otherwise that in ``cache``, tuned for this processor. It is compiled to a
+    temporary file and renamed, so that several replicas can compile at the same time.
     """
     packaged = _packaged(level, source)
     if packaged.exists():
@@ -68,7 +67,7 @@ def library(level: Level, cache: Path, source: str = STEP) -> Path:
 
 
 def compile_into_package() -> list[Path]:
-    """The engine's library for every level of this kind of machine, also those that this processor does not have."""
+    """Compiles the engine's library for all levels of this architecture, including those this processor lacks."""
     compiler, _ = find_compiler()
     made = []
     for level in compilable_levels():
@@ -78,7 +77,7 @@ def compile_into_package() -> list[Path]:
 
 
 def find_compiler() -> tuple[str, str]:
-    """The first compiler that answers, and what it says it is."""
+    """The first compiler that runs, and its version."""
     for name in COMPILERS:
         path = shutil.which(name)
         if path is None:
@@ -90,7 +89,7 @@ def find_compiler() -> tuple[str, str]:
 
 
 def _packaged(level: Level, source: str) -> Path:
-    """Where the package has its library, compiled by whatever compiler there was."""
+    """The path of the package's library, whichever compiler made it."""
     return _name(COMPILED, level, source, (*_FLAGS, *level.flags))
 
 
@@ -99,7 +98,7 @@ def _name(folder: Path, level: Level, source: str, made_with: Iterable[str]) -> 
 
 
 def _key(source: str, made_with: Iterable[str]) -> str:
-    """16 hex digits that change with the sources and with what the library is ``made_with``."""
+    """16 hex digits that depend on the sources and on ``made_with`` (compiler and flags)."""
     digest = hashlib.sha256()
     for path in [*sorted(SOURCES.glob("*.h")), SOURCES / source]:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

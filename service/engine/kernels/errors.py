@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class NativeUnavailable(Exception):
-    """This machine or this base has no native backend; the message says why, as a clause."""
+    """The native backend cannot run on this machine or with this base; the message is the reason, as a clause."""

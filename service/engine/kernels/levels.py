@@ -1,4 +1,4 @@
-"""Which instruction sets the kernels can be compiled for here, best first."""
+"""The instruction sets that the kernels can be compiled for, best first."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One instruction set: what it is called, what the processor must have, what the compiler is told."""
+    """One instruction set: its name, the required processor features, the compiler's flags."""
 
     name: str
     needs: frozenset[str]
-    """As ``/proc/cpuinfo`` names them."""
+    """Features, by their names in ``/proc/cpuinfo``."""
     flags: tuple[str, ...]
 
 
@@ -36,7 +36,7 @@ LEVELS = (
 
 @cache
 def processor_flags() -> frozenset[str]:
-    """What ``/proc/cpuinfo`` says of the first processor; empty where there is no such file."""
+    """The flags of the first processor in ``/proc/cpuinfo``; empty without this file."""
     try:
         text = _CPUINFO.read_text()
     except OSError:
@@ -46,7 +46,7 @@ def processor_flags() -> frozenset[str]:
 
 
 def compilable_levels() -> tuple[Level, ...]:
-    """The levels that a compiler of this kind of machine knows, best first; none where it is no x86-64 with Linux."""
+    """The levels that can be compiled for on this architecture, best first; none unless it is x86-64 with Linux."""
     return LEVELS if platform.system() == "Linux" and platform.machine() == "x86_64" else ()
 
 
@@ -56,7 +56,7 @@ def supported_levels() -> tuple[Level, ...]:
 
 
 def best_level() -> Level:
-    """``NativeUnavailable`` where the processor has none."""
+    """The best supported level. Raises ``NativeUnavailable`` if the processor supports none."""
     levels = supported_levels()
     if not levels:
         raise NativeUnavailable(

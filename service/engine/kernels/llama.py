@@ -1,4 +1,4 @@
-"""A transformers model as the native step sees it, or why it cannot: every weight is accounted for."""
+"""Describes a transformers model for the native step, or refuses it; every weight of the model must be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.engine.kernels.errors import NativeUnavailable
 
 ARCHITECTURES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")
 STATIC_ROPE = ("default", "linear", "llama3", "yarn")
-"""Rotary embeddings whose frequencies do not depend on the sequence: a table holds them."""
+"""Rotary embeddings whose frequencies do not depend on the sequence, so that a table can be used."""
 MOST_DIM = 512
 SITES = (
     ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -21,7 +21,7 @@ SITES = (
     ("mlp.gate_proj", "mlp.up_proj"),
     ("mlp.down_proj",),
 )
-"""The products of a layer in the order of ``Site`` in model.h, each fused of the projections that share an input."""
+"""The products of a layer in the order of ``Site`` in model.h; projections with the same input are fused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class LlamaShape:
     heads: int
     kv_heads: int
     dim: int
-    """Of one head."""
+    """Size of one head."""
     inner: int
-    """Of the MLP."""
+    """Inner size of the MLP."""
     vocabulary: int
     eps: float
     dtype: torch.dtype
 
     def site(self, site: int) -> tuple[int, tuple[int, ...]]:
-        """Inputs of a product, and the outputs of each projection fused in it."""
+        """Input size of a product, and the output sizes of its fused projections."""
         query, key = self.heads * self.dim, self.kv_heads * self.dim
         return (
             (self.hidden, (query, key, key)),
@@ -52,20 +52,20 @@ class LlamaShape:
 
 
 def projection(layer: int, name: str) -> str:
-    """The module name of a projection, as adapters name it."""
+    """The module name of a projection in adapters."""
     return f"model.layers.{layer}.{name}"
 
 
 def check_architecture(model: PreTrainedModel) -> None:
-    """``NativeUnavailable`` for anything that is not Llama-like: its config may mean other things."""
+    """Raises ``NativeUnavailable`` unless the model is Llama-like; other configs may have other meanings."""
     if type(model).__name__ not in ARCHITECTURES:
         raise NativeUnavailable(f"{type(model).__name__} is not one of {', '.join(ARCHITECTURES)}")
 
 
 def shape_of(model: PreTrainedModel, positions: int) -> LlamaShape:
-    """What the step computes with; ``NativeUnavailable`` names the first thing that it would not compute exactly.
+    """The model's sizes. ``NativeUnavailable`` names the first feature that the step would not compute exactly.
 
-    ``positions`` is the longest sequence that will be served. The architecture has been checked.
+    ``positions`` is the longest sequence that will be served. The architecture must have been checked.
     """
     config = model.config
     weight = model.get_input_embeddings().weight
@@ -116,7 +116,7 @@ def _refuse_config(config: PretrainedConfig, shape: LlamaShape, positions: int) 
 
 
 def _refuse_weights(parameters: Mapping[str, nn.Parameter], shape: LlamaShape, *, tied: bool) -> None:
-    """Every weight of the model must be one that the step uses, and none may be missing."""
+    """Checks that the step uses every weight of the model, and that none is missing."""
     known = _expected(shape, tied=tied)
     optional = {f"{name.removesuffix('weight')}bias": (size[0],) for name, size in known.items() if len(size) == 2}
     optional = {name: size for name, size in optional.items() if "_proj" in name or name == "lm_head.bias"}

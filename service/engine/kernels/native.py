@@ -1,4 +1,4 @@
-"""The compiled kernels from Python: structures mirrored from model.h, memory owned here, calls without the GIL."""
+"""Calls the compiled kernels: structures of model.h, memory owned by Python, calls without the GIL."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ _SIZES = (sizeof(Model), sizeof(Layer), sizeof(Step), CHUNK.itemsize, SEGMENT.it
 
 
 class Library:
-    """One compiled library. Its functions hold no state but the engines it made."""
+    """One compiled library. Its only state is the engines that it created."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -126,15 +126,15 @@ class Library:
         self._c.qc_pack(source.data_ptr(), n, k, TYPES[source.dtype], out, first)
 
     def adapter_row(self, size: int, dtype: torch.dtype) -> int:
-        """Elements of one row of a packed A whose input has ``size``."""
+        """Elements of one row of a packed A with input size ``size``."""
         return int(self._c.qc_adapter_row(size, TYPES[dtype]))
 
     def pack_a(self, a_t: Tensor, out: int) -> None:
-        """``a_t`` [in, rank] becomes rows of A at ``out``."""
+        """Write ``a_t`` [in, rank] as rows of A at address ``out``."""
         self._c.qc_adapter_pack_a(a_t.data_ptr(), *a_t.shape, TYPES[a_t.dtype], out)
 
     def pack_b(self, b_t: Tensor, out: int) -> None:
-        """``b_t`` [rank, out] becomes panels of B at ``out``."""
+        """Write ``b_t`` [rank, out] as panels of B at address ``out``."""
         self._c.qc_adapter_pack_b(b_t.data_ptr(), *b_t.shape, TYPES[b_t.dtype], out)
 
     def block_bytes(self, model: Model) -> int:
@@ -142,9 +142,9 @@ class Library:
         return int(self._c.qc_block_bytes(byref(model)))
 
     def engine(self, model: Model, threads: int) -> int:
-        """A handle for ``step`` and ``free``; what ``model`` points at must outlive it.
+        """A handle for ``step`` and ``free``; the memory that ``model`` points at must outlive it.
 
-        Raises ``BaseUnavailable`` where the system has no memory or no more threads for it.
+        Raises ``BaseUnavailable`` if the system has too little memory or cannot start the threads.
         """
         error = c_int32()
         handle = self._c.qc_engine_new(byref(model), threads, byref(error))
@@ -159,7 +159,7 @@ class Library:
         self._c.qc_engine_free(handle)
 
     def step(self, handle: int, step: Step) -> None:
-        """Compute one step, on one thread at a time; the GIL is free meanwhile."""
+        """Compute one step; call it from one thread at a time. The GIL is released meanwhile."""
         if self._c.qc_step(handle, byref(step)) != 0:
             raise MemoryError(f"no memory for a step of {step.rows} rows")
 

@@ -1,4 +1,4 @@
-"""The base's weights and KV blocks as the native step reads them, in memory that is owned here."""
+"""The base's weights and KV blocks in the native step's form; owns their memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NativeWeights:
         )
 
     def take(self, base: PreTrainedModel, positions: int) -> None:
-        """Pack the weights of ``base``, whose parameters are empty afterwards."""
+        """Pack the weights of ``base``; its parameters are empty afterwards."""
         cosine, sine = rope_tables(base, positions)
         self.model.cosine, self.model.sine = self._keep(cosine), self._keep(sine)
         packed = aligned(self._packed_bytes())
@@ -62,7 +62,7 @@ class NativeWeights:
                     _let_go(linear)
 
     def allocate_blocks(self, total_bytes: int) -> int:
-        """As many KV blocks as ``total_bytes`` hold; returns how many."""
+        """Allocate as many KV blocks as fit into ``total_bytes``; returns their number."""
         one = self.library.block_bytes(self.model)
         count = total_bytes // one
         memory: NDArray[np.uint8] = aligned(count * one)
@@ -76,7 +76,7 @@ class NativeWeights:
         return size(shape.vocabulary, shape.hidden, shape.dtype) + shape.layers * layer
 
     def _pack(self, target: Weight, modules: Sequence[nn.Module], at: int) -> int:
-        """The modules' weights and biases, one behind the other, at address ``at``; returns the next address."""
+        """Write the modules' weights and biases one after the other from address ``at``; returns the next address."""
         first = 0
         for module in modules:
             weight = _weight(module)

@@ -1,4 +1,4 @@
-"""Kinds of adapter, one file each: from its weights to what the engine executes (``service.engine.adapter``)."""
+"""Kinds of adapter, one file each: converts weights to what the engine executes (``service.engine.adapter``)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.engine.kinds import lora
 
 
 class Kind(Protocol):
-    """The seam: a module with these two functions and a layout version."""
+    """A module with these two functions and a layout version."""
 
     LAYOUT: int
 
@@ -25,10 +25,10 @@ class Kind(Protocol):
         base_bias: Mapping[str, Tensor],
         dtype: torch.dtype,
     ) -> dict[str, Tensor]:
-        """Raw tensors of the artifact as the slab holds them: ready to multiply with, contiguous."""
+        """Converts the artifact's tensors to those of the slab: contiguous and ready to multiply with."""
 
     def bind(self, digest: str, tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> BoundAdapter:
-        """Slab tensors at their sites; ``AdapterIncompatible`` for a module that is no site of this engine."""
+        """Binds slab tensors to their sites. Raises ``AdapterIncompatible`` for a module that is no site."""
 
 
 KINDS: dict[str, Kind] = {"lora": lora}

@@ -13,19 +13,19 @@ from service.engine.adapter import Addition, BoundAdapter
 from service.errors import AdapterIncompatible
 
 LAYOUT = 1
-"""Goes up when ``canonicalise`` changes what it writes."""
+"""Increase it when the output of ``canonicalise`` changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoraDelta:
-    """One module's change. The rank is the module's own: nothing is padded to a larger one."""
+    """One module's change, with its own rank: nothing is padded to a larger rank."""
 
     a_t: Tensor | None
     """[in, rank], Aᵀ"""
     b_t: Tensor | None
     """[rank, out], s · Bᵀ"""
     bias: Tensor | None
-    """[out], what is added besides"""
+    """[out], added to the output"""
 
     def add(self, x: Tensor, y: Tensor) -> None:
         if self.a_t is not None and self.b_t is not None:
@@ -41,7 +41,7 @@ class LoraDelta:
 def canonicalise(
     manifest: Manifest, tensors: Mapping[str, Tensor], base_bias: Mapping[str, Tensor], dtype: torch.dtype
 ) -> dict[str, Tensor]:
-    """Transposed, scaled in float32 and cast once; a replaced bias becomes its difference to the base's."""
+    """Transposes, scales in float32 and casts once; a replaced bias becomes its difference from the base's."""
     assert isinstance(manifest, LoraManifest)
     out: dict[str, Tensor] = {}
     for module in manifest.modules:
@@ -56,7 +56,7 @@ def canonicalise(
 
 
 def bind(digest: str, tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -> BoundAdapter:
-    """Additions only; ``AdapterIncompatible`` if the engine has no such site."""
+    """An adapter that only adds. Raises ``AdapterIncompatible`` if a module is no site of the engine."""
     adds: list[Addition | None] = [None] * len(sites)
     for module in {name.rpartition("/")[0] for name in tensors}:
         if module not in sites:
@@ -70,7 +70,7 @@ def bind(digest: str, tensors: Mapping[str, Tensor], sites: Mapping[str, int]) -
 
 
 def _bias(module: LoraModule, part: Mapping[str, Tensor], base_bias: Mapping[str, Tensor]) -> Tensor | None:
-    """Of the module's tensors by role: what is added besides the product."""
+    """The bias that is added to the product, from the module's tensors by role; None if there is none."""
     total: Tensor | None = None
     if "b_bias" in part:
         total = part["b_bias"].float() * module.scale

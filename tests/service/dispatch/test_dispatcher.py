@@ -271,7 +271,7 @@ async def test_ids_are_unique(transport: FakeTransport) -> None:
 async def test_draining_finishes_what_runs_and_takes_nothing_new(
     transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatching, "DRAIN_S", dispatching.LAST_WORDS_S + 0.5)
+    monkeypatch.setattr(dispatching, "DRAIN_S", dispatching.NOTIFY_S + 0.5)
     transport.start("a")
     short = asyncio.create_task(answer(transport, request("short", tokens=50)))
     endless = asyncio.create_task(answer(transport, request("endless", tokens=100_000)))
