@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterable
 async def data_of(pieces: AsyncIterable[bytes]) -> AsyncGenerator[str, None]:
     """The data of each event, in order; an incomplete event is dropped.
 
-    Lines end at LF, with or without CR. httpx's ``aiter_lines`` will not do: it also ends them at U+2028 and other
-    characters that an answer may hold.
+    Lines end at LF, with or without CR. httpx's ``aiter_lines`` cannot be used: it also splits at U+2028 and other
+    characters that an answer may contain.
     """
     rest, data = b"", list[str]()
     async for piece in pieces:

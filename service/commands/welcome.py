@@ -1,4 +1,4 @@
-"""What ``quickchange up`` says once it is ready."""
+"""The message of ``quickchange up`` once it is ready."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.support.logs import request_log
 
 
 def gateway_url(settings: Settings) -> str:
-    """Where this machine reaches the gateway."""
+    """The gateway's address on this machine."""
     host = settings.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
@@ -22,7 +22,7 @@ def gateway_url(settings: Settings) -> str:
 def welcome(
     settings: Settings, base: PreparedBase, logs: Path, seconds: float, examples: Sequence[Example], *, keyed: bool
 ) -> str:
-    """Where everything is, and what to type next; ``examples`` are those that answer."""
+    """Addresses, files, and the next commands; ``examples`` are those that answer."""
     shown = max(examples, key=lambda example: len(example.versions), default=None)
     model = shown.model if shown else base.name
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello!"}}]}}'

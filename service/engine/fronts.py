@@ -43,7 +43,7 @@ class Fronts:
         self._device = device
 
     def take(self, chunk: Chunk, row: int) -> int:
-        """Add the front rows of ``chunk``, which begins at ``row``; returns the first position that is computed."""
+        """Add the front rows of ``chunk``, which begins at ``row``; returns the first position that is written."""
         sequence, start, length = chunk
         front = sequence.adapter.front if sequence.adapter is not None else None
         if front is None or start > front.rows:

@@ -1,1 +1,1 @@
-"""What people said of the answers: a durable log, joined with response records, exported as training rows."""
+"""Feedback on answers: a durable log, joined with response records, exported as training rows."""

@@ -1,4 +1,4 @@
-"""Group commit: many callers' records, one fsync."""
+"""Group commit: one fsync for the records of many callers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from service.support.counting import Spread
 log = logging.getLogger(__name__)
 
 FRAME_BYTES = 256 << 10
-"""A frame takes further callers up to here. Looking up one record reads its frame: larger ones cost more than
-the fsyncs they save."""
+"""Size of a frame up to which further callers' records are added. A look-up of a record reads its whole frame, so
+larger frames would cost more than the fsyncs that they save."""
 
 COMMIT_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -36,10 +36,10 @@ class _Waiting:
 
 
 class GroupCommit:
-    """A thread that commits what callers of any thread submit, in their order.
+    """A thread that commits submissions of all threads in their order.
 
-    A submission is in one frame, whole. While one fsync runs, the next group gathers; ``gather_s`` makes it wait
-    longer, for callers to whom time does not matter. At most ``queue_bytes`` wait.
+    The records of a submission are in one frame. While an fsync runs, the next group is collected; with ``gather_s``
+    it also waits for further submissions. At most ``queue_bytes`` wait.
     """
 
     def __init__(self, segments: SegmentLog, *, gather_s: float, queue_bytes: int, name: str) -> None:
@@ -56,10 +56,10 @@ class GroupCommit:
         self._thread.start()
 
     def submit(self, records: Sequence[bytes]) -> Committed:
-        """The records' offsets once they are durable. No records: done when everything before is.
+        """The records' offsets once they are durable. Without records: done when all earlier submissions are.
 
-        The future cannot be cancelled; it raises ``StorageFull`` or ``StorageFailed``. Raises ``Overloaded`` at
-        once where too much waits for the disk.
+        The future cannot be cancelled; it raises ``StorageFull`` or ``StorageFailed``. Raises ``Overloaded`` at once
+        if too many bytes wait for the disk.
         """
         nbytes = sum(len(record) + 1 for record in records)
         assert nbytes <= layout.MAX_BODY_BYTES, "callers bound what they submit"
@@ -76,7 +76,7 @@ class GroupCommit:
         return waiting.done
 
     def close(self) -> None:
-        """Commit what waits, then stop."""
+        """Commit waiting submissions, then stop."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -87,7 +87,7 @@ class GroupCommit:
             self._commit(group)
 
     def _next_group(self) -> list[_Waiting]:
-        """Waits for one; empty when closed and nothing is left."""
+        """Waits for submissions; empty if the commit is closed and none are left."""
         with self._changed:
             while not self._queue and not self._closing:
                 self._changed.wait()
@@ -109,7 +109,7 @@ class GroupCommit:
         return group
 
     def _commit(self, group: list[_Waiting]) -> None:
-        """Every future of ``group`` is done afterwards. No lock is held: their callbacks may take their own."""
+        """Completes every future of ``group``. No lock is held, since their callbacks may take locks."""
         records = [record for waiting in group for record in waiting.records]
         try:
             offsets = iter(self._segments.commit(records) if records else ())
@@ -117,7 +117,7 @@ class GroupCommit:
             log.error("feedback not stored: %s", error, extra={"records": len(records)}, exc_info=error.__cause__)
             _refuse(group, error)
         except Exception:
-            # A defect must not end the thread: the callers would wait for ever.
+            # A defect must not end the thread, because callers would then wait forever.
             log.exception("feedback not stored")
             _refuse(group, InternalError("the feedback could not be stored: internal error"))
         else:
@@ -128,6 +128,6 @@ class GroupCommit:
 
 
 def _refuse(group: list[_Waiting], error: QuickchangeError) -> None:
-    """Each caller gets an exception of its own."""
+    """Each caller gets a separate exception."""
     for waiting in group:
         waiting.done.set_exception(from_failure(error.failure()))

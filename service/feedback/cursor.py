@@ -1,9 +1,9 @@
-"""Cursors of feedback pages, sealed: an offset in the log would tell a tenant how much the others say.
+"""Encrypted cursors of feedback pages: a plain offset would reveal the amount of other tenants' feedback.
 
     seal = MAC(key, tenant, offset)[:16]        cursor = base64url(seal + (offset xor MAC(key, "pad", seal)))
 
-The seal is the nonce of the pad (as in SIV, RFC 5297), so that an offset has one cursor for each tenant, which
-nobody else can make, read or use.
+The seal is the nonce of the pad (as in SIV, RFC 5297). So an offset has one cursor per tenant, and tenants cannot
+create cursors, read them, or use those of other tenants.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEY_BYTES = 32
 
 
 class Cursors:
-    """Makes and reads the cursors of one log."""
+    """Creates and reads the cursors of one log."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -36,7 +36,7 @@ class Cursors:
         return base64.urlsafe_b64encode(seal + self._padded(seal, plain)).decode().rstrip("=")
 
     def open(self, tenant: str, cursor: str) -> Offset | None:
-        """None if it is no cursor of this log for ``tenant``."""
+        """The offset; None if ``cursor`` is not one of this log for ``tenant``."""
         try:
             sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         except (ValueError, binascii.Error):
@@ -59,7 +59,7 @@ class Cursors:
 
 
 def cursors_of(directory: Path) -> Cursors:
-    """With the key of ``directory``, which is made if there is none; without it all cursors have ended."""
+    """The cursors of the log in ``directory``. A missing key is created; all earlier cursors are then invalid."""
     path = directory / "cursor.key"
     try:
         key = path.read_bytes()

@@ -1,4 +1,4 @@
-"""The system calls by which a log changes the disk, so that tests can fail or kill at each of them."""
+"""The system calls by which a log changes the disk, in one place, where tests can make each of them fail."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from service.errors import StorageFailed, StorageFull
 
 
 class Disk:
-    """The real one. Raises ``OSError``."""
+    """The system's disk. Methods raise ``OSError``."""
 
     def create(self, path: Path) -> int:
-        """An empty file, open for reading and writing; what was left there by a failure is dropped."""
+        """An empty file, open for reading and writing; replaces the remains of an earlier failure."""
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
     def write(self, file: int, data: bytes, position: int) -> None:
-        """All of ``data`` at ``position``, or an error."""
+        """Write all of ``data`` at ``position``."""
         rest = memoryview(data)
         while rest:
             written = os.pwrite(file, rest, position)
@@ -40,7 +40,7 @@ class Disk:
 
 @contextmanager
 def storage_errors(doing: str) -> Iterator[None]:
-    """An ``OSError`` of the block as ``StorageFull`` or ``StorageFailed``; ``doing`` ends "while …"."""
+    """Translates an ``OSError`` of the block to ``StorageFull`` or ``StorageFailed``; ``doing`` follows "while"."""
     try:
         yield
     except OSError as error:

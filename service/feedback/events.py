@@ -1,4 +1,4 @@
-"""What the feedback log keeps: events, and the responses they speak of."""
+"""The records of the feedback log: events, and the responses that they are about."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from service.feedback.said import MAX_CHOICES, FeedbackInput, Label, ResponseId
 from service.values import FinishReason, SamplingParams, joint_digest
 
 MAX_TEXT = 1 << 22
-"""Characters of a prompt's or an answer's text."""
+"""Bound on the characters of a prompt's or an answer's text."""
 
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 
@@ -44,7 +44,7 @@ class Turn(_Value):
 Conversation = Annotated[tuple[Turn, ...], Field(min_length=1)]
 Tokens = Annotated[tuple[Annotated[int, Field(strict=True, ge=0)], ...], Field(min_length=1)]
 Prompt = Conversation | Text | Tokens
-"""A conversation, a text to go on with, or such a text as token ids."""
+"""A conversation, a text to continue, or such a text as token ids."""
 
 
 class Adapter(_Value):
@@ -57,22 +57,22 @@ class Adapter(_Value):
 
 
 class Given(_Value):
-    """One choice of a response, as the client got it."""
+    """One choice of a response, as sent to the client."""
 
     text: Text
     finish: FinishReason
 
 
 class ResponseRecord(_Value):
-    """One response: what was asked, of which weights, how it was sampled and what came."""
+    """One response: its prompts, weights, sampling options and choices."""
 
     id: ResponseId
     tenant: Name
-    """Of the caller: only the same tenant's feedback finds it."""
+    """The caller's tenant; only feedback of this tenant finds the record."""
     model: Annotated[str, Field(min_length=1, max_length=1024)]
     adapters: tuple[Adapter, ...]
-    """In the request's order; none is the base itself. At most one is written as ``adapter``, which earlier releases
-    read and wrote."""
+    """In the request's order; empty: the base. At most one is written in the field ``adapter``, as by earlier
+    releases."""
     base_digest: Digest
     prompts: Annotated[tuple[Prompt, ...], Field(min_length=1, max_length=MAX_CHOICES)]
     """Each has the same number of choices: choice j of prompt i is choice i × n + j."""
@@ -104,11 +104,11 @@ class ResponseRecord(_Value):
 
     @property
     def digest(self) -> str:
-        """Of the weights that answered: the adapters', else the base's."""
+        """Digest of the weights that answered: the adapters', or the base's."""
         return joint_digest([adapter.digest for adapter in self.adapters]) or self.base_digest
 
     def prompt(self, choice: int) -> Prompt:
-        """What ``choice`` answers."""
+        """The prompt of ``choice``."""
         return self.prompts[choice * len(self.prompts) // len(self.choices)]
 
 
@@ -117,25 +117,25 @@ class Author(NamedTuple):
 
     tenant: str
     principal: str
-    """The caller's key by its public id."""
+    """Public id of the caller's key."""
 
 
 class FeedbackEvent(_Value):
-    """One event as the log keeps it."""
+    """One event as stored."""
 
     id: Annotated[str, Field(pattern=r"^fb-[0-9a-f]{32}$")]
     tenant: Name
     principal: Label
     digests: Annotated[tuple[Digest, ...], Field(min_length=1, max_length=64)]
-    """Of the weights behind each of ``answers(said)``, from the response records."""
+    """Digests of the weights of each of ``answers(said)``, from the response records."""
     created_at: AwareDatetime
     said: FeedbackInput
 
 
 class LogEntry(_Value):
-    """One line of the feedback log: a response before the first event that speaks of it, or an event.
+    """One line of the feedback log: an event, or, before the first event about it, a response.
 
-    So the feedback log needs no other file: response records are dropped by age, those that were judged are kept.
+    So the feedback log contains all judged responses, and needs no other file; response records are dropped by age.
     """
 
     response: ResponseRecord | None = None
@@ -148,7 +148,7 @@ ENTRY = TypeAdapter(LogEntry)
 def event_of(
     said: FeedbackInput, author: Author, responses: Sequence[ResponseRecord], now: datetime
 ) -> FeedbackEvent:
-    """``said`` as it is kept; ``responses`` are those of ``answers(said)``, in their order."""
+    """The event to store for ``said``; ``responses`` are those of ``answers(said)``, in order."""
     return FeedbackEvent(
         id=event_id(author.tenant, said.idempotency_key),
         tenant=author.tenant,
@@ -160,7 +160,7 @@ def event_of(
 
 
 def event_id(tenant: str, key: str | None) -> str:
-    """Made of tenant and idempotency key, so that it is the same however late an event is sent again."""
+    """Derived from tenant and idempotency key, so that an event has the same id whenever it is sent again."""
     if key is None:
         return f"fb-{uuid4().hex}"
     digest = blake2b(tenant.encode(), digest_size=16, person=b"feedback-id")

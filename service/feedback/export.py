@@ -1,15 +1,15 @@
-"""The feedback log to files of training rows, with a manifest that says what they are made of.
+"""Exports the feedback log as files of training rows, with a manifest of their sources.
 
 ::
 
     out/conversational-train.jsonl       rows whose prompt is a conversation
-    out/conversational-held_out.jsonl    the prompts that training does not see
+    out/conversational-held_out.jsonl    prompts held out from training
     out/standard-train.jsonl             rows whose prompt is a text
     out/standard-held_out.jsonl
-    out/manifest.json                    written last: where it is, the export is whole
+    out/manifest.json                    written last: if it exists, the export is complete
 
-A file that would be empty is not there. The same log and selection give the same bytes. Which prompts are held
-out depends on the prompt alone, so it is the same in every format and after every further export.
+Empty files are not written. The same log and selection give the same bytes. Whether a prompt is held out depends only
+on the prompt, so it is the same in every format and every export.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ from service.feedback.said import Answer, answers
 from service.feedback.verdicts import Answered, Standing, Verdicts
 
 NOT_SELECTED, SENT_TWICE, DUPLICATE = "not_selected", "sent_twice", "duplicate"
-"""Reasons of ``Manifest.left`` besides those of ``Left``: of no adapter asked for; the same event once more;
-the same row once more."""
+"""Reasons of ``Manifest.left`` in addition to those of ``Left``: not of a selected adapter; a duplicate event; a
+duplicate row."""
 
 
 def export(events: Path, selection: Selection, out: Path) -> Manifest:
     """Write the feedback in the log directory ``events`` to ``out``, which must be empty or absent.
 
-    The service may go on meanwhile; what it appends after the start is left out. Takes some 500 bytes of memory
-    for each event, and 200 for each pair of a ranking. Raises ``InvalidValue``, ``StorageFailed``, ``StorageFull``.
+    The service may run meanwhile; events that it appends after the start are not exported. Takes about 500 bytes of
+    memory per event, and 200 per pair of a ranking. Raises ``InvalidValue``, ``StorageFailed``, ``StorageFull``.
     """
     if not events.is_dir():
         raise InvalidValue(f"{events} is no feedback log: set data_dir to the service's", param="data_dir")
@@ -64,7 +64,7 @@ def export(events: Path, selection: Selection, out: Path) -> Manifest:
 
 
 def split_of(prompt: Prompt, held_out: float) -> Split:
-    """Where a prompt belongs, by the hash of its texts alone."""
+    """The split of a prompt, by the hash of its texts."""
     texts = (
         prompt if isinstance(prompt, str) else [turn if isinstance(turn, int) else turn.content for turn in prompt]
     )
@@ -74,12 +74,12 @@ def split_of(prompt: Prompt, held_out: float) -> Split:
 
 @dataclass
 class _Tally:
-    """What the manifest will say."""
+    """The manifest's contents so far."""
 
     events: int = 0
     left: Counter[str] = field(default_factory=Counter)
     times: list[datetime] = field(default_factory=list)
-    """The oldest and the newest."""
+    """The oldest and the newest time."""
     adapters: Counter[str] = field(default_factory=Counter)
     bases: Counter[str] = field(default_factory=Counter)
 
@@ -105,7 +105,7 @@ class _Tally:
 
 
 class _Judged(NamedTuple):
-    """An event that counts, and what it speaks of."""
+    """An event that counts, and the responses and answers that it is about."""
 
     event: FeedbackEvent
     records: list[ResponseRecord]
@@ -128,22 +128,22 @@ def _export_event(judged: _Judged, selection: Selection, tally: _Tally, files: R
 
 
 class _Log:
-    """The events that count, in the log's order, and the responses they speak of."""
+    """The events that count, in the log's order, and the responses that they are about."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._responses: dict[str, Offset] = {}
         self._last = START
         self._end: Offset | None = None
-        """The last line of the first pass: the second reads no further."""
-        # Most events lie in the frame of their response, or soon after it.
+        """The last line of the first pass, at which the second one ends."""
+        # Most events are in the frame of their response, or soon after it.
         self._frame = lru_cache(maxsize=8)(self._read_frame)
 
     def counting(self, selection: Selection, tally: _Tally) -> Iterator[_Judged]:
-        """Two passes: only the first knows which verdicts are a judge's last. Verdicts not selected replace none."""
+        """Reads the log twice: first for each judge's last verdicts. Verdicts that are not selected replace none."""
         verdicts = Verdicts()
         for number, event in self._once(selection, Counter()):
-            verdicts.hear(number, event, self._answered(event)[1])
+            verdicts.add(number, event, self._answered(event)[1])
         self._end = self._last
         for number, event in self._once(selection, tally.left):
             records, answered = self._answered(event)
@@ -154,7 +154,7 @@ class _Log:
                 tally.left[Left.SUPERSEDED.value] += 1
 
     def _once(self, selection: Selection, left: Counter[str]) -> Iterator[tuple[int, FeedbackEvent]]:
-        """The selected events, each once, numbered from 1; ``left`` counts the others."""
+        """The selected events without duplicates, numbered from 1; ``left`` counts the others."""
         seen: set[str] = set()
         for event in self._events(selection):
             if event.id in seen:
@@ -169,7 +169,7 @@ class _Log:
         return any(_names(record) & adapters for record in self._answered(event)[0])
 
     def _answered(self, event: FeedbackEvent) -> tuple[list[ResponseRecord], list[Answered]]:
-        """What was judged. Raises ``StorageFailed`` where the log lacks it."""
+        """The judged responses and answers. Raises ``StorageFailed`` if the log lacks one."""
         targets = answers(event.said)
         known = {answer.response_id: self._response(answer) for answer in targets}
         records = [known[answer.response_id] for answer in targets]
@@ -201,7 +201,7 @@ class _Log:
 
 
 def _selected(event: FeedbackEvent, selection: Selection) -> bool:
-    """By everything but the adapters, whose names only the responses know."""
+    """Applies the selection except for adapters, whose names are in the responses."""
     return (
         event.tenant == selection.tenant
         and (not selection.sources or event.said.source in selection.sources)
@@ -216,5 +216,5 @@ def _answered(record: ResponseRecord, choice: int) -> Answered:
 
 
 def _names(record: ResponseRecord) -> set[str]:
-    """What a selection may call the weights that answered."""
+    """The names and digests by which a selection can name the response's adapters."""
     return {record.digest, *(f"{adapter.tenant}/{adapter.name}" for adapter in record.adapters)}

@@ -1,4 +1,4 @@
-"""How records lie in a segment file, as bytes; no file is opened here.
+"""The byte format of records in a segment file; opens no file.
 
 ::
 
@@ -11,9 +11,9 @@
               +---------+---------------+---------------+------------------+
     body      record ("\\n" record)*, each one line of JSON in UTF-8
 
-A frame is what one fsync made durable, of however many callers. The next is not written before that fsync has
-succeeded, so after a crash at most the last frame is torn, even where a disk wrote its pages out of order. The
-checksum covers segment number and position too: a frame is valid in its place only.
+A frame has all records that one fsync made durable. The next frame is written only after this fsync has succeeded, so
+after a crash at most the last frame is incomplete, even if the disk wrote pages out of order. The checksum covers the
+segment's number and the position, so a frame is valid only in its place.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SEGMENT_HEADER = SIGNATURE + bytes([VERSION])
 
 MAGIC = b"QCFR"
 MAX_BODY_BYTES = (16 << 20) - 1
-"""No frame is larger: what claims to be is no frame. So the length's last byte is zero, which no JSON holds."""
+"""Bound on the length of a frame's body. So the last byte of a length is zero, which JSON cannot contain."""
 
 _HEAD = struct.Struct("<4sI16s")
 _PLACE = struct.Struct("<QQI")
@@ -36,11 +36,11 @@ HEAD_BYTES = _HEAD.size
 
 
 class InvalidFrame(Exception):
-    """There is no whole frame here."""
+    """The bytes are not a complete frame."""
 
 
 def encode(records: Sequence[bytes], segment: int, position: int) -> bytes:
-    """One frame of ``records``, to be written at byte ``position`` of segment number ``segment``."""
+    """The frame of ``records`` for byte ``position`` of segment number ``segment``."""
     assert records, "a frame holds at least one record"
     assert not any(b"\n" in record for record in records), "a record is one line"
     body = b"\n".join(records)
@@ -49,7 +49,7 @@ def encode(records: Sequence[bytes], segment: int, position: int) -> bytes:
 
 
 def body_bytes(head: bytes) -> int:
-    """How long the body is that ``head`` announces. Raises ``InvalidFrame``."""
+    """The length of the body according to ``head``. Raises ``InvalidFrame``."""
     if len(head) < HEAD_BYTES:
         raise InvalidFrame("it ends within the frame's head")
     magic, length, _ = _HEAD.unpack_from(head)
@@ -59,7 +59,7 @@ def body_bytes(head: bytes) -> int:
 
 
 def decode(frame: bytes, segment: int, position: int) -> list[bytes]:
-    """The records of exactly one ``frame`` that was found there. Raises ``InvalidFrame``."""
+    """The records of one ``frame`` from this place. Raises ``InvalidFrame``."""
     length = body_bytes(frame[:HEAD_BYTES])
     body = frame[HEAD_BYTES:]
     if len(body) != length:
@@ -70,10 +70,10 @@ def decode(frame: bytes, segment: int, position: int) -> list[bytes]:
 
 
 def holds_frame(data: bytes, segment: int, position: int) -> bool:
-    """Whether a valid frame begins anywhere in ``data``, which was found at ``position``.
+    """Whether a valid frame begins anywhere in ``data``, which was read from ``position``.
 
-    Where one follows invalid bytes, those are damage; where none does, they are a tail that was being written.
-    Text that a client sent cannot pass for a frame: the length ends with a zero byte.
+    Invalid bytes before a frame are damage; without a later frame they are the tail of an interrupted write. Text
+    from a client cannot look like a frame, because a length ends with a zero byte.
     """
     at = data.find(MAGIC)
     while at >= 0:

@@ -1,12 +1,12 @@
-"""What a start needs to know of a segment that is full, in a small file next to it.
+"""Index files: what a start needs to know of a full segment, in a small file next to it.
 
 ::
 
     <directory>/00000001.idx     "QCIDX" 00 00 version, checksum [16 bytes], summary
 
-The checksum is blake2b of the segment's number and size and of the summary. The file is a cache: where it is missing,
-damaged or of another segment, the segment is read and it is made anew. So a start reads the indexes and the last
-segment, however long the log is. Who changes what a summary says changes the version.
+The checksum is blake2b of the segment's number and size and of the summary. The file is a cache: if it is missing,
+damaged or of another segment, the segment is read and the file is written again. So a start reads only the indexes
+and the last segment. A change of the summary's contents must change the version.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ HEAD_BYTES = len(SIGNATURE) + 16
 
 
 class Index:
-    """The summaries of a log's segments. ``noticed`` from any thread; the rest belongs to the log's owner."""
+    """The summaries of a log's segments. ``noticed`` is thread-safe; other methods are for the log's owner."""
 
     def __init__(self, segments: SegmentLog, summarise: Callable[[Iterator[Entry]], bytes], name: str) -> None:
-        """``summarise`` is called with the records of one segment, also on a thread of the index."""
+        """``summarise`` gets the records of one segment; it is also called on a thread of the index."""
         self._segments = segments
         self._summarise = summarise
         self._last = segments.numbers[-1]
@@ -52,7 +52,7 @@ class Index:
         return map(self._summary, reversed(self._segments.numbers))
 
     def noticed(self, offsets: Sequence[Offset]) -> None:
-        """Records were committed at ``offsets``: once they are in a new segment, those before it are full."""
+        """Records were committed at ``offsets``; if they are in a new segment, earlier segments are full."""
         for offset in offsets:
             while self._last < offset.segment:
                 self._full.put(self._last)
@@ -70,7 +70,7 @@ class Index:
             except (StorageFailed, OSError) as error:
                 if number in self._segments.numbers:
                     log.warning("a segment is not indexed: %s", error, extra={"segment": number})
-            if number not in self._segments.numbers:  # it was dropped meanwhile, and its index before it was written
+            if number not in self._segments.numbers:  # the segment was dropped before its index was written
                 self._segments.index_path(number).unlink(missing_ok=True)
 
     def _summary(self, number: int) -> bytes:
@@ -87,7 +87,7 @@ class Index:
 
 
 class _Place(NamedTuple):
-    """Which segment a summary is of."""
+    """The segment of a summary."""
 
     number: int
     nbytes: int
@@ -111,5 +111,5 @@ def _write(path: Path, place: _Place, summary: bytes) -> None:
     try:
         write_whole(path, [SIGNATURE, place.checksum(summary), summary])
     except OSError as error:
-        # The next start reads the segment once more.
+        # The next start reads the segment again.
         log.warning("a segment's index cannot be written", extra={"path": path.name, "error": str(error)})

@@ -1,4 +1,4 @@
-"""The feedback log: events and the responses they speak of, each event once."""
+"""The feedback log: events, without duplicates, and the responses that they are about."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from service.support.counting import Buckets
 
 
 class Receipt(NamedTuple):
-    """An event that is durable."""
+    """The receipt of a durable event."""
 
     id: str
     offset: Offset
     duplicate: bool
-    """Whether it had been sent before: id and offset are the earlier one's then."""
+    """Whether it was sent before; id and offset are then those of the earlier event."""
 
 
 class Stored(NamedTuple):
@@ -47,22 +47,22 @@ Receipts = Future[tuple[Receipt, ...]]
 
 @dataclass(slots=True, eq=False)
 class _Sending:
-    """The sending of an event that counts; those who send it again meanwhile hold on to it."""
+    """The first submission of an event; later submissions of the same event share it."""
 
     fingerprint: bytes
     offset: Offset | None = None
-    """None while it is on its way to the disk."""
+    """None until it is durable."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """One submission on its way."""
+    """One submission that is being committed."""
 
     events: tuple[FeedbackEvent, ...]
     sendings: tuple[_Sending, ...]
-    """One an event: of this batch, or an earlier one."""
+    """One per event, of this batch or of an earlier one."""
     fresh: dict[str, _Sending]
-    """Those of this batch, by event id, as they lie in the frame after ``copied``."""
+    """New events of this batch by id, in the order of the frame, after ``copied``."""
     duplicates: tuple[bool, ...]
     copied: tuple[str, ...]
     """Ids of the responses in the frame."""
@@ -72,21 +72,21 @@ class _Batch:
 class FeedbackLog:
     """Owns a directory of segments. Methods may be called from any thread.
 
-    The latest ``keys`` idempotency keys are known, also after a restart. An older event sent again is stored
-    again, under the same id, since the id is made of the key: consumers that count events count ids.
+    The latest ``keys`` idempotency keys are known, also after a restart. An older event that is sent again is stored
+    again, with the same id, which is derived from the key. So consumers that count events must count ids.
     """
 
     def __init__(self, directory: Path, options: FeedbackOptions, disk: Disk | None = None) -> None:
         self._keys = options.keys
         self._segments = SegmentLog(directory, options.segment_bytes, disk=disk)
-        # Guards what follows; never held while the disk is waited for. Reentrant: a commit that is done already
-        # calls back at once.
+        # Guards the following fields; never held while waiting for the disk. Reentrant, because the callback of a
+        # completed commit runs at once.
         self._lock = RLock()
         self._flying: dict[str, _Sending] = {}
         self._seen: dict[bytes, bytes] = {}
         """Id of a keyed event to fingerprint and offset, packed; oldest first."""
         self._copied: dict[str, None] = {}
-        """Responses that are in the log for certain; one forgotten here is only copied once more."""
+        """Responses that are known to be in the log. One that is missing here is only copied again."""
         self._index = Index(self._segments, _summary, "feedback")
         try:
             self._remember_latest()
@@ -99,11 +99,11 @@ class FeedbackLog:
     def submit(
         self, events: Sequence[FeedbackEvent], responses: Mapping[str, ResponseRecord] | None = None
     ) -> Receipts:
-        """The receipts of ``events`` once all are durable; they go into one frame, together or not at all.
+        """The receipts of ``events`` once all are durable; they are written in one frame, all or none.
 
-        ``responses`` by id are those the events speak of. The future raises ``StorageFull`` or ``StorageFailed``.
-        Raises at once ``IdempotencyConflict`` where a key was used for something else, ``Overloaded``, and
-        ``InvalidValue`` where the batch is too large for one frame.
+        ``responses`` (by id) are those that the events are about. The future raises ``StorageFull`` or
+        ``StorageFailed``. Raises at once ``IdempotencyConflict`` if a key was used for other contents,
+        ``Overloaded``, and ``InvalidValue`` if the batch is too large for one frame.
         """
         with self._lock:
             batch = self._plan(events, responses or {})
@@ -122,12 +122,12 @@ class FeedbackLog:
         return self.submit([event]).result()[0].offset
 
     def read(self, since: Offset = START) -> Iterator[Stored]:
-        """Every line from ``since`` on that is durable by now, oldest first."""
+        """Every durable line from ``since`` on, oldest first."""
         for offset, record in self._segments.read(since):
             yield Stored(offset, parse_entry(record, offset))
 
     def has(self, since: Offset) -> bool:
-        """Whether it can be read on from there: false for an offset that this log never gave out."""
+        """Whether ``read`` can begin there; False for an offset that this log never returned."""
         return self._segments.has_frame(since)
 
     def nbytes(self) -> int:
@@ -138,7 +138,7 @@ class FeedbackLog:
         return self._commits.commit_s.seen()
 
     def close(self) -> None:
-        """Commit what was submitted, then give the directory up."""
+        """Commit all submissions, then release the directory."""
         self._commits.close()
         self._index.close()
         self._segments.close()
@@ -170,7 +170,7 @@ class FeedbackLog:
         return _unpacked(packed) if packed is not None else self._flying.get(event_id)
 
     def _committed(self, batch: _Batch, done: Committed) -> None:
-        """Runs in the order of the submissions, so what a duplicate was first sent in has been decided before."""
+        """Called in the order of the submissions, so the first submission of a duplicate is already decided."""
         error = done.exception()
         with self._lock:
             for event_id in batch.fresh:
@@ -197,11 +197,11 @@ class FeedbackLog:
         _forget_oldest(self._copied, self._keys)
 
     def _remember_latest(self) -> None:
-        """Fill ``_seen`` and ``_copied`` from the newest segments, as far as they are bounded."""
+        """Fill ``_seen`` and ``_copied`` from the newest segments, up to their bounds."""
         for summary in self._index.newest_first():
             copied, keyed = _parsed(summary)
             self._copied |= dict.fromkeys(copied)
-            self._seen = keyed | self._seen  # what is older goes to the front
+            self._seen = keyed | self._seen  # older ones first
             _forget_oldest(self._copied, self._keys)
             if len(self._seen) >= self._keys:
                 break
@@ -209,9 +209,9 @@ class FeedbackLog:
 
 
 def parse_entry(record: bytes, offset: Offset) -> LogEntry:
-    """A line of the log. Raises ``StorageFailed`` where a whole record holds something else."""
+    """Parses a line of the log. Raises ``StorageFailed`` if the record is something else."""
     try:
-        return ENTRY.validate_json(record, extra="ignore")  # a newer release may say more
+        return ENTRY.validate_json(record, extra="ignore")  # a newer release may write more fields
     except ValueError as error:
         raise StorageFailed(
             f"segment {offset.segment} holds no feedback of this release at byte {offset.position}"
@@ -219,7 +219,7 @@ def parse_entry(record: bytes, offset: Offset) -> LogEntry:
 
 
 def _summary(entries: Iterator[Entry]) -> bytes:
-    """Of each keyed event its key, fingerprint and offset; then the ids of the responses."""
+    """A segment's summary: key, fingerprint and offset of each keyed event, then the ids of the responses."""
     copied: list[bytes] = []
     keyed: dict[bytes, bytes] = {}
     for offset, record in entries:
@@ -234,7 +234,7 @@ def _summary(entries: Iterator[Entry]) -> bytes:
 
 
 def _parsed(summary: bytes) -> tuple[list[str], dict[bytes, bytes]]:
-    """The ids of a segment's responses, and its keyed events as ``_seen`` has them."""
+    """From a summary: the ids of the segment's responses, and its keyed events in the form of ``_seen``."""
     row = KEY_BYTES + _PACKED.size
     end = 4 + row * int.from_bytes(summary[:4], "little")
     rows = (summary[at : at + row] for at in range(4, end, row))

@@ -1,4 +1,4 @@
-"""What is exported, and what an export says of itself."""
+"""The selection of an export, and its manifest."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class _Value(BaseModel):
 
 
 class Selection(_Value):
-    """Which feedback is exported, and as what."""
+    """Which feedback is exported, and in which format."""
 
     format: Format
     tenant: Name
     adapters: tuple[str, ...] = ()
-    """``tenant/name`` or version digests: feedback on at least one answer of theirs. Empty: on all."""
+    """``tenant/name`` or version digests: feedback on at least one of their answers. Empty: all."""
     sources: tuple[str, ...] = ()
     """Empty: all."""
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
     """Exclusive."""
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """The fraction of prompts that training does not see."""
+    """The fraction of prompts held out from training."""
     include: tuple[Unfinished, ...] = ()
-    """Answers without a proper end that may be wanted ones all the same."""
+    """Kinds of unfinished answers that are accepted as wanted answers."""
 
 
 class ExportedFile(_Value):
@@ -46,7 +46,7 @@ class ExportedFile(_Value):
 
 
 class Manifest(_Value):
-    """What an export is made of."""
+    """The sources of an export."""
 
     version: Literal[1] = 1
     selection: Selection
@@ -54,9 +54,9 @@ class Manifest(_Value):
     files: tuple[ExportedFile, ...]
     rows: int
     events: int
-    """Events that were selected and counted, each once."""
+    """Number of selected events, without duplicates."""
     left: dict[str, int]
-    """Why events, or parts of them, gave no row: counts by reason."""
+    """Number of events, or parts of them, without a row, by reason."""
     first: AwareDatetime | None
     """Time of the oldest event that gave a row."""
     last: AwareDatetime | None

@@ -1,4 +1,4 @@
-"""The feedback log's two interfaces: for the HTTP front, and to the process that owns it."""
+"""The feedback log's two interfaces: the one that the HTTP front uses, and the one to the owning process."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Feedback(Protocol):
-    """The feedback log, wherever it is."""
+    """The feedback log, in this or another process."""
 
     def keep(self, record: ResponseRecord) -> None:
-        """Have a response remembered, so that feedback on it can be taken. Never waits; failures are counted."""
+        """Store a response, so that feedback on it can be accepted. Does not wait; failures are counted."""
         ...
 
     async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...]:
-        """As ``FeedbackStore.accept``; raises ``StorageFailed`` too where the owner does not answer."""
+        """As ``FeedbackStore.accept``; also raises ``StorageFailed`` if the owner does not answer."""
         ...
 
     async def page(self, tenant: str, after: str, limit: int) -> Page:
@@ -38,15 +38,15 @@ class Feedback(Protocol):
 
 
 class Ask(Protocol[T_co]):
-    """One verb of the store with its arguments, as a value that crosses processes."""
+    """One operation of the store with its arguments, as a value that can be sent to another process."""
 
     async def of(self, store: FeedbackStore) -> T_co: ...
 
 
 class Owner(Protocol):
-    """The way to the process that owns the store.
+    """Calls the process that owns the store.
 
-    What the store refuses is a value. Raises ``StorageFailed`` where no answer comes.
+    A refusal of the store is returned as a value. Raises ``StorageFailed`` if there is no answer.
     """
 
     def __call__(self, ask: Ask[T], /) -> Coroutine[Any, Any, T | Failure]: ...
@@ -54,7 +54,7 @@ class Owner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Keep what can be kept of some response records; the answer is why the rest was not."""
+    """Store response records as far as possible; returns the failures of the others."""
 
     records: tuple[ResponseRecord, ...]
 
@@ -65,7 +65,7 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Store feedback, all of it or nothing."""
+    """Store feedback, all or none."""
 
     inputs: tuple[FeedbackInput, ...]
     author: Author
@@ -76,7 +76,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """Some of a tenant's own events."""
+    """Read a page of a tenant's own events."""
 
     tenant: str
     after: str
@@ -88,7 +88,7 @@ class ReadPage:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What the store has on disk."""
+    """Return the size of the store on disk."""
 
     async def of(self, store: FeedbackStore) -> Size:
         return await store.size()

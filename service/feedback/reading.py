@@ -1,4 +1,4 @@
-"""Reads segments, and tells a torn tail, which is cut, from damage, which is an error.
+"""Reads segments, and distinguishes an incomplete tail, which is cut, from damage, which is an error.
 
 ::
 
@@ -21,17 +21,17 @@ _NAME = re.compile(r"([0-9]{8,})\.seg")
 
 
 class Offset(NamedTuple):
-    """Where a record lies. Offsets grow in the order of the commits."""
+    """The place of a record. Offsets increase in the order of the commits."""
 
     segment: int
     position: int
-    """Of the record's frame, in bytes."""
+    """Position of the record's frame, in bytes."""
     line: int
-    """Of the record within its frame, from 0."""
+    """Index of the record within its frame, from 0."""
 
 
 START = Offset(0, 0, 0)
-"""Before every record."""
+"""The offset before every record."""
 
 
 class Entry(NamedTuple):
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
 
     @property
     def next(self) -> Offset:
-        """Where to read on: no record lies between."""
+        """The offset from which reading continues after this record."""
         return self.offset._replace(line=self.offset.line + 1)
 
 
@@ -55,7 +55,7 @@ class Frame(NamedTuple):
 
 
 class TornTail(Exception):
-    """The bytes from ``position`` on are no frame, and none follows them."""
+    """The bytes from ``position`` on are no frame, and no frame follows."""
 
     def __init__(self, position: int) -> None:
         super().__init__(position)
@@ -67,7 +67,7 @@ def segment_path(directory: Path, number: int) -> Path:
 
 
 def segment_numbers(directory: Path) -> range:
-    """The segments that are there. Raises ``StorageFailed`` if one is missing in between."""
+    """The existing segments. Raises ``StorageFailed`` if one is missing in between."""
     found = sorted(int(match[1]) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name)))
     if not found:
         return range(0)
@@ -81,7 +81,7 @@ def segment_numbers(directory: Path) -> range:
 def frames(path: Path, number: int, start: int = 0, end: int | None = None) -> Iterator[Frame]:
     """The frames from byte ``start`` on, in order.
 
-    Raises ``TornTail`` where the file ends within one, ``StorageFailed`` where one is damaged, by file and offset.
+    Raises ``TornTail`` if the file ends within a frame; ``StorageFailed`` names the file and offset of damage.
     """
     with path.open("rb") as file:
         size = path.stat().st_size if end is None else end
@@ -91,7 +91,7 @@ def frames(path: Path, number: int, start: int = 0, end: int | None = None) -> I
             try:
                 frame = _read_frame(file, number, position)
             except layout.InvalidFrame as invalid:
-                # Not beyond `size`: another process may have appended since, and that says nothing of this frame.
+                # Only up to `size`: frames that another process appended since do not show that this one is damaged.
                 file.seek(position + 1)
                 if layout.holds_frame(file.read(size - position - 1), number, position + 1):
                     raise damaged(path, position, str(invalid)) from invalid
@@ -101,7 +101,7 @@ def frames(path: Path, number: int, start: int = 0, end: int | None = None) -> I
 
 
 def read_frame(path: Path, number: int, position: int) -> list[bytes]:
-    """The records of one frame that is known to be there."""
+    """The records of one frame that is known to exist."""
     with path.open("rb") as file:
         file.seek(position)
         try:
@@ -111,7 +111,7 @@ def read_frame(path: Path, number: int, position: int) -> list[bytes]:
 
 
 def read_directory(directory: Path, since: Offset = START) -> Iterator[Entry]:
-    """Every record from ``since`` on, also while another process appends; stops before a tail in the writing."""
+    """Every record from ``since`` on, also while another process appends; stops before an incomplete tail."""
     with storage_errors("reading the feedback log"):
         numbers = segment_numbers(directory)
         for number in numbers:
@@ -124,7 +124,7 @@ def read_directory(directory: Path, since: Offset = START) -> Iterator[Entry]:
 
 
 def read_segment(directory: Path, number: int, since: Offset, end: int) -> Iterator[Entry]:
-    """The records of a segment that is whole up to byte ``end``."""
+    """The records of a segment that is complete up to byte ``end``."""
     path = segment_path(directory, number)
     try:
         yield from _entries(path, number, since, end)

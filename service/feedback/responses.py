@@ -1,4 +1,4 @@
-"""Response records, found by tenant and id: the newest of them, within bounds."""
+"""The newest response records, within bounds, found by tenant and id."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _RECORD = TypeAdapter(ResponseRecord)
 _PLACE = struct.Struct("<16sQQI")
 MAX_RECORD_BYTES = 4 << 20
 MAX_READ_BYTES = 12 << 20
-"""Fits, with a batch of events, into one frame of the feedback log."""
+"""Bound on the records of one read, so that they fit with a batch of events into one frame of the feedback log."""
 
 
 class ResponseLog:
     """Owns a directory of segments; the oldest are dropped. Methods may be called from any thread.
 
-    The tenant is part of what a record is found by: a foreign id is looked for as an unknown one is, and not found.
+    The tenant is part of a record's key, so another tenant's id is not found, by the same code path as an unknown id.
     """
 
     def __init__(
         self, directory: Path, options: FeedbackOptions, stored: Callable[[bytes], None], disk: Disk | None = None
     ) -> None:
-        """``stored`` is told each key once its record can be found, on the commit thread."""
+        """``stored`` is called with each key once its record can be found, on the commit thread."""
         self._most = options.responses
         self._stored = stored
         self._lock = Lock()
         self._offsets: dict[bytes, Offset] = {}
-        """Oldest first."""
+        """Key → offset, oldest first."""
         self._segments = SegmentLog(
             directory,
             min(options.segment_bytes, max(4096, options.response_bytes // 8)),
@@ -63,10 +63,10 @@ class ResponseLog:
         )
 
     def submit(self, record: ResponseRecord) -> Committed:
-        """Keep ``record``; done when it is durable and can be found.
+        """Store ``record``; done when it is durable and can be found.
 
-        The future raises ``StorageFull`` or ``StorageFailed``. Raises at once ``Overloaded``, and
-        ``InvalidValue`` where the record is over ``MAX_RECORD_BYTES``.
+        The future raises ``StorageFull`` or ``StorageFailed``. Raises at once ``Overloaded``, and ``InvalidValue`` if
+        the record exceeds ``MAX_RECORD_BYTES``.
         """
         line = record.model_dump_json().encode()
         if len(line) > MAX_RECORD_BYTES:
@@ -79,9 +79,9 @@ class ResponseLog:
         return key in self._offsets
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, ResponseRecord]:
-        """The records that are here, by ``response_key``. Reads the disk.
+        """The existing records, by ``response_key``. Reads the disk.
 
-        Raises ``InvalidValue`` where they are more than one batch of feedback may speak of.
+        Raises ``InvalidValue`` if they are larger than one batch of feedback may refer to.
         """
         with self._lock:
             offsets = {key: self._offsets[key] for key in keys if key in self._offsets}
@@ -98,7 +98,7 @@ class ResponseLog:
         return self._segments.nbytes()
 
     def close(self) -> None:
-        """Commit what was submitted, then give the directory up."""
+        """Commit all submissions, then release the directory."""
         self._commits.close()
         self._index.close()
         self._segments.close()
@@ -120,7 +120,7 @@ class ResponseLog:
 
 
 def response_key(tenant: str, response_id: str) -> bytes:
-    """16 bytes by which a tenant's response is found. Tenants' names hold no zero byte."""
+    """The 16-byte key of a tenant's response. Tenants' names contain no zero byte."""
     return blake2b(f"{tenant}\0{response_id}".encode(), digest_size=16).digest()
 
 
@@ -141,7 +141,7 @@ def _key_of(entry: Entry) -> bytes:
 
 def _parse(line: bytes, offset: Offset) -> ResponseRecord:
     try:
-        return _RECORD.validate_json(line, extra="ignore")  # a newer release may say more
+        return _RECORD.validate_json(line, extra="ignore")  # a newer release may write more fields
     except ValueError as error:
         raise StorageFailed(
             f"segment {offset.segment} holds no response record of this release at byte {offset.position}"

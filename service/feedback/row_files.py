@@ -1,4 +1,4 @@
-"""Rows to JSONL files, one for each form and split; each row once, the files whole."""
+"""Writes rows to JSONL files, one per form and split, without duplicate rows; files are complete or absent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CHUNK_BYTES = 1 << 20
 
 
 class RowFiles:
-    """Gathers rows in unnamed files next to the target; ``publish`` gives them their names. A context manager."""
+    """Collects rows in unnamed files; ``publish`` writes them under their names. A context manager."""
 
     def __init__(self, out: Path, format: Format) -> None:
         self._out = out
@@ -36,7 +36,7 @@ class RowFiles:
         self._open_files.close()
 
     def write(self, row: Row, split: Split) -> bool:
-        """False where the same row was written before."""
+        """Returns False if the same row was written before."""
         form, values = columns(self._format, row)
         line = json.dumps(values, ensure_ascii=False).encode() + b"\n"
         digest = blake2b(line, digest_size=16).digest()
@@ -48,7 +48,7 @@ class RowFiles:
         return True
 
     def publish(self) -> tuple[ExportedFile, ...]:
-        """Each file, durably under its name."""
+        """Writes each file durably under its name."""
         return tuple(self._published(form, split) for form, split in sorted(self._parts))
 
     def _part(self, form: Form, split: Split) -> IO[bytes]:

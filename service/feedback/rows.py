@@ -1,4 +1,4 @@
-"""One judgement to training rows, in the columns that TRL documents; or why it gives none."""
+"""Turns one judgement into training rows with TRL's columns, or returns the reason why it gives none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.values import FinishReason
 
 
 class Format(StrEnum):
-    """What is trained: the columns in TRL's names for the dataset types."""
+    """TRL's dataset types, which determine the columns."""
 
     DPO = "dpo"
     """Preference: prompt, chosen, rejected. From preferences, rankings (every pair) and corrections."""
@@ -23,7 +23,7 @@ class Format(StrEnum):
     SFT = "sft"
     """Prompt-completion. From corrections and answers called good."""
     PROMPT = "prompt"
-    """Prompt-only. Whatever was judged."""
+    """Prompt-only. From all judgements."""
 
 
 COLUMNS = {
@@ -35,19 +35,19 @@ COLUMNS = {
 
 
 class Form(StrEnum):
-    """How TRL calls a row's texts: lists of messages, or strings. One file holds one form."""
+    """TRL's name for the form of a row's texts: lists of messages, or strings. A file has one form."""
 
     CONVERSATIONAL = "conversational"
     STANDARD = "standard"
 
 
 class Unfinished(StrEnum):
-    """Why an answer has no proper end. As the answer that is wanted it would teach to stop in mid-sentence."""
+    """Why an answer is incomplete. As a wanted answer, it would teach to stop in mid-sentence."""
 
     CUT_OFF = "cut_off"
     """``max_tokens`` was reached."""
     STOPPED = "stopped"
-    """The reader hung up."""
+    """The client disconnected."""
     BROKEN_OFF = "broken_off"
     """The service failed, or the request's time ran out."""
 
@@ -63,15 +63,15 @@ class Left(StrEnum):
     UNDECIDED = "undecided"
     """Three stars."""
     NOT_GOOD = "not_good"
-    """Nothing to imitate."""
+    """There is no good answer to imitate."""
     OTHER_KIND = "other_kind"
-    """The format has no use for this kind of feedback."""
+    """The format does not use this kind of feedback."""
     NO_TEXT = "no_text"
-    """The prompt was token ids: there is no text to train on."""
+    """The prompt was token ids, so there is no text to train on."""
     EMPTY = "empty"
     """The wanted answer is an empty text."""
     CUT_OFF = Unfinished.CUT_OFF
-    """The wanted answer has no proper end; likewise the next two. An unwanted one need not have one."""
+    """The wanted answer is incomplete, as for the next two reasons. A rejected answer may be incomplete."""
     STOPPED = Unfinished.STOPPED
     BROKEN_OFF = Unfinished.BROKEN_OFF
 
@@ -84,11 +84,11 @@ _UNFINISHED = {
 
 
 class Row(NamedTuple):
-    """One row: its columns' values in order; texts not yet in their form."""
+    """One row: the values of its columns in order; texts are not in their final form yet."""
 
     prompt: Prompt
     texts: tuple[str, ...] = ()
-    """chosen and rejected, or the completion."""
+    """The chosen and the rejected text, or the completion."""
     label: bool | None = None
     finish: FinishReason = FinishReason.STOP
     """How the first text ended; not a column."""
@@ -101,9 +101,9 @@ def rows(
     standing: Standing,
     include: Collection[Unfinished] = (),
 ) -> Iterator[Row | Left]:
-    """What of ``said`` stands gives for ``format``; ``answered`` are its answers, in their order.
+    """The rows for ``format`` from those claims of ``said`` that stand; ``answered`` are its answers, in order.
 
-    A wanted answer without a proper end gives a row only where ``include`` names the reason.
+    An incomplete wanted answer gives a row only if ``include`` has the reason.
     """
     if isinstance(answered[0].prompt, tuple) and isinstance(answered[0].prompt[0], int):
         yield Left.NO_TEXT
@@ -113,13 +113,13 @@ def rows(
 
 
 def columns(format: Format, row: Row) -> tuple[Form, dict[str, object]]:
-    """``row`` as TRL reads it. Of a message only role and content are told: TRL knows no other fields."""
+    """The columns of ``row`` for TRL. Messages have only role and content, the fields that TRL knows."""
     values: list[object]
     if isinstance(row.prompt, str):
         form, values = Form.STANDARD, [row.prompt, *row.texts]
     else:
         form = Form.CONVERSATIONAL
-        # rows() left the prompts out that are token ids
+        # rows() does not return prompts that are token ids
         prompt = [{"role": turn.role, "content": turn.content} for turn in row.prompt if not isinstance(turn, int)]
         values = [prompt, *([{"role": "assistant", "content": text}] for text in row.texts)]
     if row.label is not None:
@@ -143,7 +143,7 @@ def _preference_rows(said: FeedbackInput, answered: Sequence[Answered], standing
 
 
 def _ranked(answered: Sequence[Answered], standing: Standing) -> Iterator[Row | Left]:
-    """Every pair, best first. A text that is ranked twice counts at its better place."""
+    """Every pair, the better one first. A text that is ranked twice counts at its better place."""
     worse_places = {i for i, answer in enumerate(answered) if answer.text in {one.text for one in answered[:i]}}
     for better, worse in combinations(range(len(answered)), 2):
         if better in worse_places or worse in worse_places:
@@ -201,7 +201,7 @@ def _labelled(answer: Answered, label: bool) -> Row:
 
 
 def _unusable(row: Row, include: Collection[Unfinished]) -> Left | None:
-    """Why the first text must not be wanted."""
+    """The reason why the first text must not be a wanted answer; None if it may be."""
     if not row.texts or row.label is False:
         return None
     if not row.texts[0]:

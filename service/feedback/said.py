@@ -1,4 +1,4 @@
-"""What a client may say of answers; what was asked and answered is never taken from it."""
+"""Feedback as clients send it. Prompts and answers come from the response records, never from the client."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ class Response(_Value):
 
 class _Said(_Value):
     source: Label = "api"
-    """Who or what judged, in the client's own words: ``chat``, ``reviewers``, ``judge:v2``…"""
+    """The judge, as named by the client: ``chat``, ``reviewers``, ``judge:v2``…"""
     idempotency_key: Label | None = None
-    """An event sent again under the same key counts once; None counts each time."""
+    """Events of the same key count once; without a key, each counts."""
 
 
 class Rating(_Said):
@@ -72,7 +72,7 @@ class Binary(_Said):
 
 
 class Preference(_Said):
-    """Which of two answers is the better one."""
+    """Which of two answers is better."""
 
     kind: Literal["preference"]
     target: Pair
@@ -103,7 +103,7 @@ class Correction(_Said):
 
 
 class Comment(_Said):
-    """Words on an answer; not used for training."""
+    """A text about an answer; not used for training."""
 
     kind: Literal["comment"]
     target: Answer
@@ -120,7 +120,7 @@ KINDS: tuple[str, ...] = ("rating", "binary", "preference", "ranking", "correcti
 
 
 def answers(said: FeedbackInput) -> tuple[Answer, ...]:
-    """The answers that ``said`` speaks of; a pair's a before b, a ranking's best first."""
+    """The answers that ``said`` is about: of a pair, a before b; of a ranking, the best first."""
     match said:
         case Preference():
             return (said.target.a, said.target.b)
@@ -131,5 +131,5 @@ def answers(said: FeedbackInput) -> tuple[Answer, ...]:
 
 
 def fingerprint(said: FeedbackInput) -> bytes:
-    """8 bytes by which an event sent again is told from another one under the same key."""
+    """8 bytes that distinguish a repeated event from a different one with the same key."""
     return blake2b(said.model_dump_json().encode(), digest_size=8).digest()

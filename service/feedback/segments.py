@@ -1,4 +1,4 @@
-"""The one writer of a directory of segments: commits records whole and durably, or not at all."""
+"""The only writer of a directory of segments: commits groups of records durably, all or none."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 class SegmentLog:
     """Owns ``directory`` until it is closed. ``commit`` belongs to one thread; reads may run in others.
 
-    A failed commit leaves nothing behind: what was written of it is cut off again, at once or before the next
-    commit. ``keep_bytes`` bounds the whole log by dropping its oldest segments; None keeps everything.
+    The bytes of a failed commit are cut off at once or before the next commit. ``keep_bytes`` bounds the whole log by
+    dropping its oldest segments; None: no bound.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SegmentLog:
         self._file = -1
         self._first = 1
         self._tail = (0, 0)
-        """The last segment and where its last durable frame ends; replaced whole, so that readers may look."""
+        """The last segment and the end of its last durable frame; assigned as one value, for concurrent readers."""
         self._dirty = False
         with storage_errors("opening the feedback log"):
             _make_durably(directory)
@@ -59,11 +59,11 @@ class SegmentLog:
 
     @property
     def first(self) -> Offset:
-        """Before the oldest record that is kept."""
+        """The offset before the oldest record that is kept."""
         return Offset(self._first, 0, 0)
 
     def nbytes(self) -> int:
-        """Durable bytes of the segments that are kept; asks the file system of each."""
+        """Durable bytes of the kept segments; reads the size of each file."""
         total = 0
         for number in range(self._first, self._tail[0] + 1):
             with suppress(FileNotFoundError):  # dropped meanwhile
@@ -71,9 +71,9 @@ class SegmentLog:
         return total
 
     def commit(self, records: Sequence[bytes]) -> tuple[Offset, ...]:
-        """Append ``records``, each one line, as one frame; they are durable when this returns.
+        """Append ``records``, each one line, as one frame; they are durable on return.
 
-        Raises ``StorageFull`` or ``StorageFailed``; none of them is kept then, and the next call starts clean.
+        If it raises ``StorageFull`` or ``StorageFailed``, none of them is stored, and it may be called again.
         """
         with storage_errors("writing the feedback log"):
             if self._dirty:
@@ -87,7 +87,7 @@ class SegmentLog:
                 self._disk.write(self._file, frame, position)
                 self._disk.sync(self._file)
             except OSError:
-                with suppress(OSError):  # the first error is told; the next commit tries this again
+                with suppress(OSError):  # the first error is raised; the next commit tries this again
                     self._cut(position)
                 raise
             self._dirty = False
@@ -95,7 +95,7 @@ class SegmentLog:
         return tuple(Offset(number, position, line) for line in range(len(records)))
 
     def read(self, since: Offset = START) -> Iterator[Entry]:
-        """Every record from ``since`` on that is durable by now, oldest first."""
+        """Every durable record from ``since`` on, oldest first."""
         last, end = self._tail
         with storage_errors("reading the feedback log"):
             for number in range(max(self._first, since.segment), last + 1):
@@ -103,7 +103,7 @@ class SegmentLog:
                 yield from read_segment(self._directory, number, since, size)
 
     def has_frame(self, offset: Offset) -> bool:
-        """Whether a durable frame begins there, or it is before all: from elsewhere nothing can be read on."""
+        """Whether a durable frame begins there, or it is before all records: ``read`` can begin only there."""
         if offset == START:
             return True
         if not self._first <= offset.segment <= self._tail[0] or offset.position >= self.size(offset.segment):
@@ -116,7 +116,7 @@ class SegmentLog:
 
     @property
     def numbers(self) -> range:
-        """The segments that are kept; only the last one grows."""
+        """The kept segments; only the last one grows."""
         return range(self._first, self._tail[0] + 1)
 
     def segment(self, number: int) -> Iterator[Entry]:
@@ -125,11 +125,11 @@ class SegmentLog:
             yield from read_segment(self._directory, number, START, self.size(number))
 
     def index_path(self, number: int) -> Path:
-        """Where the segment's index lies (``index.py``); it goes with the segment."""
+        """The path of the segment's index (``index.py``), which is deleted with the segment."""
         return segment_path(self._directory, number).with_suffix(".idx")
 
     def read_at(self, offsets: Iterable[Offset]) -> Iterator[Entry]:
-        """The records at ``offsets``, in order; each frame is read once. Those of a dropped segment are left out."""
+        """The records at ``offsets``, in order, without those of dropped segments; each frame is read once."""
         with storage_errors("reading the feedback log"):
             for (number, position), group in groupby(sorted(set(offsets)), key=lambda offset: offset[:2]):
                 try:
@@ -172,7 +172,7 @@ class SegmentLog:
                     "incomplete record at the end of the log removed", extra={"segment": path.name, "position": end}
                 )
                 self._cut(end)
-            # What a killed process had written may not be on the disk yet: from here on it counts as kept.
+            # Frames of a killed process may not be on disk yet; they count as durable from here on.
             self._disk.sync(self._file)
             self._disk.sync_directory(self._directory)
         except BaseException:
@@ -180,7 +180,7 @@ class SegmentLog:
             raise
 
     def _last_frame_end(self, path: Path, number: int) -> tuple[int, bool]:
-        """Where the last whole frame ends, and whether more follows it that must be cut."""
+        """The end of the last complete frame, and whether bytes follow that must be cut."""
         end = 0
         try:
             for frame in frames(path, number):
@@ -192,9 +192,9 @@ class SegmentLog:
     # -- writing ----------------------------------------------------------------------------------------------
 
     def _cut(self, position: int) -> None:
-        """Drop everything from ``position`` on, durably: it must not come back after a power loss.
+        """Drop everything from ``position`` on, durably, so that it does not reappear after a power loss.
 
-        A segment cut to nothing, because a crash tore its header, begins anew.
+        A segment that becomes empty, because its header was incomplete, is begun again.
         """
         self._disk.truncate(self._file, position)
         if position == 0:
@@ -204,7 +204,7 @@ class SegmentLog:
         self._dirty = False
 
     def _begin_segment(self, number: int) -> None:
-        """The log is unchanged where this fails; the file it may leave is emptied by the next try."""
+        """If this fails, the log is unchanged; the next attempt empties the file that may be left."""
         path = segment_path(self._directory, number)
         file = self._disk.create(path)
         try:
@@ -223,7 +223,7 @@ class SegmentLog:
         self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        """Keep the bound. A failure here costs room, not records: the next segment tries again."""
+        """Drop old segments beyond the bound. After a failure, the next segment tries again."""
         if self._keep_bytes is None:
             return
         with suppress(OSError):
@@ -248,7 +248,7 @@ def _own(directory: Path) -> FileLock:
 
 
 def _make_durably(directory: Path) -> None:
-    """The directory and its parents, each kept by an fsync of the one it lies in."""
+    """Create the directory and its parents, each made durable by an fsync of its parent directory."""
     missing = [path for path in (directory, *directory.parents) if not path.exists()]
     for path in reversed(missing):
         path.mkdir(mode=0o700, exist_ok=True)

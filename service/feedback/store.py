@@ -1,4 +1,4 @@
-"""Joins what clients say with what was answered: looks the response up, checks, keeps, acknowledges."""
+"""Joins feedback with the responses that it is about: looks up, checks, stores, acknowledges."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from service.settings import FeedbackOptions
 from service.support.counting import Buckets
 
 PAGE_S = 5.0
-"""How long one page reads at most; more lines of others than that shorten it."""
+"""Bounds the time to read one page; it is shorter if there are too many events of other tenants."""
 READ_ON = 10_000
-"""Readers that are remembered, so that what others said since is not read again at each of their requests."""
+"""Bound on remembered readers, for whom events of other tenants are not read again at each request."""
 
 
 class Page(NamedTuple):
@@ -35,11 +35,11 @@ class Page(NamedTuple):
 
     events: tuple[FeedbackEvent, ...]
     next: str
-    """What to ask for next; there was no more when it is what was asked for. It says nothing of other tenants."""
+    """The ``after`` of the next request; unchanged if there were no further events. It reveals nothing of others."""
 
 
 class Size(NamedTuple):
-    """What the store has on disk, and how long feedback took to get there."""
+    """The size of the store on disk, and the commit times of feedback."""
 
     log_bytes: int
     response_bytes: int
@@ -47,12 +47,12 @@ class Size(NamedTuple):
 
 
 class FeedbackStore:
-    """Owns ``<directory>/events`` and ``<directory>/responses``. Belongs to one event loop; made in it.
+    """Owns ``<directory>/events`` and ``<directory>/responses``. Belongs to the event loop in which it is created.
 
     ::
 
-        directory/events/      the truth: every event, and each response that one speaks of
-        directory/responses/   the newest response records; may be deleted at the price of feedback on them
+        directory/events/      every event, and each response that an event is about
+        directory/responses/   the newest response records; without them, feedback on them is refused
     """
 
     def __init__(self, directory: Path, options: FeedbackOptions) -> None:
@@ -62,7 +62,7 @@ class FeedbackStore:
         self._log = FeedbackLog(directory / "events", options)
         self._reading = Lock()
         self._read_on: OrderedDict[tuple[str, Offset], Offset] = OrderedDict()
-        """Tenant and an offset that it has: from there to the other nothing is the tenant's."""
+        """(tenant, offset) → a later offset; between the two there is no event of the tenant."""
         try:
             with storage_errors("reading the key of the cursors"):
                 self._cursors = cursors_of(directory)
@@ -72,16 +72,16 @@ class FeedbackStore:
             raise
 
     async def keep(self, records: Sequence[ResponseRecord]) -> None:
-        """Keep response records; returns when they are durable, which is within 100 ms and an fsync.
+        """Store response records; returns when they are durable, after at most 100 ms and an fsync.
 
-        Raises ``StorageFull``, ``StorageFailed``, ``Overloaded`` or ``InvalidValue``: feedback on those that could
-        not be kept will not find them.
+        Raises ``StorageFull``, ``StorageFailed``, ``Overloaded`` or ``InvalidValue``; feedback on records that were
+        not stored will be refused.
         """
         kept = [asyncio.wrap_future(self._responses.submit(record)) for record in records]
         await asyncio.gather(*kept)
 
     async def accept(self, inputs: Sequence[FeedbackInput], author: Author) -> tuple[Receipt, ...]:
-        """Store feedback, all of it or nothing; returns when it is durable.
+        """Store feedback, all or none; returns when it is durable.
 
         Raises ``ResponseNotFound``, ``InvalidValue`` or ``IdempotencyConflict`` with ``param`` naming the event;
         ``StorageFull``, ``StorageFailed`` or ``Overloaded``.
@@ -97,26 +97,26 @@ class FeedbackStore:
         return await asyncio.wrap_future(self._log.submit(events, responses))
 
     async def page(self, tenant: str, after: str = "", limit: int = 100) -> Page:
-        """Up to ``limit`` of the tenant's own events after those of an earlier page; fewer if that takes too long.
+        """Up to ``limit`` of the tenant's own events after an earlier page; fewer if reading takes too long.
 
-        Raises ``InvalidValue`` where ``after`` is no ``next`` of a page.
+        Raises ``InvalidValue`` if ``after`` is not the ``next`` of a page.
         """
         return await asyncio.to_thread(self._page, tenant, after, limit)
 
     async def size(self) -> Size:
-        """For metrics; asks the file system."""
+        """For metrics; reads file sizes."""
         log_bytes, response_bytes = await asyncio.to_thread(lambda: (self._log.nbytes(), self._responses.nbytes()))
         return Size(log_bytes, response_bytes, self._log.commit_s())
 
     async def close(self) -> None:
-        """Commit what was submitted, then give the directories up."""
+        """Commit all submissions, then release the directories."""
         await asyncio.to_thread(self._responses.close)
         await asyncio.to_thread(self._log.close)
 
     # -- looking up -------------------------------------------------------------------------------------------
 
     async def _find(self, inputs: Sequence[FeedbackInput], tenant: str) -> dict[str, ResponseRecord]:
-        """Every response that ``inputs`` speak of, by id. Raises ``ResponseNotFound``, naming the first missing."""
+        """Every response that ``inputs`` are about, by id. ``ResponseNotFound`` names the first missing one."""
         paths: dict[str, str] = {}
         for i, said in enumerate(inputs):
             for answer in answers(said):
@@ -130,16 +130,16 @@ class FeedbackStore:
         return {response_id: found[key] for response_id, key in keys.items()}
 
     async def _arrived(self, keys: Sequence[bytes]) -> None:
-        """Returns when all are here, or when that took too long.
+        """Returns when all records exist, or after ``wait_s``.
 
-        The race "feedback first": a response's last byte reaches the client before its record reaches the disk,
-        so feedback on it may be here before it. Unknown and foreign ids wait as long, and so look the same.
+        The race "feedback first": a response's last byte reaches the client before its record is stored, so feedback
+        on it may arrive before the record. Unknown ids and other tenants' ids wait equally long.
         """
         waits = {key: self._loop.create_future() for key in keys}
         for key, wait in waits.items():
             self._awaited.setdefault(key, []).append(wait)
         try:
-            # Looked at only now that we would be told: in the other order one could slip through between.
+            # Checked after registering for notification; otherwise a record could arrive between the two.
             missing = [wait for key, wait in waits.items() if key not in self._responses]
             if missing:
                 await asyncio.wait(missing, timeout=self._options.wait_s)
@@ -151,7 +151,7 @@ class FeedbackStore:
                     del self._awaited[key]
 
     def _stored(self, key: bytes) -> None:
-        """On the commit thread; the loop may be gone already when the last record is kept."""
+        """Called on the commit thread; the event loop may already be closed for the last record."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._wake, key)
 
@@ -165,7 +165,7 @@ class FeedbackStore:
         if asked is None or not self._log.has(asked):
             raise InvalidValue("after: must be the next of an earlier page", param="after")
         events: list[FeedbackEvent] = []
-        # ``own`` goes on at the tenant's own events only: it is told, and others' must not move it.
+        # ``own`` advances only at the tenant's events: it is returned, so events of others must not change it.
         own, read, until = asked, self._read_on.get((tenant, asked), asked), time.monotonic() + PAGE_S
         for offset, entry in self._log.read(read):
             read = offset._replace(line=offset.line + 1)
@@ -189,7 +189,7 @@ class FeedbackStore:
 
 
 def _check(said: FeedbackInput, responses: dict[str, ResponseRecord], index: int, count: int) -> None:
-    """Raises ``InvalidValue`` where an answer does not exist, or those compared are to different prompts."""
+    """Raises ``InvalidValue`` if an answer does not exist, or compared answers have different prompts."""
     param = field_path(index, count, "value" if isinstance(said, Ranking) else "target")
     prompts = set()
     for answer in answers(said):

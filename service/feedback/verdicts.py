@@ -1,6 +1,6 @@
-"""Which of a judge's verdicts stand: the latest on the same answers, whatever its kind or the order of the sides.
+"""Which verdicts of a judge stand: the latest on the same answers, regardless of kind and of the order of the sides.
 
-A judgement makes claims, and a later claim of the same judge on the same thing replaces the earlier:
+A judgement makes claims. A later claim of the same judge about the same thing replaces the earlier one:
 
 ========================  ===============================================================================
 claim                     made by
@@ -10,8 +10,8 @@ comparison of two         preference; ranking, of every two of its answers
 correction of an answer   correction; a good label replaces it, and it replaces a good label, not a bad one
 ========================  ===============================================================================
 
-A label that came with a comparison ("both bad") falls with it. A comment claims nothing. Answers are the same where
-prompt and text are, so what a greedy model answers again is the same answer under another response's id.
+A label from a comparison ("both bad") is replaced together with it. A comment makes no claim. Answers with the same
+prompt and text are the same answer, also in different responses, as a greedy model gives them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from service.feedback.said import Binary, Correction, FeedbackInput, Preference,
 from service.values import FinishReason
 
 GOOD_STARS, BAD_STARS = 4, 2
-"""At least, and at most; three stars say neither."""
+"""Least stars of a good answer, most stars of a bad one; three stars are neither."""
 
 
 class Answered(NamedTuple):
@@ -43,12 +43,12 @@ class Verdicts:
 
     def __init__(self) -> None:
         self._labels: dict[bytes, int] = {}
-        """Negative where it is a good one."""
+        """Number of the event; negative if the label is good."""
         self._comparisons: dict[bytes, int] = {}
         self._corrections: dict[bytes, int] = {}
 
-    def hear(self, number: int, event: FeedbackEvent, answered: Sequence[Answered]) -> None:
-        """Take the claims of the event ``number``, counted from 1; later ones have higher numbers."""
+    def add(self, number: int, event: FeedbackEvent, answered: Sequence[Answered]) -> None:
+        """Add the claims of the event ``number``, counted from 1; later events have higher numbers."""
         said, names = event.said, _names(event, answered)
         for pair in _compared(said, names):
             self._comparisons[pair] = number
@@ -64,7 +64,7 @@ class Verdicts:
                 self._labels |= dict.fromkeys(names, number)
 
     def standing(self, number: int, event: FeedbackEvent, answered: Sequence[Answered]) -> Standing:
-        """What of the event ``number`` nothing that was heard replaces."""
+        """The claims of the event ``number`` that no added event replaces."""
         return Standing(self, number, event.said, _names(event, answered))
 
     def labels(self, number: int, name: bytes) -> bool:
@@ -78,7 +78,7 @@ class Verdicts:
 
 
 class Standing:
-    """Which claims of one event stand; answers are named by their place among the event's."""
+    """Which claims of one event stand; answers are given by their index in the event."""
 
     def __init__(self, verdicts: Verdicts, number: int, said: FeedbackInput, names: Sequence[bytes]) -> None:
         self._verdicts = verdicts
@@ -97,7 +97,7 @@ class Standing:
         return self._verdicts.corrects(self._number, self._names[0])
 
     def any(self) -> bool:
-        """Whether something is left of the event; it is of one that claims nothing."""
+        """Whether any claim of the event stands; True for an event without claims."""
         match self._said:
             case Binary() | Rating():
                 return self.label(0)
@@ -124,7 +124,7 @@ def _pair(one: bytes, other: bytes) -> bytes:
 
 
 def _names(event: FeedbackEvent, answered: Sequence[Answered]) -> list[bytes]:
-    """16 bytes for each answer under its judge's eyes. All of an event's answers are to one prompt."""
+    """16 bytes per answer and judge. All answers of an event have the same prompt."""
     judge = blake2b(json.dumps([event.principal, event.said.source, _plain(answered[0].prompt)]).encode())
     return [_name(judge.digest(), answer) for answer in answered]
 

@@ -1,4 +1,4 @@
-"""The body of ``POST /v1/feedback``, parsed: one event or a batch, or an error that names the field."""
+"""Parses the body of ``POST /v1/feedback``: one event or a batch; errors name the field."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _INPUT: TypeAdapter[FeedbackInput] = TypeAdapter(FeedbackInput)
 
 BATCH = "events"
 MOST_FIELDS = 16
-"""An event has at most seven, and its parts three. Of one with many more each would become an error of its own."""
+"""Bound on fields of an event, which has at most seven; each unknown field would become a separate error."""
 
 
 def parse_inputs(body: dict[str, object], most: int) -> tuple[FeedbackInput, ...]:
-    """The events of a JSON object: itself one, or ``{"events": [...]}`` with 1 to ``most``.
+    """The events of a JSON object: one event, or ``{"events": [...]}`` with 1 to ``most``.
 
     Raises ``InvalidValue`` or ``UnknownParameter`` with a ``param`` such as ``events[3].target.choice``.
     """
@@ -32,7 +32,7 @@ def parse_inputs(body: dict[str, object], most: int) -> tuple[FeedbackInput, ...
 
 
 def field_path(index: int, count: int, field: str) -> str:
-    """How an error names ``field`` of event ``index`` of ``count``."""
+    """The name of ``field`` of event ``index`` of ``count`` in errors."""
     return field if count == 1 else f"{BATCH}[{index}].{field}"
 
 
@@ -55,7 +55,7 @@ def _check_sizes(event: object, path: str) -> None:
 
 
 def _first(error: ValidationError, path: str) -> QuickchangeError:
-    # An unknown field is told first: it is often a misspelt one whose absence is told too.
+    # An unknown field is reported first: it is often the misspelt name of a field that is reported as missing.
     details = error.errors(include_url=False, include_input=False, include_context=False)
     detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
     param = _param(detail, path)

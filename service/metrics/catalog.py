@@ -1,4 +1,4 @@
-"""How well the registry is known, as series."""
+"""The state of the gateway's copy of the registry, as series."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from service.report import CatalogReport
 
 
 def catalog_families(catalog: CatalogReport, up_s: float) -> Iterator[Family]:
-    """``up_s`` is how long the process runs: the age of a registry that never answered."""
+    """``up_s``: the process' age in seconds, used as the age of the copy if the registry never answered."""
     yield gauge(names.REGISTRY_UP, [((), catalog.reachable)])
     yield gauge(names.CATALOG_AGE_S, [((), up_s if catalog.age_s is None else catalog.age_s)])
     yield gauge(names.CATALOG_SEQ, [((), catalog.seq or 0)])

@@ -1,4 +1,4 @@
-"""One exposition of the gateway and all behind it: each family once, live state as of this scrape."""
+"""One exposition for the gateway and all processes behind it: each family once, state as of this scrape."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Scrape(Collector):
 
     def collect(self) -> Iterator[Family]:
         for family in self.metrics.registry.collect():
-            # When each child was made is a second series for each that nobody looks at.
+            # The creation time of each child would be a further series that is not used.
             family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
             yield family
         yield from catalog_families(self.catalog, time.monotonic() - self.metrics.started_at)
@@ -35,7 +35,7 @@ class _Scrape(Collector):
 def exposition(metrics: GatewayMetrics, fleet: FleetReport, catalog: CatalogReport, accept: str) -> tuple[bytes, str]:
     """The body and its content type, in the format that the ``Accept`` header prefers."""
     encode, content_type = choose_encoder(accept)
-    # Our names are legal everywhere and need no escape, but in OpenMetrics prometheus_client 0.26 takes a colon for
-    # illegal in samples, unlike in their HELP: Prometheus would store vllm_ where vLLM's dashboards look for vllm:.
+    # All names are valid and need no escaping. But prometheus_client 0.26 treats a colon as invalid in OpenMetrics
+    # samples, though not in HELP: Prometheus would store vllm_, and vLLM's dashboards read vllm:.
     body = encode(_Scrape(metrics, fleet, catalog), escaping=ALLOWUTF8)  # type: ignore[call-arg]
     return body, content_type

@@ -1,4 +1,4 @@
-"""Values to families of samples, one helper a kind."""
+"""Builds families of samples from values, one function per kind."""
 
 from __future__ import annotations
 

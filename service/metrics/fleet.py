@@ -1,4 +1,4 @@
-"""What replicas and the feedback log's owner say of themselves, as series."""
+"""The reports of replicas and of the feedback log's owner, as series."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUARANTINES = ("trial", "requests")
 LOAD_CODES = (
     "adapter_failed", "adapter_incompatible", "internal_error", "model_not_found", "non_finite_logits", "overloaded",
 )  # fmt: skip
-"""Begin at zero, so that the first failure is seen as a rise."""
+"""Series that begin at 0, so that the first failure is an increase."""
 
 Read = Callable[[ReplicaReport], float]
 
@@ -143,5 +143,5 @@ def _lora(id: str, replica: ReplicaReport) -> Labels:
 
 
 def _name(adapter: Resident) -> str:
-    """As requests name it; versions of one adapter count as one."""
+    """The adapter's name in requests; all versions of an adapter have the same."""
     return f"{adapter.ref.tenant}/{adapter.ref.name}"

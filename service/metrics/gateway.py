@@ -1,4 +1,4 @@
-"""What one gateway counts, at the events themselves."""
+"""Counters and histograms of one gateway, updated at each event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from service.settings import MetricsOptions
 from service.values import ServedBase
 
 BASE = "base"
-"""The label of requests for the base itself; no adapter's, which all have a slash."""
+"""The label of requests for the base; never an adapter's name, which has a slash."""
 METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 REFUSED = (
     "body_too_large",
@@ -34,7 +34,7 @@ REFUSED = (
     "storage_in_use",
     "unknown_parameter",
 )
-"""What feedback is refused for; anything else becomes a series when it happens."""
+"""Expected error codes of refused feedback; other codes become series when they happen."""
 KEY_REASONS = (
     "expired",
     "keyless",
@@ -47,7 +47,7 @@ KEY_REASONS = (
     "wrong",
     *sorted(Quotas.model_fields),
 )
-"""What of a key refuses a request; a revoked key is unknown, keyless is a request that cannot do without one."""
+"""Reasons why a key is refused. A revoked key is unknown; keyless: the request needs a key."""
 DURATION_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 FIRST_TOKEN_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
 INTER_TOKEN_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
@@ -79,7 +79,7 @@ class Ended(Protocol):
 
 
 class GatewayMetrics:
-    """Counters and histograms in a registry of the caller's. Belongs to one event loop."""
+    """Counters and histograms in the given registry. Belongs to one event loop."""
 
     def __init__(self, registry: CollectorRegistry, options: MetricsOptions) -> None:
         self.registry = registry
@@ -104,7 +104,7 @@ class GatewayMetrics:
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        """A rate over a series that is not there is no 0 but nothing, and an alert on nothing never fires."""
+        """Creates series with 0: the rate of a missing series is no value, and an alert on it never fires."""
         for code in sorted({error.code for error in all_errors()}):
             self._errors.labels(code)
         for reason in KEY_REASONS:
@@ -118,21 +118,21 @@ class GatewayMetrics:
             self._duplicates.labels(kind)
 
     def serves(self, base: ServedBase) -> None:
-        """Tell what this gateway is."""
+        """Sets the info metric of this gateway."""
         info = Gauge(names.BUILD.name, names.BUILD.help, names.BUILD.labels, registry=self.registry)
         info.labels(version("quickchange"), base.name, base.digest).set(1)
 
     def in_flight_is(self, read: Callable[[], int]) -> None:
-        """``read`` is asked at every scrape."""
+        """``read`` is called at every scrape."""
         self._in_flight.set_function(read)
 
     def connections_are(self, read: Callable[[], ConnectionReport]) -> None:
-        """``read`` is asked at every scrape."""
+        """``read`` is called at every scrape."""
         self.registry.register(Connected(read))
 
     def request_ended(self, ended: Ended) -> None:
-        """Once for each request, whatever became of it."""
-        # What a client may choose freely, a method or a path that is none of ours, is no label.
+        """Call it once per request, whether or not it succeeded."""
+        # Methods and paths that the API does not have are chosen by clients, so they are no labels.
         method = ended.method if ended.method in METHODS else OTHER
         route = ended.route or OTHER
         self._requests.labels(method, route, str(ended.status or OTHER)).inc()
@@ -149,7 +149,7 @@ class GatewayMetrics:
             self._adapter_requests.labels(BASE if ended.adapter is None else self._adapters(ended.adapter)).inc()
 
     def parameters_ignored(self, *, hints: int, unknown: int) -> None:
-        """Once for each request, with how many of its fields were ignored."""
+        """Call it once per request, with the numbers of its ignored fields."""
         self._ignored.labels("hint").inc(hints)
         self._ignored.labels("unknown").inc(unknown)
 
@@ -160,11 +160,11 @@ class GatewayMetrics:
         self._inter_token.observe(seconds)
 
     def feedback_accepted(self, kind: str, duplicate: bool) -> None:
-        """Once for each event acknowledged."""
+        """Call it once per acknowledged event."""
         (self._duplicates if duplicate else self._events).labels(kind).inc()
 
     def feedback_refused(self, code: str) -> None:
-        """Once for each request with feedback that was refused, by the error's code."""
+        """Call it once per refused request with feedback; ``code`` is the error's."""
         self._refused.labels(code).inc()
 
 

@@ -1,4 +1,4 @@
-"""Label values under a cap: so that no client can grow the number of series."""
+"""Bounds the number of label values, so that clients cannot increase the number of series."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ OTHER = "other"
 
 
 class Capped:
-    """The first ``most`` values keep their names; all later ones are ``OTHER``, for as long as the process lives.
+    """The first ``most`` values keep their names; all later ones are ``OTHER``, until the process ends.
 
-    Only what was found in the catalog may be asked for: a name that a client made up must never get here.
+    Call it only with values from the catalog, never with names that a client invented.
     """
 
     def __init__(self, most: int) -> None:

@@ -15,7 +15,7 @@ from service.metrics.families import counter, gauge
 
 @dataclass(frozen=True, slots=True)
 class Connected(Collector):
-    """Asks the listener at every scrape."""
+    """Reads the listener's counts at every scrape."""
 
     read: Callable[[], ConnectionReport]
 

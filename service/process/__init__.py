@@ -1,1 +1,1 @@
-"""Starting and stopping what ``up`` runs."""
+"""Starts, watches and stops the processes of ``up``."""

@@ -1,4 +1,4 @@
-"""A child process that is started again when it dies, and dies with its parent."""
+"""A child process that is restarted when it ends, and is ended with its parent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Child:
     """One supervised process."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """``environment`` goes over this process's own: the place for secrets, which a command line shows to all."""
+        """``environment`` is added to this process's own. Pass secrets there: command lines are public."""
         self._name = name
         self._environment = {**os.environ, **(environment or {})}
         self._command = tuple(command)
@@ -33,14 +33,14 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Of the process that runs now, or ran last."""
+        """Id of the current process, or of the last one."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask it to end, wait, then kill it; no start follows."""
+        """Terminate it, wait, then kill it; it is not restarted."""
         self._stopping.set()
         process = self._process
         if process is not None:
@@ -68,10 +68,10 @@ class Child:
             self._command,
             stdin=subprocess.DEVNULL,
             env=self._environment,
-            # One system call. The signal comes when the thread that started the child ends, so this one stays.
+            # The signal is sent when the thread that started the child ends, so this thread must not end before.
             preexec_fn=partial(die_with_parent, signal.SIGTERM),
         )
         self.starts += 1
-        if self._stopping.is_set():  # stop() may have looked before there was a process
+        if self._stopping.is_set():  # stop() may have run before the process existed
             self._process.terminate()
         return self._process.wait()

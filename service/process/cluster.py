@@ -1,4 +1,4 @@
-"""A Ray of our own on this machine: its environment, its start, and its end without leftovers."""
+"""A separate Ray cluster on this machine: its environment, start, and complete end."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ if TYPE_CHECKING:
 
 APPLICATION = "quickchange"
 SHUTDOWN_S = DRAIN_S + 2.0
-"""Most of the 15 s that a stop may take goes to draining; the rest is for Ray and for what lingers."""
+"""Time limit of a regular stop. A stop takes at most 15 s, most of it for draining."""
 REFUSE_S = 1.0
-"""How long the gateway may take to answer while Ray ends: without Ray's own processes it may not answer at all."""
+"""Bounds a call to the gateway while Ray ends; without Ray's own processes it may never answer."""
 LAST_BYTES_S = 0.3
-"""From the last token of the last request to its bytes having left."""
+"""Time from the last token of the last request until its bytes are sent."""
 RAY_LOG_BYTES = 8 << 20
-"""Of each of Ray's log files, twice."""
+"""Bound on each of Ray's log files, and on one earlier file of each."""
 MEET_S = 5.0
 RAY_S = 2.0
 STARTING = 4
 SERVE_LOGS: dict[str, Any] = {"enable_access_log": False, "log_level": "WARNING"}
 OBJECT_STORE_BYTES = 100 << 20
-"""Nothing of ours goes through the object store; Ray wants at least 75 MiB."""
+"""Size of the object store, which is not used; Ray requires at least 75 MiB."""
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What Ray and Serve read from the environment; must be set before Ray is imported.
+    """The environment variables of Ray and Serve; they must be set before Ray is imported.
 
-    Workers inherit it from the raylet, which inherits it from us.
+    Workers inherit them from the raylet, which inherits them from this process.
     """
     return {
-        # The gateway's own process answers HTTP, on one fixed port; no proxy hop.
+        # The gateway's own process answers HTTP, on one fixed port, without a proxy.
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_LOG_TO_STDERR": "1",  # else our replicas' own logs vanish
+        "RAY_SERVE_LOG_TO_STDERR": "1",  # otherwise logs of replicas are lost
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(settings.port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(settings.port + 1),  # exclusive
-        # There is no load balancer to deregister from, and a gateway started again needs the same port at once.
+        # There is no load balancer to deregister from, and a restarted gateway needs the same port at once.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
         "RAY_SERVE_PORT_QUARANTINE_S": "0",
         "RAY_SERVE_SHUTDOWN_TIER_TIMEOUT_S": str(DRAIN_S),
-        # Ray's processes listen on all interfaces and unpickle what they are sent: only holders of the token may.
+        # Ray's processes listen on all interfaces and unpickle what they receive: callers need the token.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        # Ray's C++ handler prints a stack for a mere SIGTERM; Python's own tells what a crash needs.
+        # Ray's C++ handler prints a stack even for SIGTERM; Python's handler suffices for crashes.
         "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
         "PYTHONFAULTHANDLER": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_enable_metrics_collection": "0",
-        "RAY_worker_niceness": "0",  # Ray's 15 lets every other process of the machine go before the engine
+        "RAY_worker_niceness": "0",  # with Ray's 15, all other processes of the machine go before the engine
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        # Ray's own log files, which else grow without end.
+        # Bounds Ray's own log files.
         "RAY_ROTATION_MAX_BYTES": str(RAY_LOG_BYTES),
         "RAY_ROTATION_BACKUP_COUNT": "1",
-        # Replicas set their thread count themselves; Ray would otherwise write 1 here, and say so.
+        # Replicas set their thread count themselves; without this Ray sets 1 and prints a message.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(len(os.sched_getaffinity(0))),
     }
 
@@ -74,7 +74,7 @@ class Cluster:
     """The Ray processes of this service. ``prepare`` imports Ray, after the environment is set."""
 
     def __init__(self, settings: Settings, directory: Path) -> None:
-        """``directory`` is for Ray's sessions: ours alone."""
+        """``directory`` is for Ray's sessions, and private."""
         self._settings = settings
         self._directory = directory
         self._gateway: Any = None
@@ -98,7 +98,7 @@ class Cluster:
         context = ray.init(
             address="local",
             _temp_dir=str(self._directory),
-            # Only Ray's own bookkeeping, as our actors ask for none: so many workers may be starting at once.
+            # Bounds the workers that Ray starts at the same time; the actors request no CPUs.
             num_cpus=min(STARTING, len(os.sched_getaffinity(0))),
             object_store_memory=OBJECT_STORE_BYTES,
             include_dashboard=False,
@@ -108,23 +108,23 @@ class Cluster:
         )
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
         serve.start(
-            # Port 0: Serve starts a proxy in addition to the direct ingress, and nothing uses it.
+            # Port 0, because Serve also starts a proxy, which is not used.
             http_options=HTTPOptions(host=self._settings.host, port=0),
             logging_config=LoggingConfig(**SERVE_LOGS),
         )
         return Path(context.address_info["session_dir"]) / "logs"
 
     def run(self, application: object) -> tuple[str, ...]:
-        """Deploy and wait until it runs; raises ``RuntimeError`` with Serve's account if it does not.
+        """Deploy and wait until it runs; raises ``RuntimeError`` with Serve's messages if it does not.
 
-        Returns what people should know of the replicas, each thing once.
+        Returns the replicas' warnings for the operator, without duplicates.
         """
         from ray import serve
 
         try:
             serve.run(application, name=APPLICATION, route_prefix="/", logging_config=SERVE_LOGS)
         except RuntimeError as error:
-            # The error names the deployments; why is in their status.
+            # The error only names the deployments; the reason is in their status.
             messages = [
                 deployment.message for deployment in serve.status().applications[APPLICATION].deployments.values()
             ]
@@ -136,22 +136,22 @@ class Cluster:
         return self._warnings
 
     def abandon(self) -> None:
-        """Refuse new requests and let running ones finish within ``DRAIN_S``; asks the gateway alone.
+        """Refuse new requests and let running ones finish within ``DRAIN_S``; calls only the gateway.
 
-        The rest of Ray may be gone; what is left then is the caller's to end.
+        The rest of Ray may have ended. The caller must end the processes that are left.
         """
         if self._gateway is not None:
             self._within(DRAIN_S + REFUSE_S, _let_finish(self._gateway))
 
     def stop(self) -> None:
-        """Finish running requests within ``DRAIN_S``, then end Serve and Ray; may leave processes behind."""
-        # Ray tells the driver on stdout that the controller, which ends itself, has died.
+        """Finish running requests within ``DRAIN_S``, then end Serve and Ray; some processes may be left."""
+        # Ray prints on the driver's stdout that the controller, which ends itself, has died.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             self._within(SHUTDOWN_S, _drain_and_end(self._gateway))
             self._within(RAY_S, asyncio.to_thread(_end_ray))
 
     async def _meet_gateway(self) -> None:
-        """Asked once while all is well: with the control store gone nobody says any more where the gateway is."""
+        """Gets the gateway's handle at the start, because it cannot be looked up without the control store."""
         from ray import serve
 
         self._gateway = serve.get_app_handle(APPLICATION)
@@ -178,7 +178,7 @@ async def _let_finish(gateway: Any) -> None:
 
 
 async def _drain_and_end(gateway: Any) -> None:
-    """The gateway refuses new requests, the running ones finish, Serve's actors end: callers before callees."""
+    """Lets running requests finish, refuses new ones, then ends Serve's actors, callers before callees."""
     import ray
     from ray import serve
     from ray.exceptions import RayError
@@ -186,7 +186,7 @@ async def _drain_and_end(gateway: Any) -> None:
 
     if not ray.is_initialized():
         return
-    with contextlib.suppress(RayServeException, RayError, TimeoutError):  # it may not run, and goes away in any case
+    with contextlib.suppress(RayServeException, RayError, TimeoutError):  # it may not run, and is ended in any case
         if gateway is not None:
             async with asyncio.timeout(REFUSE_S):
                 await gateway.drain.remote()

@@ -1,9 +1,9 @@
-"""Ray's driver as a process of its own, so that ``quickchange up`` outlives it: Ray ends its driver when it is lost.
+"""Ray's driver as a separate process, so that ``quickchange up`` outlives it: if Ray fails, it ends its driver.
 
     up ── settings, "start", then "stop" | "abandon" ──► driver ── Ray's processes
        ◄─────────── Running(logs) | Refused(reason) ───
 
-Its one argument is the file descriptor of its end of the connection. It dies with ``up``.
+Its only argument is the file descriptor of its end of the connection. It is ended with ``up``.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from service.process.keeper import adopt_orphans, die_with_parent
 from service.settings import Settings
 
 START, STOP, ABANDON = "start", "stop", "abandon"
-"""What ``up`` may say: start Ray; end everything in order; let requests finish though Ray's own processes are gone.
+"""Commands of ``up``: start Ray; end everything in order; let requests finish although Ray's own processes ended.
 
-A driver that waits for its start has its imports done: the one that follows a lost one begins while that one drains.
+A driver does its imports before it waits for ``START``, so a new driver is prepared while a failed one drains.
 """
 
 
@@ -32,20 +32,20 @@ class Running:
     """The application is deployed."""
 
     logs: Path
-    """Where Ray and Serve log."""
+    """Directory of Ray's and Serve's logs."""
     warnings: tuple[str, ...] = ()
-    """What people at the terminal should know of the replicas."""
+    """Warnings of the replicas for the terminal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It does not start."""
+    """The application cannot be started."""
 
     reason: str
 
 
 def drive(connection: Connection) -> None:
-    """Start Ray and the application at the word of the parent process, then wait for its word how to end."""
+    """Start Ray and the application on the parent's command, then wait for its command to end."""
     settings, directory = connection.recv()
     cluster = Cluster(settings, directory)
     cluster.prepare()
@@ -54,7 +54,7 @@ def drive(connection: Connection) -> None:
             return
         connection.send(_deployed(cluster, settings))
         order = connection.recv()
-    except (EOFError, ConnectionError):  # up is gone
+    except (EOFError, ConnectionError):  # up has ended
         order = STOP
     if order == ABANDON:
         cluster.abandon()
@@ -63,7 +63,7 @@ def drive(connection: Connection) -> None:
 
 
 def _deployed(cluster: Cluster, settings: Settings) -> Running | Refused:
-    from service.serve.app import build  # only now: it imports Ray, which reads the environment that prepare() set
+    from service.serve.app import build  # not earlier: it imports Ray, which reads the environment that prepare() set
 
     logs = cluster.start()
 
@@ -75,14 +75,14 @@ def _deployed(cluster: Cluster, settings: Settings) -> Running | Refused:
 
 
 def _reason(account: str) -> str:
-    """The one line of Serve's account that says why: the exception of ours, if there is one."""
+    """The line of Serve's messages with the reason: the exception of this project, if there is one."""
     lines = [line.strip() for line in account.splitlines() if line.strip()]
     ours = [line for line in lines if line.startswith("service.errors.")]
     return ours[-1].split(": ", 1)[-1] if ours else lines[-1]
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    """``up`` died, or somebody ends this process alone: as if the connection had closed."""
+    """``up`` died, or this process alone is terminated: handled like a closed connection."""
     raise EOFError
 
 
@@ -96,4 +96,4 @@ def main() -> None:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)  # Ray leaves threads at work
+        os._exit(0)  # Ray leaves threads running

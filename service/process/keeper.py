@@ -1,8 +1,8 @@
-"""Runs a service in a process of its own and answers for it: signals go in, nothing stays behind.
+"""Runs a service in a separate process: passes signals to it, and ends all its processes when it ends.
 
 shell ── keeper ── service ── registry, Ray's processes
-                   └─ a session of its own: a Ctrl-C at the terminal reaches the keeper only, which tells the
-                      service; the service's children never hear it, so they can finish what they do
+                   └─ a separate session: Ctrl-C at the terminal reaches only the keeper, which signals the service;
+                      the service's children do not get it, so they can finish their work
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _libc = ctypes.CDLL(None)
 def keep(service: Callable[[], int]) -> int:
     """Run ``service`` in a child process and pass it the stop signals; returns its exit code.
 
-    Whatever the service has started is ended when it ends, also when it was killed. Call it before there are
-    threads.
+    When the service ends, even if it is killed, all processes that it started are ended. Call it before any thread
+    is started.
     """
     adopt_orphans()
     keeper = os.getpid()
@@ -39,12 +39,12 @@ def keep(service: Callable[[], int]) -> int:
     if pid == 0:
         os.setsid()
         die_with_parent(signal.SIGTERM)
-        if os.getppid() != keeper:  # it died before it could be watched
+        if os.getppid() != keeper:  # the keeper died before this process watched it
             os._exit(1)
         adopt_orphans()
         code = service()
         sys.stderr.flush()
-        os._exit(code)  # a start that was interrupted leaves threads at work
+        os._exit(code)  # an interrupted start leaves threads running
     with _passed_on(pid) as signalled:
         code = _wait(pid, signalled)
     end_descendants()
@@ -52,7 +52,7 @@ def keep(service: Callable[[], int]) -> int:
 
 
 def end_descendants(spared: Collection[int] = ()) -> None:
-    """End every process below this one, orphans it adopted included; not those ``spared`` and what is below them."""
+    """End every process below this one, including adopted orphans, except ``spared`` and the processes below them."""
     below = _below(psutil.Process(), spared)
     for process in below:
         with suppress(psutil.NoSuchProcess):
@@ -66,7 +66,7 @@ def end_descendants(spared: Collection[int] = ()) -> None:
 
 def _below(process: psutil.Process, spared: Collection[int]) -> list[psutil.Process]:
     left_out, found = set(spared), []
-    for below in process.children(recursive=True):  # parents come before their children
+    for below in process.children(recursive=True):  # parents before their children
         with suppress(psutil.NoSuchProcess):
             if below.pid in left_out or below.ppid() in left_out:
                 left_out.add(below.pid)
@@ -76,20 +76,20 @@ def _below(process: psutil.Process, spared: Collection[int]) -> list[psutil.Proc
 
 
 def adopt_orphans() -> None:
-    """Have processes below this one, whose parent dies, become its children (Linux; elsewhere nothing)."""
+    """Make this process the new parent of orphaned processes below it (Linux; no effect elsewhere)."""
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent(number: int) -> None:
-    """Have the kernel send us ``number`` when the thread that started us ends (Linux; elsewhere nothing)."""
+    """Have the kernel send this process ``number`` when its starting thread ends (Linux; no effect elsewhere)."""
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 @contextmanager
 def _passed_on(pid: int) -> Iterator[list[float]]:
-    """The service gets SIGTERM for every stop signal; yields the times they came."""
+    """Sends the service SIGTERM for every stop signal; yields the list of their times."""
     times: list[float] = []
 
     def pass_on(*_: object) -> None:

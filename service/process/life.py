@@ -1,4 +1,4 @@
-"""One life of Ray's driver and of all that is below it, as ``quickchange up`` sees it."""
+"""One run of Ray's driver and of all processes below it, as controlled by ``quickchange up``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from service.settings import Settings
 logger = logging.getLogger(__name__)
 
 PROGRAM = "from service.process.driver import main; main()"
-"""Not ``-m``: what it sends must be of the module that this process imports."""
+"""Not ``-m``: the classes that it sends must be of the module that this process imports."""
 LOOK_S = 0.9
 PROBE_S = 5.0
 PROBE_LIMIT_S = 2.0
 READY_S = 120.0
-"""How long a deployed application may take to say that it is ready."""
+"""Bounds the time from the deployment until the application is ready."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,15 +38,15 @@ class Place:
 
     settings: Settings
     url: str
-    """Of the gateway."""
+    """The gateway's address."""
     directory: Path
-    """Ray's, ours alone."""
+    """Ray's directory, which is private."""
     output: Path
-    """What Ray prints on the driver's terminal goes there."""
+    """File for the output of Ray and its driver."""
     spared: Callable[[], Collection[int]]
-    """The processes below this one that are not Ray's."""
+    """Ids of the processes below this one that are not Ray's."""
     drivers: set[int] = field(default_factory=set)
-    """Those that are not buried: one drains while the next one gets ready."""
+    """Ids of drivers that were not killed yet; one may drain while the next one is prepared."""
 
 
 class DriverLife:
@@ -69,15 +69,15 @@ class DriverLife:
                 pass_fds=[theirs.fileno()],
             )
         place.drivers.add(self._process.pid)
-        self._tell((place.settings, place.directory))
+        self._send((place.settings, place.directory))
 
     def go(self) -> None:
-        """Start Ray: until then there is only the driver, which imports what it needs."""
+        """Start Ray. Until then only the driver runs, which does its imports."""
         forget_sessions(self._place.directory)
-        self._tell(START)
+        self._send(START)
 
     def said(self) -> Running | Refused | None:
-        """How the start went; None as long as it is under way."""
+        """The result of the start; None until it is known."""
         try:
             said = self._connection.recv() if self._connection.poll() else None
         except (EOFError, ConnectionError):
@@ -88,9 +88,9 @@ class DriverLife:
         return said
 
     def lost(self) -> str | None:
-        """What has died for good; looks at the processes and at the service, but not at each call.
+        """What has ended and will not recover; the processes and the service are not checked at every call.
 
-        Raises ``CannotStart`` for what a new start would not mend.
+        Raises ``CannotStart`` if a new start would not help.
         """
         if (code := self._process.poll()) is not None:
             return f"Ray's driver ended with {code}"
@@ -108,19 +108,19 @@ class DriverLife:
         return lost
 
     def is_ready(self) -> bool:
-        """Whether the gateway says so."""
+        """Whether the gateway reports that it is ready."""
         self._was_ready = answers(f"{self._place.url}/ready", PROBE_LIMIT_S)
         return self._was_ready
 
     def end(self, order: str, limit_s: float, stop: threading.Event) -> None:
-        """Tell it how to end and wait, until ``stop`` is set at most; it may live on."""
-        self._tell(order)
+        """Send the command ``order`` and wait, at most until ``stop`` is set; it may still run afterwards."""
+        self._send(order)
         deadline = time.monotonic() + limit_s
         while self._process.poll() is None and time.monotonic() < deadline and not stop.wait(POLL_S):
             pass
 
-    def bury(self) -> None:
-        """Kill what is left of it and of Ray."""
+    def kill(self) -> None:
+        """Kill its remaining processes and Ray's."""
         self._process.kill()
         self._process.wait()
         self._connection.close()
@@ -137,7 +137,7 @@ class DriverLife:
         known = ready or answers(f"{registry}/health", PROBE_LIMIT_S)
         return self._watch.readiness(ready, known, now)
 
-    def _tell(self, message: object) -> None:
+    def _send(self, message: object) -> None:
         try:
             self._connection.send(message)
         except OSError:
@@ -145,6 +145,6 @@ class DriverLife:
 
 
 def _rotate(output: Path, most_bytes: int) -> None:
-    """Begin a new file where this one has grown beyond its bound."""
+    """Begin a new file if this one exceeds its bound."""
     if output.exists() and output.stat().st_size > most_bytes:
         output.replace(output.with_name(f"{output.name}.1"))

@@ -1,8 +1,8 @@
-"""Ray's working directories: each start has one that is ours alone, and those of starts that ended are removed.
+"""Ray's working directories: each start has a private one, and those of ended starts are removed.
 
-/tmp/quickchange-UID/        mode 0700; Ray makes everything in its own directories open to all
+/tmp/quickchange-UID/        mode 0700, because Ray makes everything in its directories accessible to all users
     START/                   one `up`
-        lock                 held as long as that `up` lives
+        lock                 held as long as that `up` runs
         session_…/           Ray's: sockets, logs
 """
 
@@ -18,29 +18,29 @@ from pathlib import Path
 from adapters_registry.support.lock import FileLock, Held
 
 LONGEST = 15
-"""Of the directory for temporary files: the path of Ray's sockets has at most 107 characters."""
+"""Bound on the path of the directory for temporary files: paths of sockets have at most 107 characters."""
 LOCK = "lock"
 
 
 class NotOurs(Exception):
-    """Something else has the name of our directory; the message names it."""
+    """The directory's name is used by something else; the message has the name."""
 
 
 def home() -> Path:
-    """Where the directories of this user's starts are."""
+    """The parent of the directories of this user's starts."""
     where = Path(tempfile.gettempdir())
-    # Others may write there: what is made in it is checked to be ours alone.
+    # Other users may write to the temporary directory, so everything created in it is checked to be private.
     return (where if len(str(where)) <= LONGEST else Path("/tmp")) / f"quickchange-{os.getuid()}"  # noqa: S108
 
 
 @contextlib.contextmanager
 def ray_directory(root: Path) -> Iterator[Path]:
-    """A new directory under ``root`` for as long as the block runs; what earlier starts left there is removed.
+    """A new directory under ``root`` during the block; directories of earlier starts are removed.
 
-    Its own is left behind, to show how Ray ended: the next start removes it.
+    It remains after the block, so that Ray's logs can be read; the next start removes it.
     """
     _make_private(root)
-    with FileLock(root / LOCK, wait=True):  # a start that has made its directory holds its lock, too
+    with FileLock(root / LOCK, wait=True):  # a start that has created its directory also holds its lock
         for earlier in root.iterdir():
             _remove_if_ended(earlier)
         directory = Path(tempfile.mkdtemp(dir=root, prefix=""))
@@ -50,7 +50,7 @@ def ray_directory(root: Path) -> Iterator[Path]:
 
 
 def forget_sessions(directory: Path) -> None:
-    """Remove the sessions in ``directory`` but the last: a Ray that is started again makes a new one each time."""
+    """Remove all sessions in ``directory`` except the last; each restart of Ray creates a new one."""
     sessions = sorted(path for path in directory.glob("session_*") if not path.is_symlink())
     for session in sessions[:-1]:
         shutil.rmtree(session, ignore_errors=True)

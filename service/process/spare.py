@@ -1,6 +1,6 @@
-"""Keeps idle Ray workers ready, so that a dead replica or gateway is replaced by a process that has its imports done.
+"""Keeps idle Ray workers, so that a dead replica or gateway is replaced by a process with all imports done.
 
-Ray keeps none by itself: its own are ended after a second without work, unless they were asked for like this.
+Ray itself ends idle workers after a second, except workers that were requested as here.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ logger = logging.getLogger(__name__)
 LOOK_S = 2.0
 CALL_S = 5.0
 KEEP_S = 10**8
-"""How long an idle worker may stay: as long as the service."""
+"""How long an idle worker is kept: longer than any service runs."""
 IDLE, STARTING = "ray::IDLE", "default_worker.py"
 PRELOAD = {"RAY_preload_python_modules": "service.serve.warm"}
-"""What the node manager must find in its environment."""
+"""Environment variables that the node manager needs."""
 
 
 def keep_spares(wanted: int) -> None:
-    """Have ``wanted`` idle workers from now on; needs a connected Ray whose node manager is below this process."""
+    """Keep ``wanted`` idle workers from now on. Ray must be connected, with its node manager below this process."""
     if wanted:
         background_thread(lambda: _keep(wanted), "spares", threading.Event()).start()
 
@@ -40,12 +40,12 @@ def _keep(wanted: int) -> None:
             continue
         try:
             _ask_for(missing)
-        except grpc.RpcError as error:  # the node manager may be gone, and then all of this is
+        except grpc.RpcError as error:  # the node manager may have ended, and then all of Ray has
             logger.warning("no spare worker: %s", error)
 
 
 def _idle() -> int:
-    """Workers without an actor, those that are only starting among them."""
+    """Number of workers without an actor, including starting ones."""
     found = 0
     for process in psutil.Process().children(recursive=True):
         try:

@@ -1,4 +1,4 @@
-"""Keeps Ray and the deployments running: watches the processes that they need and starts all of it again.
+"""Keeps Ray and the deployments running: watches the processes that they need, restarts everything if one is lost.
 
 start ──► running ── lost ──► abandon: running requests finish, new ones are refused ──► end what is left ─┐
              ▲                                                                                              │
@@ -20,36 +20,36 @@ from service.process.waiting import POLL_S, CannotStart, Interrupted
 
 LOOK_S = 1.0
 PAUSES_S = (0.0, 2.0, 10.0, 30.0)
-"""Before each start after a loss; when the last has failed, too, the service is given up."""
+"""Pauses before each restart after a loss; if the last restart fails as well, the service ends."""
 STEADY_S = 300.0
-"""A service that lived this long has all its starts before it again."""
+"""After running this long, the service has all its restarts again."""
 SPARE_S = 0.5
 
 
 class Life(Protocol):
-    """One driver with the Ray and the application below it (``service.process.life.DriverLife``)."""
+    """One run of a driver, with Ray and the application (``service.process.life.DriverLife``)."""
 
     def go(self) -> None:
-        """Start Ray: until then there is only the driver, which imports what it needs."""
+        """Start Ray. Until then only the driver runs, which does its imports."""
 
     def said(self) -> Running | Refused | None:
-        """How the start went; None as long as it is under way."""
+        """The result of the start; None until it is known."""
 
     def lost(self) -> str | None:
-        """What has died for good, in words; None if all is well."""
+        """What has ended and will not recover, as text; None if nothing has."""
 
     def is_ready(self) -> bool:
-        """Whether it answers requests."""
+        """Whether the service answers requests."""
 
     def end(self, order: str, limit_s: float, stop: threading.Event) -> None:
-        """Tell it how to end and wait, until ``stop`` is set at most; it may live on."""
+        """Send the command ``order`` and wait, at most until ``stop`` is set; it may still run afterwards."""
 
-    def bury(self) -> None:
-        """Kill what is left of it."""
+    def kill(self) -> None:
+        """Kill the remaining processes."""
 
 
 class Service:
-    """Ray and the application on it, as one thing that is started, watched and stopped."""
+    """Ray and the application, started, watched and stopped together."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Service:
         pauses_s: tuple[float, ...] = PAUSES_S,
         look_s: float = LOOK_S,
     ) -> None:
-        """``begin`` starts a driver; ``say`` tells people what happens."""
+        """``begin`` starts a driver; ``say`` prints a line for the operator."""
         self._begin = begin
         self._say = say
         self._pauses_s = pauses_s
@@ -66,7 +66,7 @@ class Service:
         self._life: Life | None = None
 
     def start(self, stop: threading.Event) -> Path:
-        """Returns Ray's directory of logs once the application is ready; raises ``CannotStart``, ``Interrupted``."""
+        """Returns Ray's log directory once the application is ready. Raises ``CannotStart`` or ``Interrupted``."""
         return self._start(self._begin(), stop)
 
     def _start(self, life: Life, stop: threading.Event) -> Path:
@@ -88,7 +88,7 @@ class Service:
         return logs
 
     def keep(self, stop: threading.Event) -> None:
-        """Start it again whenever it is lost, until ``stop`` is set; raises ``CannotStart`` when that fails."""
+        """Restart it whenever it is lost, until ``stop`` is set. Raises ``CannotStart`` if that fails."""
         used = 0
         while True:
             began = time.monotonic()
@@ -98,28 +98,28 @@ class Service:
             used = self._again(lost, 0 if time.monotonic() - began > STEADY_S else used, stop)
 
     def stop(self, stop: threading.Event) -> None:
-        """Drain and end it; at once when ``stop`` is set."""
+        """Drain and end it; without draining once ``stop`` is set."""
         if self._life is not None:
             self._life.end(STOP, SHUTDOWN_S + RAY_S + SPARE_S, stop)
 
     def _until_lost(self, stop: threading.Event) -> str | None:
-        """What was lost; None when ``stop`` came first."""
+        """What was lost; None if ``stop`` was set first."""
         assert self._life is not None
-        while not stop.wait(self._look_s):  # not for ever: a signal is heard between bytecodes
+        while not stop.wait(self._look_s):  # with a timeout, because signals are handled between bytecodes
             if (lost := self._life.lost()) is not None:
                 return lost
         return None
 
     def _again(self, lost: str, used: int, stop: threading.Event) -> int:
-        """Start it again; returns how many starts that took in all since it last was steady."""
+        """Restart it; returns the number of restarts since it was last steady."""
         began = time.monotonic()
         self._say(f"{lost}: restarting Ray and the deployments; running requests have {DRAIN_S:g} s to finish")
         assert self._life is not None
         lives = self._pauses_s[used:]
-        following = self._begin() if lives else None  # its imports take seconds, in which the other drains
+        following = self._begin() if lives else None  # its imports take seconds, while the other driver drains
         self._life.end(ABANDON, DRAIN_S + 2 * REFUSE_S, stop)
         for number, pause_s in enumerate(lives, used + 1):
-            self._life.bury()
+            self._life.kill()
             if stop.wait(pause_s):
                 raise Interrupted
             try:

@@ -1,7 +1,7 @@
-"""Which of Ray's processes the service needs, and from what they look like, whether it must be started again.
+"""The processes of Ray that the service needs, and whether their state requires a restart of the service.
 
-``find`` looks at the processes, ``Watch`` decides. Ray starts again what is not here: replicas, proxies, and a
-controller as long as its control store and node manager live.
+``find`` reads the processes, ``Watch`` decides. Ray itself restarts all others: replicas, proxies, and the controller
+while control store and node manager run.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ import psutil
 
 CONTROL_STORE, NODE_MANAGER, CONTROLLER = "Ray's control store", "Ray's node manager", "Ray Serve's controller"
 COMMANDS = {CONTROL_STORE: "/gcs_server", NODE_MANAGER: "/raylet/raylet", CONTROLLER: "ray::ServeController"}
-"""In the first word of the command line."""
+"""Part of the first word of the command line, by process."""
 CONTROLLER_S = 20.0
-"""How long the controller may be away: Ray starts it again in two to five seconds."""
+"""Bounds the absence of the controller, which Ray restarts in two to five seconds."""
 STOPPED_S = 15.0
-"""How long a process may be stopped (SIGSTOP, a debugger) before it counts as dead."""
+"""After this time, a stopped process (SIGSTOP, a debugger) counts as dead."""
 UNREADY_S = 90.0
-"""How long the service may say that it is not ready while its registry answers: Serve replaces a replica in less."""
+"""Bounds how long the service may be not ready while its registry answers; Serve replaces a replica faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Vital:
-    """One living process that the service needs."""
+    """One running process that the service needs."""
 
     pid: int
     stopped: bool
 
 
 def find(root: psutil.Process) -> dict[str, Vital]:
-    """The vital processes below ``root``, by name; what is not there is left out."""
+    """The existing vital processes below ``root``, by name."""
     found = {}
     try:
         below = root.children(recursive=True)
@@ -52,15 +52,15 @@ def _name(process: psutil.Process) -> str | None:
 
 
 class Watch:
-    """Told from time to time what there is, says what the service will not recover from. Times are in seconds."""
+    """Detects failures from which the service does not recover, from repeated observations. Times are in seconds."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
-        """When a symptom was first seen that has been there since."""
+        """Symptom → time since which it is present."""
         self._seen: set[str] = set()
 
     def processes(self, found: Mapping[str, Vital], now_s: float) -> str | None:
-        """What has died, if the service cannot recover from it by itself."""
+        """The process that has died, if the service cannot recover by itself; otherwise None."""
         self._seen |= found.keys()
         for name in (CONTROL_STORE, NODE_MANAGER):
             if name in self._seen and name not in found:
@@ -73,7 +73,7 @@ class Watch:
         return None
 
     def readiness(self, ready: bool, registry_answers: bool, now_s: float) -> str | None:
-        """Whether it is not ready for so long, through no fault of the registry's, that something must hang."""
+        """A message if the service is not ready for too long although the registry answers; otherwise None."""
         if self._lasts("not ready", not ready and registry_answers, now_s, UNREADY_S):
             return f"the service was not ready for {UNREADY_S:g} s"
         return None

@@ -1,4 +1,4 @@
-"""Waiting for what is started, while a signal may end the wait."""
+"""Waits for started processes; a signal can end the wait."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ ANSWER_S = 5.0
 
 
 class Interrupted(Exception):
-    """A signal came before the service was ready."""
+    """A signal was received before the service was ready."""
 
 
 class CannotStart(Exception):
-    """Something on this machine is in the way; the message says what to do."""
+    """Something on this machine prevents the start; the message has the remedy."""
 
 
 def await_answer(url: str, limit_s: float, stop: threading.Event, status: int | None = None) -> None:
-    """Until ``url`` answers (with ``status``, if given)."""
+    """Wait until ``url`` answers (with ``status``, if given). Raises ``Interrupted`` or ``CannotStart``."""
     deadline = time.monotonic() + limit_s
     last = "no answer"
     while time.monotonic() < deadline:
@@ -39,7 +39,7 @@ def await_answer(url: str, limit_s: float, stop: threading.Event, status: int | 
 
 
 def foreign_registry(url: str, key: str | None) -> str | None:
-    """Says so if what answers at ``url`` was not started with ``key``; None if it was, or nothing answers."""
+    """A message if the process at ``url`` was not started with ``key``; None if it was, or nothing answers."""
     own = None if key is None else parse_key(key)
     try:
         told = httpx.get(f"{url}/health", timeout=ANSWER_S, trust_env=False).json()

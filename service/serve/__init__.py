@@ -1,1 +1,1 @@
-"""Ray Serve: the application, its deployments, and what they take to start."""
+"""Ray Serve: the application, its deployments, and their transports."""

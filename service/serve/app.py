@@ -1,4 +1,4 @@
-"""Puts the Ray Serve application together: the only file that names concrete classes.
+"""Builds the Ray Serve application. The only file that names concrete classes.
 
 serve run service.serve.app:application        (the settings come from ``QUICKCHANGE_*`` variables)
 """
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HEALTH_PERIOD_S = 0.5
-"""A death is noticed at the next check."""
+"""Interval of health checks, and so the time until a dead process is detected."""
 HEALTH_TIMEOUT_S = 10.0
 ANNOUNCE_S = 15.0
-"""How often the base is announced again: the registry may have come back empty."""
+"""Interval of announcements of the base, because the registry may have restarted without data."""
 ANNOUNCE_RETRY_S = 2.0
 CONSTRUCTOR_TRIES = 2
 UNBOUNDED = 1_000_000
-"""For Serve's own bounds on requests: ours are ``limits.in_flight`` and ``engine.waiting``."""
+"""Disables Serve's own bounds on requests; ``limits.in_flight`` and ``engine.waiting`` apply instead."""
 ON_HEAD = {"node:__internal_head__": 0.001}
-"""Places a deployment on Ray's head node: there is always one, and it is always the same one. The recorder's data
-directory is that node's; elsewhere it would stay behind when the recorder is started anew on another node."""
+"""Places a deployment on Ray's head node, which always exists and never changes. The recorder's data directory is on
+this node; on other nodes it would be lost when the recorder is restarted elsewhere."""
 
 
 def build(
@@ -57,7 +57,7 @@ def build(
 ) -> serve.Application:
     """One gateway over ``settings.replicas`` engine replicas, and one recorder if feedback is on.
 
-    Tests hand in other parts.
+    Tests pass other parts.
     """
     engine = _deployment(
         EngineReplica,
@@ -72,7 +72,7 @@ def build(
 
 
 def _deployment(kind: type, **options: Any) -> serve.Deployment:
-    """What all have in common: our own bounds instead of Serve's, quick health checks, time to drain."""
+    """Common options: no bounds by Serve, frequent health checks, time to drain."""
     common = {
         "max_ongoing_requests": UNBOUNDED,
         "max_constructor_retry_count": CONSTRUCTOR_TRIES,
@@ -86,7 +86,7 @@ def _deployment(kind: type, **options: Any) -> serve.Deployment:
 
 
 def _actor(**options: Any) -> dict[str, Any]:
-    """No CPUs are reserved: on one machine replicas share the cores by their thread counts."""
+    """Reserves no CPUs, because replicas on one machine share the cores by their thread counts."""
     return {"num_cpus": 0, **options}
 
 
@@ -115,23 +115,23 @@ def _open_http(settings: Settings, backend: Backend) -> ASGIApp:
     metrics = GatewayMetrics(CollectorRegistry(), settings.metrics)
     ledger = FileLedger(_ledger_directory(settings), settings.keys.gateways)
     app = create_app(Front(settings, catalog, tokenizer, backend, metrics, ledger))
-    gc.freeze()  # looking through all that was loaded, for a body of many parts, would stop everything for 0.1 s
+    gc.freeze()  # otherwise a collection during a large body would examine all modules and block for 0.1 s
     return app
 
 
 def _catalog_file(settings: Settings, served: ServedBase) -> Path:
-    """The last-known-good snapshot of this registry for this base: one registry's is never taken for another's."""
+    """The file of the catalog, named by registry and base, so that a file of another registry is never used."""
     key = hashlib.sha256(f"{registry_name(settings)}\0{served.digest}".encode()).hexdigest()
     return settings.cache_dir / "catalog" / f"{key}.json"
 
 
 def _ledger_directory(settings: Settings) -> Path:
-    """Of the gateway that listens there: another one on this machine counts for itself."""
+    """The ledger's directory, named by the gateway's address: gateways on one machine count separately."""
     return settings.cache_dir / "quotas" / f"{quote(settings.host, safe='')}-{settings.port}"
 
 
 def _open_parts(settings: Settings) -> Parts:
-    """An engine over the real base. Takes seconds to minutes: not for an event loop."""
+    """Opens an engine over the real base. Takes seconds to minutes, so do not call it on an event loop."""
     import torch
 
     from adapters_registry.client import AsyncRegistryClient, RegistryClient
@@ -170,13 +170,13 @@ def _open_parts(settings: Settings) -> Parts:
 
 
 def _threads(settings: Settings) -> int:
-    """Compute threads of one replica: the setting, else an equal share of the cores we may use."""
+    """Compute threads of one replica: the setting, or an equal share of the available cores."""
     cores = len(os.sched_getaffinity(0))
     return settings.engine.threads or max(1, cores // settings.replicas)
 
 
 async def _announce(client: AsyncRegistryClient, base: BaseManifest) -> None:
-    """Announce the base to the registry again and again, so that uploads can be checked against it."""
+    """Announce the base to the registry periodically, so that uploads can be checked against it."""
     from adapters_registry.errors import RegistryError
 
     announced = False

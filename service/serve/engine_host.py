@@ -1,4 +1,4 @@
-"""One engine behind calls: leases, a submit, frames out, and every request ended exactly once.
+"""Runs requests on one engine: takes leases, submits, sends frames, and ends every request exactly once.
 
 run(request) ─► leases ─► submit ─► engine thread ─► deliver(events) ─► feed of the gateway
     ▲                                                     │
@@ -33,23 +33,23 @@ from service.values import AdapterRef, Event, Failure, FinishReason, GenerateReq
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_S = 120.0
-"""An engine step that takes longer than this is taken for a hang."""
+"""A longer engine step counts as a hang."""
 DETACHED_S = 10.0
-"""How long events are kept for a gateway that does not listen."""
+"""How long events are kept for a disconnected gateway."""
 WATCH_S = 0.25
 _BY_WEIGHTS = (NonFiniteLogits.code, AdapterFailed.code)
-"""Failures of a sequence that are its adapter's doing, not its sampling's."""
+"""Codes of failures caused by a sequence's adapter, not by its sampling."""
 ABORTED = 256
-"""Aborts remembered that came before their request."""
+"""Bound on remembered aborts that arrived before their request."""
 
 
 class _Aborted(Exception):
-    """Its gateway has given the request up."""
+    """The gateway has cancelled the request."""
 
 
 @dataclass(slots=True, eq=False)
 class _Running:
-    """A request that the engine has."""
+    """A request in the engine."""
 
     gateway_id: str
     open: set[int]
@@ -57,12 +57,12 @@ class _Running:
     leases: Leases[Any]
     ended: asyncio.Future[Failure | None]
     owned: tuple[AdapterRef, ...]
-    """Its adapters that are the asking tenant's own: others' requests quarantine nobody's."""
+    """Those of its adapters that the caller's tenant owns: only the owner's requests can quarantine an adapter."""
     failure: Failure | None = None
 
 
 class EngineHost:
-    """Owns one engine loop and what runs on it. Lives on one event loop, which no forward pass ever blocks."""
+    """Owns one engine loop and its requests. Belongs to one event loop, which no forward pass blocks."""
 
     def __init__(self, parts: Parts) -> None:
         self.served = parts.served
@@ -70,9 +70,9 @@ class EngineHost:
         self._disk_bytes = parts.disk_bytes
         self._running: dict[str, _Running] = {}
         self._loading: dict[str, asyncio.Task[Leases[Any]]] = {}
-        """Requests that the engine does not have yet, since their adapters are being loaded."""
+        """Requests whose adapters are being loaded, and that the engine does not have yet."""
         self._aborted: dict[str, None] = {}
-        """Requests that were given up before they came; oldest first."""
+        """Requests that were aborted before they arrived; oldest first."""
         self.feeds = Feeds()
         self._loop = asyncio.get_running_loop()
         self._engine = parts.make_loop(self._deliver)
@@ -81,7 +81,7 @@ class EngineHost:
         self._watch = in_background(self._watch_engine, "watching the engine")
 
     async def run(self, request: GenerateRequest, gateway_id: str) -> Failure | None:
-        """Run a request to its end; its events go to the gateway's feed. Cancelling it cancels the request."""
+        """Run a request to its end; returns its failure. Events go to the gateway's feed; cancelling cancels it."""
         logged_id.set(request.request_id)
         try:
             async with asyncio.timeout(request.deadline_s):
@@ -95,24 +95,24 @@ class EngineHost:
             return error.failure()
 
     def abort(self, request_id: str) -> None:
-        """Cancel a request, wherever it is: running, while its adapter loads, or on its way here. Idempotent."""
+        """Cancel a request that is running, loading its adapter, or still to arrive. Idempotent."""
         if request_id in self._running:
             self._engine.cancel(request_id)
         elif (loading := self._loading.get(request_id)) is None or not loading.cancel():
-            # Not here yet, or its leases have come and its task has not run since.
+            # It has not arrived yet, or it has its leases but its task has not run since.
             self._aborted[request_id] = None
             if len(self._aborted) > ABORTED:
                 del self._aborted[next(iter(self._aborted))]
 
     def inspect(self) -> ReplicaReport:
-        """The replica as of now; answers whether it is well or not."""
+        """The current state of the replica, also if it is not healthy."""
         store = self._store
         return ReplicaReport(
             self.served, self._engine.snapshot(), store.counts(), store.residency(), self._disk_bytes()
         )
 
     def check_health(self) -> None:
-        """Raise if the engine's thread died or hangs."""
+        """Raises if the engine's thread has ended or hangs."""
         if self._engine.failed is not None:
             raise RuntimeError("the engine's thread died") from self._engine.failed
         if self._stopped:
@@ -122,14 +122,14 @@ class EngineHost:
             raise RuntimeError(f"the engine has not turned for {age_s:.0f} s")
 
     async def stop(self) -> None:
-        """End the engine's thread; whatever still runs ends as failed. Idempotent."""
+        """End the engine's thread; running requests fail. Idempotent."""
         if self._stopped:
             return
         self._stopped = True
         self._watch.cancel()
         try:
             await asyncio.to_thread(self._engine.stop)
-        finally:  # also where no thread can be started for it: every request ends
+        finally:  # also if no thread can be started for it: every request must end
             self._fail_all("The replica is stopping.")
             self.feeds.close()
 
@@ -147,7 +147,7 @@ class EngineHost:
         owned = tuple(ref for ref in request.adapters if ref.tenant == request.tenant)
         # From here to the try there is no await, so that a cancellation cannot lose the leases.
         running = _Running(gateway_id, set(range(request.n)), leases, self._loop.create_future(), owned)
-        self._running[request.request_id] = running  # before the engine's thread can tell of it
+        self._running[request.request_id] = running  # before the engine's thread can report an event of it
         try:
             if self._stopped or self._engine.failed is not None:
                 raise ReplicaFailed("The engine of this replica has stopped.")
@@ -159,24 +159,24 @@ class EngineHost:
         try:
             return await asyncio.shield(running.ended)
         except asyncio.CancelledError:
-            # The leases stay until the engine has let go: its last step may still read the adapters.
+            # The leases are kept until the engine has ended the request: its last step may still read the adapters.
             self._engine.cancel(request.request_id)
             raise
 
     def _was_aborted(self, request_id: str) -> bool:
-        """Whether an abort came before anything of the request could be cancelled. Forgets it."""
+        """Whether an abort arrived before the request; removes it."""
         known = request_id in self._aborted
         self._aborted.pop(request_id, None)
         return known
 
     async def _lease(self, request: GenerateRequest) -> Leases[Any]:
-        """Raises ``_Aborted`` if the request is given up meanwhile, or what the store raises."""
+        """The request's leases. Raises ``_Aborted`` if the request is cancelled meanwhile, or the store's errors."""
         loading = asyncio.create_task(self._store.acquire_all(request.adapters, request.tenant))
         self._loading[request.request_id] = loading
         try:
             await asyncio.wait({loading})
         except asyncio.CancelledError:
-            # The leases may have come in the same turn of the loop in which we are cancelled.
+            # The leases may be granted in the same turn of the loop in which this task is cancelled.
             loading.cancel()
             loading.add_done_callback(_release)
             raise
@@ -187,7 +187,7 @@ class EngineHost:
         return loading.result()
 
     def _deliver(self, events: list[Event]) -> None:
-        """On the engine's thread, once a step: tell the gateways; only what ends hops to the event loop."""
+        """Called on the engine's thread once per step: sends events; only ends are passed to the event loop."""
         frames: dict[str, list[Event]] = {}
         ended = []
         for event in events:
@@ -220,7 +220,7 @@ class EngineHost:
             if running.failure.code in _BY_WEIGHTS:
                 for ref in running.owned:
                     self._store.blame(ref)
-            self._engine.cancel(event.request_id)  # the other choices cannot make it whole
+            self._engine.cancel(event.request_id)  # the other choices cannot complete the request
         if not running.open:
             self._end(event.request_id)
 
@@ -242,7 +242,7 @@ class EngineHost:
             self._fail(request_id, ReplicaFailed(message).failure())
 
     async def _watch_engine(self) -> None:
-        """Turn the death of the engine's thread into failures, and give up gateways that went away."""
+        """Fail all requests if the engine's thread ends, and drop gateways that disconnected."""
         while True:
             await asyncio.sleep(WATCH_S)
             if self._engine.failed is not None and self._running:
@@ -250,10 +250,10 @@ class EngineHost:
                 self._fail_all("The engine of this replica died.")
             for gateway_id, since in self.feeds.detached().items():
                 if time.monotonic() - since >= DETACHED_S:
-                    self._desert(gateway_id)
+                    self._drop_gateway(gateway_id)
 
-    def _desert(self, gateway_id: str) -> None:
-        """End what runs for a gateway that does not listen, then forget it."""
+    def _drop_gateway(self, gateway_id: str) -> None:
+        """Cancel the requests of a disconnected gateway, then forget it."""
         mine = [id for id, running in self._running.items() if running.gateway_id == gateway_id]
         for request_id in mine:
             self._engine.cancel(request_id)

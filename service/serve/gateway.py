@@ -35,7 +35,7 @@ READY_S = 2.0
 READY_GOOD_S = 1.0
 """How long an answer of the engine is reused: `/ready` needs no key and may be requested often."""
 FLUSH_S = 5.0
-"""How long a gateway that ends waits for the recorder to take the last response records."""
+"""How long an ending gateway waits until the recorder has stored the last response records."""
 
 OpenHttp = Callable[[Settings, Backend], ASGIApp]
 """Builds the HTTP application (``app._open_http``); the application's lifespan owns what it opens."""
@@ -43,7 +43,7 @@ OpenHttp = Callable[[Settings, Backend], ASGIApp]
 
 @serve.ingress()
 class Gateway:
-    """The Serve ingress: opened once a replica can say what it serves."""
+    """The Serve ingress; its HTTP application is opened once a replica reports its base."""
 
     async def __init__(  # type: ignore[misc]
         self, settings: Settings, engine: DeploymentHandle, open_http: OpenHttp, recorder: DeploymentHandle | None
@@ -64,7 +64,7 @@ class Gateway:
         self._app = open_http(settings, backend)
 
     async def drain(self) -> None:
-        """Refuse new requests; the running ones have ``dispatcher.DRAIN_S`` to end."""
+        """Refuse new requests; running ones have ``dispatcher.DRAIN_S`` to finish."""
         self._dispatcher.drain()
 
     async def idle(self) -> None:
@@ -72,7 +72,7 @@ class Gateway:
         await self._dispatcher.idle()
 
     async def ready(self) -> bool:
-        """Whether new requests are taken, and a replica answers and is well."""
+        """Whether new requests are accepted, and a replica answers and is healthy."""
         return not self._dispatcher.refusing and await self._answering.get()
 
     async def _answers(self) -> bool:
@@ -84,7 +84,7 @@ class Gateway:
         return True
 
     async def inspect(self) -> FleetReport:
-        """What the processes behind this gateway say of themselves; takes seconds at most."""
+        """The reports of the processes behind this gateway; takes a few seconds at most."""
         if self._feedback is None:
             return fleet_report(await self._dispatcher.inspect())
         asked, recorder = await asyncio.gather(self._dispatcher.inspect(), self._feedback.inspect())

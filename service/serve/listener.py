@@ -1,4 +1,4 @@
-"""Listens for HTTP where Serve's direct ingress would: on a listener of ours, with bounds on connections."""
+"""Replaces the HTTP server of Serve's direct ingress by a listener with bounds on connections."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ async def start_http(
 ) -> tuple[asyncio.Task[None], uvicorn.Server]:
     """Serve HTTP on the direct ingress, in place of Serve's own ``start_asgi_http_server``.
 
-    ``host`` is the address that the application was configured with: who is admitted depends on who can reach it.
+    ``host`` is the address in the application's settings, which decided whether requests need keys.
 
-    That one has no bounds on connections, nor on headers while they arrive; it binds without SO_REUSEADDR, so that a
-    start within a minute of a stop meets connections in TIME_WAIT and fails; and Serve would obey some of the
-    client's headers, which ``Edge`` takes off before.
+    Serve's own server has no bounds on connections or on arriving headers. It binds without SO_REUSEADDR, so a start
+    within a minute of a stop fails because of connections in TIME_WAIT. And Serve would act on some of the client's
+    headers, which ``Edge`` removes here.
     """
     if options.host != host:
         raise InvalidValue(
@@ -48,7 +48,7 @@ async def start_http(
     server = uvicorn.Server(
         listener.configure(
             Edge(app),
-            interface="asgi3",  # what is within is a bound method, which uvicorn takes for something older
+            interface="asgi3",  # the application is a bound method, for which uvicorn would assume asgi2
             lifespan="off",  # Serve runs it
             access_log=False,
         )

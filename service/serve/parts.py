@@ -1,4 +1,4 @@
-"""What a replica is made of, as its host sees it: an engine on its thread, and leases of adapters."""
+"""The parts of a replica, as its host uses them: an engine on its thread, and leases of adapters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from service.values import AdapterRef, AdapterSet, ServedBase
 
 
 class Store(Protocol):
-    """Where leases come from (``service.adapters.store.AdapterStore``)."""
+    """The source of leases (``service.adapters.store.AdapterStore``)."""
 
     async def acquire_all(self, adapters: AdapterSet, tenant: str | None = None) -> Leases[Any]: ...
 
@@ -27,12 +27,12 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a replica is made of, built off the event loop."""
+    """The parts of a replica; they are not built on the event loop."""
 
     served: ServedBase
     store: Store
     make_loop: Callable[[Deliver], EnginePort[Any]]
     announce: Callable[[], Any]
-    """A coroutine function that keeps telling the registry of the base; runs as long as the replica."""
+    """A coroutine function that announces the base to the registry; it runs as long as the replica."""
     disk_bytes: Callable[[], int] = int
     """Bytes of adapter slabs on the disk."""

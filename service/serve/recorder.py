@@ -1,4 +1,4 @@
-"""The one-replica deployment that owns the feedback store: it answers what gateways ask."""
+"""The one-replica deployment that owns the feedback store and answers the gateways' calls."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from service.values import Failure
 logger = logging.getLogger(__name__)
 
 OPEN_S = 1.0
-"""How often a recorder whose directory is in another's hands looks again."""
+"""Interval at which a recorder tries to open a directory that another process owns."""
 
 T = TypeVar("T")
 
 
 class StoreOwner:
-    """Owns a store that it opens as soon as it is free.
+    """Owns a store, which it opens as soon as no other process owns it.
 
-    Where a cluster replaces another, the old one's recorder owns the directory until that cluster ends. The new one's
-    is well meanwhile and waits: a deployment that fails would keep the new cluster from ever taking over.
+    When a cluster replaces another one, the old recorder owns the directory until the old cluster ends. The new
+    recorder waits and is healthy meanwhile: a failing deployment would prevent the new cluster from taking over.
     """
 
     def __init__(self, open_store: Callable[[], FeedbackStore], every_s: float = OPEN_S) -> None:
-        """Raises what ``open_store`` raises, but ``StorageInUse``."""
+        """Raises the errors of ``open_store``, except ``StorageInUse``."""
         self._open_store = open_store
         self._store: FeedbackStore | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -42,14 +42,14 @@ class StoreOwner:
             self._opening = asyncio.create_task(self._open_later(every_s))
 
     async def answer(self, ask: Ask[T]) -> T | Failure:
-        """What the store refuses is a value, so that it crosses processes whole: without a store ``StorageInUse``."""
+        """Runs ``ask``. A refusal is returned as a value, for the other process; without a store ``StorageInUse``."""
         try:
             return await ask.of(self._opened())
         except QuickchangeError as error:
             return error.failure()
 
     async def check_health(self) -> None:
-        """Raises why the store could not be opened when it was free: a fresh start will say so, too."""
+        """Raises the error with which the store could not be opened although no other process owned it."""
         if self._opening is not None and self._opening.done():
             await self._opening
 
@@ -80,6 +80,6 @@ class Recorder(StoreOwner):
         super().__init__(lambda: FeedbackStore(settings.data_dir / "feedback", settings.feedback))
 
     async def __del__(self) -> None:
-        # Serve awaits this once requests have drained.
+        # Serve awaits this after requests have drained.
         if hasattr(self, "_opening"):
             await self.close()

@@ -1,7 +1,7 @@
-"""A gateway's way to the feedback log's owner.
+"""A gateway's client of the feedback log's owner.
 
-keep(record) ─► waiting ─► one call at a time, all that came meanwhile ─► owner      nobody waits
-accept, page ─► one call each ───────────────────────────────────────────► owner ─► receipts, events
+keep(record) ─► queue ─► one call at a time, with all queued records ─► owner      the request does not wait
+accept, page ─► one call each ────────────────────────────────────────► owner ─► receipts, events
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from service.values import Failure
 logger = logging.getLogger(__name__)
 
 BATCH = 256
-"""Most response records of one call."""
+"""Bound on response records of one call."""
 INSPECT_S = 2.0
 QUEUE_SHARE = 0.75
-"""Of the bytes that may wait, for the records of one tenant alone."""
+"""The share of the queue's bytes that a single tenant may use."""
 RETRY_S = 0.5
 TRIES = 600
-"""So long a recorder that was lost may take to come back, or wait for its directory, before records are given up."""
+"""Bound on attempts while the recorder restarts or waits for its directory; then records are dropped."""
 
 T = TypeVar("T")
 
@@ -48,12 +48,12 @@ class RecorderClient:
         self._tasks = Tasks()
         self._waiting: deque[ResponseRecord] = deque()
         self._bytes = Shares(queue_bytes, QUEUE_SHARE)
-        """Of those that wait, by tenant."""
+        """Bytes of queued records, by tenant."""
         self._sender: asyncio.Task[None] | None = None
         self.kept = 0
         """Response records that are durable."""
         self.dropped = 0
-        """Response records given up: no feedback will find them."""
+        """Dropped response records, for which feedback will be refused."""
 
     def keep(self, record: ResponseRecord) -> None:
         nbytes = _size(record)
@@ -72,7 +72,7 @@ class RecorderClient:
         return await self._ask(ReadPage(tenant, after, limit))
 
     async def inspect(self) -> RecorderReport | None:
-        """What the owner says of itself; None where it does not answer in time."""
+        """The owner's report; None if it does not answer in time."""
         try:
             async with asyncio.timeout(INSPECT_S):
                 return RecorderReport(*await self._ask(Measure()))
@@ -81,11 +81,11 @@ class RecorderClient:
             return None
 
     async def _ask(self, ask: Ask[T]) -> T:
-        """Raises what the store refuses with, or ``StorageFailed``."""
+        """The owner's result. Raises the store's refusal, or ``StorageFailed``."""
         return _raised(await self._tasks.start(self._owner(ask)))
 
     async def flush(self) -> None:
-        """Returns when no record waits any more."""
+        """Returns when no record is queued."""
         if self._sender is not None:
             await self._sender
 
@@ -105,7 +105,7 @@ class RecorderClient:
             try:
                 failures = _raised(await self._owner(Keep(tuple(batch))))
             except (StorageFailed, StorageInUse) as error:
-                # It may have kept some of them: a record kept twice is found once.
+                # Some of them may be stored; a record that is stored twice is found once.
                 lost = error.message
                 await asyncio.sleep(self._retry_s)
                 continue
@@ -127,7 +127,7 @@ def _raised(answer: T | Failure) -> T:
 
 
 def _size(record: ResponseRecord) -> int:
-    """About the bytes of a record's texts."""
+    """Approximate bytes of a record's texts."""
     texts = 0
     for prompt in record.prompts:
         if isinstance(prompt, str):

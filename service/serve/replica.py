@@ -18,7 +18,7 @@ from service.values import Failure, GenerateRequest, ServedBase
 
 
 class EngineReplica:
-    """The Serve deployment: an ``EngineHost`` made by ``open_parts`` and nothing else."""
+    """The Serve deployment: only an ``EngineHost`` over the parts from ``open_parts``."""
 
     async def __init__(self, settings: Settings, open_parts: Callable[[Settings], Parts]) -> None:  # type: ignore[misc]
         parts = await in_ending_thread(partial(open_parts, settings), "load")
@@ -29,7 +29,7 @@ class EngineReplica:
         return await self._host.run(request, gateway_id)
 
     async def endpoint(self, node_id: str) -> Endpoint:
-        """Where a gateway on the Ray node ``node_id`` reads its events."""
+        """The endpoint from which a gateway on the Ray node ``node_id`` reads its events."""
         if node_id == ray.get_runtime_context().get_node_id():
             return self._host.feeds.here()
         return self._host.feeds.at(ray.util.get_node_ip_address())
@@ -41,7 +41,7 @@ class EngineReplica:
         return self._host.inspect()
 
     async def describe(self) -> ServedBase:
-        """The base it serves; raises if the engine is not well."""
+        """The served base. Raises if the engine is not healthy."""
         self._host.check_health()
         return self._host.served
 
@@ -49,7 +49,7 @@ class EngineReplica:
         self._host.check_health()
 
     async def __del__(self) -> None:
-        # Serve awaits this once requests have drained.
+        # Serve awaits this after requests have drained.
         if hasattr(self, "_host"):
             self._announcing.cancel()
             await self._host.stop()

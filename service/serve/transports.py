@@ -1,4 +1,4 @@
-"""A gateway's calls to the other deployments over Serve handles: foreign exceptions end here."""
+"""A gateway's calls to the other deployments over Serve handles, with translated exceptions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from service.values import Event, Failure, GenerateRequest
 
 ABORT_S = 5.0
 ENDPOINT_S = 10.0
-"""Beyond it a replica counts as gone: its death may be noticed by nobody while Ray's own processes are dead."""
+"""Time limit of the call. After it a replica counts as dead: Ray reports nothing while its own processes are dead."""
 RECORDER_RETRY_S = 2.0
 RECORDER_S = 30.0
-"""How long a call waits for the recorder: with none alive Serve's router would keep it without end."""
+"""Time limit of a call to the recorder; without a recorder, Serve's router would hold it forever."""
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class ServeTransport:
     """Calls of one gateway to the engine deployment."""
 
     def __init__(self, engine: DeploymentHandle, base_digest: str) -> None:
-        # Plain pickle: requests and events are values of ours, and cloudpickle costs several times as much.
+        # Plain pickle suffices for requests and events; cloudpickle takes several times as long.
         self._engine = engine.options(request_serialization="pickle", response_serialization="pickle")
         self._base_digest = base_digest
         self._gateway_id = uuid.uuid4().hex
@@ -61,7 +61,7 @@ class ServeTransport:
                 await handle.abort.remote(request_id)
 
     async def inspect(self, replica_id: str) -> ReplicaReport:
-        # Not handle.broadcast: it skips dead replicas without a word, and one that hangs costs all their answers.
+        # Not handle.broadcast: it skips dead replicas silently, and one hanging replica would delay all answers.
         with _translated():
             return await self._engine.options(session_id=DIRECT + replica_id).inspect.remote()
 
@@ -84,7 +84,7 @@ def owner_of_feedback(recorder: DeploymentHandle) -> Owner:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
-    """Foreign exceptions end here: a full queue is ``Overloaded``, any other trouble is a lost replica."""
+    """Translates exceptions of Ray: a full queue is ``Overloaded``, all others mean that the replica is lost."""
     try:
         yield
     except BackPressureError as error:

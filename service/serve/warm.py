@@ -1,7 +1,7 @@
-"""Imported by each worker of Ray as it starts: one that stays idle, the spare, imports what a replica needs.
+"""Imported by each Ray worker at its start: a worker that stays idle (a spare) imports the modules of a replica.
 
-So a replica or gateway that takes a dead one's place finds most of its start done. Workers that are wanted at once
-import what they need themselves, and this does nothing there.
+So the replacement of a dead replica or gateway has most of its start done. Workers that are used at once import what
+they need themselves; this does nothing in them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 IDLE_S = 3.0
-"""A worker that has no actor by then is a spare."""
+"""A worker without an actor after this time is a spare."""
 WORKER = "default_worker.py"
 """The program that a worker of Ray runs."""
 MODULES = (
@@ -38,13 +38,13 @@ MODULES = (
 def warm() -> None:
     """Import all of ``MODULES``, unless this worker is in use.
 
-    At the usual priority: a replica that takes this worker meanwhile waits for the module that is being imported.
+    Runs at normal priority, because a replica that gets this worker meanwhile waits for the current import.
     """
     time.sleep(IDLE_S)
     for name in MODULES:
         if _in_use():
             return
-        # An error of a module is reported where the module is needed.
+        # An error of an import is reported where the module is used.
         with contextlib.suppress(Exception):
             import_module(name)
 
@@ -54,5 +54,5 @@ def _in_use() -> bool:
     return worker is None or not worker.global_worker.connected or not worker.global_worker.actor_id.is_nil()
 
 
-if Path(sys.argv[0]).name == WORKER:  # not where this is imported for another reason
+if Path(sys.argv[0]).name == WORKER:  # not if it is imported for another reason
     threading.Thread(target=warm, name="warm", daemon=True).start()

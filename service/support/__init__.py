@@ -1,1 +1,1 @@
-"""Small things that every room uses: threads, logs, counts."""
+"""Small modules for all packages: threads, logs, counts."""

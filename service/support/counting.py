@@ -1,4 +1,4 @@
-"""Histograms as plain numbers, for code that counts without knowing how counts are shown."""
+"""Histograms as plain numbers, independent of the metrics library."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """A histogram as of now."""
+    """A histogram at one moment."""
 
     bounds: tuple[float, ...]
-    """Upper bounds, inclusive, ascending; a last bucket takes what is beyond."""
+    """Upper bounds, inclusive, ascending; a last bucket has larger values."""
     counts: tuple[int, ...]
-    """One for each bound and one more; not cumulative."""
+    """One per bound and one more; not cumulative."""
     total: float
-    """Sum of what was added."""
+    """Sum of the added values."""
 
     @property
     def count(self) -> int:
@@ -23,7 +23,7 @@ class Buckets:
 
 
 class Spread:
-    """A histogram being filled. One thread adds; others may look, and see ``total`` a value ahead or behind."""
+    """A histogram. One thread adds; for readers in other threads, ``total`` may differ from ``counts`` by a value."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         self._bounds = bounds

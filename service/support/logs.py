@@ -1,13 +1,13 @@
-"""Logs as JSON lines, each with the id of the request it belongs to: in bounded files of ours, or on a stream.
+"""Logs as JSON lines, each with the id of its request: in bounded files, or on a stream.
 
     DIRECTORY/
-        up.log             what `quickchange up` saw and did
-        gateway.log        one line per request, and what went wrong with it
+        up.log             events of `quickchange up`
+        gateway.log        one line per request, and errors
         replica.log  replica-2.log …   recorder.log
-        ray.log            what Ray printed on its driver's terminal
-        NAME.log.1 …       the same, earlier
+        ray.log            output of Ray and its driver
+        NAME.log.1 …       earlier files
 
-A process has its file for itself: a second process of the same role takes the next number, and a dead one's is free.
+Each process has a separate file: a second process of the same role takes the next free number.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _RequestId(logging.Filter):
 
 
 class _Claimed(RotatingFileHandler):
-    """A rotated log file that no other process writes as long as this one lives."""
+    """A rotated log file that no other process writes while this one runs."""
 
     def __init__(self, directory: Path, role: str, options: LogOptions) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -60,20 +60,20 @@ class _Claimed(RotatingFileHandler):
 
 
 def request_log(options: LogOptions) -> Path | None:
-    """The file in which a gateway leaves a line per request; None where it is no file."""
+    """The file with a line per request of a gateway; None if requests are logged to a stream."""
     return None if options.dir is None else options.dir / f"{GATEWAY}.log"
 
 
 def configure_logs(level: str, stream: TextIO = sys.stderr) -> None:
     """Send the ``service`` loggers to ``stream`` as JSON lines; ``level`` is a name of ``logging``'s.
 
-    Calling it again replaces the handler. Foreign libraries' loggers are left as they are.
+    Calling it again replaces the handler. Loggers of other libraries are not changed.
     """
     _configure(level, logging.StreamHandler(stream))
 
 
 def open_logs(level: str, options: LogOptions, role: str) -> None:
-    """The same into the file of this process's ``role``, or to stderr where no directory is set."""
+    """As ``configure_logs``, to the file of this process's ``role``, or to stderr if no directory is set."""
     _configure(level, logging.StreamHandler() if options.dir is None else _Claimed(options.dir, role, options))
 
 

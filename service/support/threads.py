@@ -1,9 +1,9 @@
 """Threads that compute without slowing the engine's.
 
-libgomp lets idle OpenMP workers spin only while the process has no more of them than cores; beyond that they sleep,
-and each of a step's several thousand small parallel regions pays for waking them. Every thread that once computed in
-parallel keeps a team for as long as it lives, and a few such threads made a step with eight adapters several times
-as slow on two cores. So threads other than the engine's either compute serially or end after their work.
+libgomp lets idle OpenMP workers spin only if the process has no more of them than cores. Otherwise they sleep, and
+each of a step's several thousand small parallel regions must wake them. Every thread that has computed in parallel
+keeps a team of workers until it ends, so a few such threads make steps several times slower (docs/decisions.md). So
+threads other than the engine's either compute serially or end after their work.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ T = TypeVar("T")
 
 
 BEHIND = 10
-"""Niceness of threads whose work can wait: about a tenth of a core where the engine wants it whole."""
+"""Niceness of threads whose work can wait; they get about a tenth of a core that the engine uses."""
 
 
 SWITCH_S = 0.0005
-"""How long a thread may keep Python's lock while the engine waits for it between two steps."""
+"""How long a thread may hold the GIL while the engine waits for it between two steps."""
 
 
 def share_the_lock() -> None:
-    """From now on this process' threads pass Python's lock on soon.
+    """Make this process' threads release the GIL after ``SWITCH_S`` if another thread waits for it.
 
-    By default one that computes in Python keeps it for 5 ms while another waits, which is about a step of the engine;
-    and each adapter that loads is such a thread.
+    By default a thread that runs Python code holds it for 5 ms, about a step of the engine, and each loading adapter
+    has such a thread.
     """
     sys.setswitchinterval(SWITCH_S)
 
 
 def stay_behind() -> None:
-    """From now on this thread computes alone and lets the engine go first; made for a pool's ``initializer``.
+    """Make this thread compute serially, at a lower priority than the engine; for a pool's ``initializer``.
 
-    It may hold Python's lock while it is set aside. The engine, which needs the lock between steps, then waits, and
-    so leaves it the core.
+    The thread may lose its core while it holds the GIL. The engine then waits for the GIL and leaves its core idle,
+    so the thread runs again.
     """
     compute_serially()
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)  # Linux: of this thread alone
 
 
 def compute_serially() -> None:
-    """From now on this thread computes alone; made for a thread pool's ``initializer``."""
+    """Make this thread compute serially; for a thread pool's ``initializer``."""
     import torch
     from threadpoolctl import threadpool_limits
 
-    torch.get_num_threads()  # torch sets a new thread's count when it first asks: let it do so before we do
+    torch.get_num_threads()  # torch sets a thread's count at its first use: call it before setting another count
     threadpool_limits(1, user_api="openmp")
 
 
 async def in_ending_thread(work: Callable[[], T], name: str) -> T:
-    """The result of ``work`` from a thread that ends with it, and its OpenMP team too."""
+    """The result of ``work``, run on a thread that ends afterwards, together with its OpenMP team."""
     done: concurrent.futures.Future[T] = concurrent.futures.Future()
     done.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # whatever it is, it belongs to the waiting caller
+        except BaseException as error:  # any exception is passed to the waiting caller
             done.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()

@@ -52,8 +52,8 @@ class FakeLife:
     def end(self, order: str, limit_s: float, stop: threading.Event) -> None:
         self.done.append(order)
 
-    def bury(self) -> None:
-        self.done.append("buried")
+    def kill(self) -> None:
+        self.done.append("killed")
 
 
 class Lives:
@@ -79,7 +79,7 @@ class Lives:
 def test_what_is_lost_is_drained_and_started_again() -> None:
     lives = Lives(FakeLife(dies_after=2), FakeLife())
     lives.run()
-    assert [life.done for life in lives.begun] == [["went", ABANDON, "buried"], ["went"]]
+    assert [life.done for life in lives.begun] == [["went", ABANDON, "killed"], ["went"]]
     assert lives.said[0].startswith(f"{DEAD}: restarting Ray and the deployments")
     assert lives.said[1].startswith("serving again after")
     lives.service.stop(lives.stop)
@@ -93,7 +93,7 @@ def test_a_start_that_fails_is_tried_again_a_few_times() -> None:
         "start 1 of 3 failed: no port",
         f"start 2 of 3 failed: {DEAD} while the service was starting",
     ]
-    assert all(life.done[-1] == "buried" for life in lives.begun[:-1])
+    assert all(life.done[-1] == "killed" for life in lives.begun[:-1])
 
 
 def test_the_next_one_gets_ready_while_the_lost_one_drains() -> None:
@@ -116,7 +116,7 @@ def test_one_that_dies_again_and_again_is_given_up() -> None:
     lives = Lives(*[FakeLife(dies_after=1) for _ in range(4)])
     with pytest.raises(CannotStart, match="could not be started again"):
         lives.run()
-    assert [life.done for life in lives.begun] == [["went", ABANDON, "buried"]] * 3 + [["went", ABANDON]]
+    assert [life.done for life in lives.begun] == [["went", ABANDON, "killed"]] * 3 + [["went", ABANDON]]
 
 
 def test_a_first_start_that_fails_is_not_tried_again() -> None:
