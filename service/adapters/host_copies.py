@@ -1,4 +1,4 @@
-"""The adapters that are ready, in this replica's memory: pinned by leases, evicted when idle and room is needed."""
+"""Ready adapters in this replica's memory: pinned by leases, evicted when they are idle and memory is needed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class HostCopy(Generic[T]):
-    """One adapter that is ready."""
+    """One ready adapter."""
 
     ref: AdapterRef
     loaded: Loaded[T]
@@ -32,7 +32,7 @@ class HostCopy(Generic[T]):
 
 
 class HostCopies(Generic[T]):
-    """Owns them, at most ``host_bytes``. Used on the store's event loop only."""
+    """Owns the ready adapters, at most ``host_bytes``. Used on the store's event loop only."""
 
     def __init__(self, host_bytes: int, clock: Clock, tally: StoreTally) -> None:
         self._host_bytes = host_bytes
@@ -46,7 +46,7 @@ class HostCopies(Generic[T]):
         return sum(copy.loaded.nbytes for copy in self._ready.values())
 
     def residency(self) -> list[Resident]:
-        """All of them, as of now."""
+        """The current state of all ready adapters."""
         now = self._clock.now()
         return [
             Resident(one.ref, "ready", one.loaded.nbytes, one.leases, 0.0 if one.leases else now - one.idle_since)
@@ -57,7 +57,7 @@ class HostCopies(Generic[T]):
         return self._ready.get(digest)
 
     def add(self, ref: AdapterRef, loaded: Loaded[T]) -> HostCopy[T]:
-        """Keep and count what was loaded; the caller has made room for it."""
+        """Add and count a loaded adapter; call ``make_room`` before."""
         self._tally.loaded(loaded.reload_s, loaded.fetch_s)
         copy = self._ready[ref.digest] = HostCopy(ref, loaded, 0, self._clock.now())
         return copy
@@ -77,11 +77,11 @@ class HostCopies(Generic[T]):
     # -- room -------------------------------------------------------------------------------------------------
 
     def can_make_room(self, incoming_bytes: int) -> bool:
-        """Whether idle adapters could make room for a newcomer; changes nothing."""
+        """Whether ``incoming_bytes`` would fit after evictions of idle adapters; changes nothing."""
         return self._plan_evictions(incoming_bytes) is not None
 
     def make_room(self, incoming_bytes: int) -> bool:
-        """Evict for a newcomer. False if it must wait; then nothing is evicted."""
+        """Evict idle adapters so that ``incoming_bytes`` fit. False, without evictions, if they cannot fit now."""
         victims = self._plan_evictions(incoming_bytes)
         if victims is None:
             return False
@@ -90,7 +90,7 @@ class HostCopies(Generic[T]):
         return True
 
     async def wait_for_room(self, incoming_bytes: int, give_up: float) -> bool:
-        """True once idle adapters could make room, which another load may take first; False at ``give_up``."""
+        """True once evictions could make room, which another load may use first; False at ``give_up``."""
         while not self.can_make_room(incoming_bytes):
             left = give_up - self._clock.now()
             if left <= 0 or not await self._room_changed_within(left):
@@ -98,7 +98,7 @@ class HostCopies(Generic[T]):
         return True
 
     def evict(self, digest: str) -> bool:
-        """Free an adapter now; False if it is not here or a lease pins it."""
+        """Free an adapter now; False if it is not in memory or a lease pins it."""
         copy = self._ready.get(digest)
         if copy is None or copy.leases:
             return False
@@ -107,11 +107,11 @@ class HostCopies(Generic[T]):
         return True
 
     def clear(self) -> None:
-        """Free what is idle; leased adapters go with their leases."""
+        """Free idle adapters; leased ones are freed when their leases end."""
         self._ready.clear()
 
     def _plan_evictions(self, incoming_bytes: int) -> tuple[str, ...] | None:
-        """What to evict for a newcomer, or None if it must wait; changes nothing."""
+        """Digests to evict so that ``incoming_bytes`` fit, or None if they cannot fit now; changes nothing."""
         now = self._clock.now()
         held = [
             Held(digest, copy.loaded.nbytes, copy.leases, now - copy.idle_since, copy.loaded.reload_s)

@@ -1,4 +1,4 @@
-"""Loads in progress: one per adapter for all callers that want it, at most so many at a time, shared by tenants."""
+"""Loads in progress: one per adapter for all its callers, a bounded number at a time, shared by tenants."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOAD_SHARE = 0.75
-"""Of the load slots, for one tenant alone."""
+"""The share of the load slots that a single tenant may use."""
 ROOM_WAIT_S = 10.0
-"""How long a loaded adapter waits for running ones to end where all memory is pinned."""
+"""Bounds how long a load waits for leases to end if all memory is pinned."""
 
 
 @dataclass(slots=True, eq=False)
 class _Fetching(Generic[T]):
     ref: AdapterRef
     tenants: list[str]
-    """Who wants it, in the order in which they came."""
+    """Tenants that requested it, in order of arrival."""
     ticket: Ticket | None = None
-    """While it waits for a load slot or has one."""
+    """Set while it waits for a load slot or has one."""
     waiters: list[asyncio.Future[Lease[T]]] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
@@ -45,11 +45,11 @@ class _Fetching(Generic[T]):
 
 
 class Loads(Generic[T]):
-    """Makes host copies, and hands the leases on them to all who wait. Used on the store's event loop only.
+    """Creates host copies, and grants leases on them to all waiting callers. Used on the store's event loop only.
 
-    A newcomer is loaded before anything is evicted for it, so that a failed load costs no other adapter its place.
-    Where running adapters pin all memory, the newcomer is given up, waits ``room_wait_s`` for one to end and is
-    loaded again, or its requests are refused as overloaded.
+    An adapter is loaded before others are evicted for it, so that a failed load evicts nothing. If running adapters
+    pin all memory, the loaded copy is dropped. It is loaded again once a lease ends within ``room_wait_s``; otherwise
+    its requests are refused as overloaded.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Loads(Generic[T]):
         clock: Clock,
         room_wait_s: float,
     ) -> None:
-        """``refused`` is called with each failure, once, and returns it as those who wait get it."""
+        """``refused`` is called once per failure, and returns it as a value for the waiting callers."""
         self._loader = loader
         self._options = options
         self._copies = copies
@@ -73,23 +73,23 @@ class Loads(Generic[T]):
         self._pool = ThreadPoolExecutor(options.load_threads, "adapter-load", initializer=stay_behind)
 
     async def lease(self, ref: AdapterRef, tenant: str) -> Lease[T]:
-        """A lease on what is loaded for ``ref``, in ``tenant``'s share of the slots. Raises why there is none."""
+        """A lease on ``ref``, loaded in ``tenant``'s share of the slots. Raises the error of the load."""
         waiter: asyncio.Future[Lease[T]] = asyncio.get_running_loop().create_future()
         self._join(ref, tenant).waiters.append(waiter)
         try:
             return await waiter
         except asyncio.CancelledError:
-            # The lease may have been handed over in the same turn of the loop in which we are cancelled.
+            # The lease may be granted in the same turn of the loop in which this task is cancelled.
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 waiter.result().release()
             raise
 
     def residency(self) -> list[Resident]:
-        """What is being loaded, as of now."""
+        """The current loads."""
         return [Resident(entry.ref, "fetching", leases=len(entry.waiting())) for entry in self._fetching.values()]
 
     async def close(self) -> None:
-        """Give up all of them; those who wait get an error."""
+        """Cancel all loads; waiting callers get an error."""
         tasks = [entry.task for entry in self._fetching.values() if entry.task is not None]
         for task in tasks:
             task.cancel()
@@ -104,14 +104,14 @@ class Loads(Generic[T]):
             entry = self._fetching[ref.digest] = _Fetching(ref, [tenant])
             entry.task = asyncio.create_task(self._fetch(entry), name=f"load {ref}")
         elif tenant not in entry.tenants:
-            # It does not stand behind everything that the first one wants.
+            # So this tenant does not wait for the other loads of the first one.
             entry.tenants.append(tenant)
             if entry.ticket is not None:
                 self._slots.also(entry.ticket, tenant)
         return entry
 
     async def _fetch(self, entry: _Fetching[T]) -> None:
-        """Ends with every waiter answered and ``entry`` out of ``_fetching``, whatever happens."""
+        """Always ends with every waiter answered and ``entry`` removed from ``_fetching``."""
         try:
             give_up = wanted = None
             while (wanted := await self._load_in_turn(entry, wanted)) is not None:
@@ -135,11 +135,12 @@ class Loads(Generic[T]):
             self._fetching.pop(entry.ref.digest, None)
 
     async def _load_in_turn(self, entry: _Fetching[T], wanted: int | None) -> int | None:
-        """Load and admit it; or the bytes that there is no room for now, which are given up again.
+        """Load and admit it. If it does not fit now, drop it and return its bytes.
 
-        ``wanted`` are its bytes once they are known: of several that wait for the same room only one reads its slab.
+        ``wanted`` are its bytes, if known. They are checked first, so that only one of several waiting loads reads a
+        slab.
 
-        So what waits for running adapters holds neither a load slot nor memory; its slab is on the disk by then.
+        A load that waits for leases to end therefore uses neither a load slot nor memory; its slab is on disk.
         """
         entry.ticket = ticket = self._slots.ask(entry.tenants[0])
         try:
@@ -148,7 +149,7 @@ class Loads(Generic[T]):
             await self._slots.granted(ticket)
             if wanted is not None and not self._copies.can_make_room(wanted):
                 return wanted
-            # All who wanted it may have gone while it queued; if one comes later, it starts anew.
+            # All its callers may have been cancelled while it was queued; a later caller starts a new load.
             return await self._load(entry) if entry.waiting() else None
         finally:
             entry.ticket = None
@@ -168,7 +169,7 @@ class Loads(Generic[T]):
         return None
 
     def _admit(self, entry: _Fetching[T], loaded: Loaded[T]) -> None:
-        """The waiters' leases start here, before they run again: nothing can evict the adapter in between."""
+        """Grants the waiters' leases before they run again, so that the adapter cannot be evicted in between."""
         copy = self._copies.add(entry.ref, loaded)
         for waiter in entry.waiting():
             waiter.set_result(self._copies.lease(copy))
@@ -177,7 +178,7 @@ class Loads(Generic[T]):
         )
 
     def _refuse(self, entry: _Fetching[T], error: QuickchangeError) -> None:
-        """Answer all who wait, each with an exception of its own."""
+        """Raise the error in all waiting callers, each with a separate exception."""
         failure = self._refused(entry.ref, error)
         for waiter in entry.waiting():
             waiter.set_exception(from_failure(failure))

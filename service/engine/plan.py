@@ -1,4 +1,4 @@
-"""One step as values: the rows that run in it, and what each sequence got."""
+"""One step as values: its rows, and the result of each sequence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Chunk(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step's rows; chunks of one adapter are neighbours, the base's first. May be empty."""
+    """One step's rows. Chunks of one adapter are adjacent, those of the base are first. May be empty."""
 
     chunks: tuple[Chunk, ...]
 
@@ -41,4 +41,4 @@ class Sampled(NamedTuple):
 
 
 Outcome = Sampled | Failure
-"""What a chunk that samples gave: a row may fail alone."""
+"""The result of a chunk that samples; a row may fail alone."""

@@ -1,4 +1,4 @@
-"""The blocks of a sequence that other sequences with the same beginning share: hashed, found, published."""
+"""The prefix cache: hashes, finds and publishes blocks that sequences with the same beginning share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from service.engine.sequence import Sequence
 
 
 class Prefixes:
-    """The prefix cache as sequences use it; the pool knows hashes only."""
+    """The prefix cache by sequences; the pool knows only hashes."""
 
     def __init__(self, pool: BlockPool, block_tokens: int, base_digest: str, *, enabled: bool) -> None:
         self._pool = pool
@@ -16,16 +16,16 @@ class Prefixes:
         self._enabled = enabled
 
     def find(self, sequence: Sequence) -> list[int]:
-        """The blocks of the sequence's longest known beginning; nothing holds them yet."""
+        """The cached blocks of the sequence's beginning; they are not held yet."""
         if not self._enabled:
             return []
-        # The last token is always computed: its row gives the next one.
+        # The last token is always computed, because its row gives the next token.
         usable = (sequence.length - 1) // self._block_tokens
         self._hash_blocks(sequence, usable)
         return self._pool.match(sequence.block_hashes[:usable])
 
     def publish(self, sequence: Sequence) -> None:
-        """Offer the blocks that are full by now."""
+        """Publish the sequence's full blocks."""
         if not self._enabled:
             return
         full = sequence.computed // self._block_tokens
@@ -43,9 +43,10 @@ class Prefixes:
             hashes.append(chain_hash(self._previous_hash(sequence, start), tokens))
 
     def _previous_hash(self, sequence: Sequence, start: int) -> bytes:
-        """What the hash of the block at position ``start`` is chained to.
+        """The hash to which that of the block at position ``start`` is chained.
 
-        Blocks of nothing but the adapter's own rows hold no tenant's text: all that may use the adapter share them.
+        Blocks that contain only rows of the adapter have no text of a tenant, so all tenants that may use the adapter
+        share them.
         """
         size, base = self._block_tokens, self._base_digest
         own = sequence.front // size * size

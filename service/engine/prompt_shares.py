@@ -1,4 +1,4 @@
-"""How a step's prompt rows are shared by tenants. Pure."""
+"""Shares a step's prompt rows between tenants. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Sequence as Seq
 from service.engine.sequence import Sequence
 
 LEAST = 16
-"""Rows below which shares are not cut: where more tenants want rows than that allows, the last ones wait."""
-BESIDE = 4
-"""While another tenant decodes, a tenant has a quarter of the step's prompt rows: a step of 2 ridges (see ``ridge``)
-takes about 3 times as long as one that only decodes, and one of 8 ridges 9 times."""
-LEAST_BESIDE = 32
+"""Least rows of a share; if there are too few rows for all tenants, the last ones wait."""
+SHARED_PARTS = 4
+"""While another tenant decodes, a tenant has at most this part of the step's prompt rows, because long steps delay
+decoding."""
+LEAST_SHARED = 32
 
 
 def prompt_rows(
@@ -24,13 +24,13 @@ def prompt_rows(
     waiting: Mapping[str, Seq[Sequence]],
     served: Mapping[str, float],
 ) -> dict[str, int]:
-    """Most prompt rows of each tenant that wants any, of the ``left`` rows of a step.
+    """The bound on prompt rows of each tenant with prompts, of the ``left`` rows of a step.
 
-    ``decoding`` are the tenants with rows in the step already, and ``most`` is the limit on prompt rows if there are
-    any. ``prompts`` have begun; of the ``waiting`` sequences some may be admitted.
+    ``decoding`` are the tenants with rows in the step already; if there are any, ``most`` bounds the prompt rows.
+    ``prompts`` have begun; some of the ``waiting`` sequences may be admitted.
 
-    Tenants whose prompts have begun come first, or they could hold the blocks that all others wait for. Then come
-    those ``served`` least.
+    Tenants whose prompts have begun come first: otherwise they could hold the blocks that all others wait for. Then
+    come those ``served`` least.
     """
     if decoding and most is not None:
         left = min(left, most)
@@ -42,19 +42,19 @@ def prompt_rows(
         if queue:
             wanted[tenant] += _pending(queue, left)
     right = sorted(wanted, key=lambda tenant: (tenant not in begun, served[tenant]))
-    beside = left if most is None else beside_rows(most)
-    return shares(left, {t: min(wanted[t], beside) if decoding - {t} else wanted[t] for t in right})
+    shared = left if most is None else shared_rows(most)
+    return shares(left, {t: min(wanted[t], shared) if decoding - {t} else wanted[t] for t in right})
 
 
-def beside_rows(rows: int) -> int:
-    """Most prompt rows for one tenant while another one decodes, of the ``rows`` of a step in which any decodes."""
-    return min(rows, max(LEAST_BESIDE, rows // BESIDE))
+def shared_rows(rows: int) -> int:
+    """Bound on one tenant's prompt rows while another tenant decodes; ``rows`` is the step's bound on prompt rows."""
+    return min(rows, max(LEAST_SHARED, rows // SHARED_PARTS))
 
 
 def shares(rows: int, wanted: Mapping[str, int]) -> dict[str, int]:
-    """Split ``rows`` between tenants, by how many each one wants; earlier tenants in ``wanted`` are served first.
+    """Split ``rows`` between tenants, by the number that each one needs; earlier tenants in ``wanted`` are first.
 
-    Nobody has more than it wants; together at most ``rows``. What one leaves goes to those after it.
+    No tenant gets more than it needs, and all together at most ``rows``. Rows that one leaves go to later ones.
     """
     sharers = min(len(wanted), max(2, rows // LEAST))
     found: dict[str, int] = {}
@@ -65,7 +65,7 @@ def shares(rows: int, wanted: Mapping[str, int]) -> dict[str, int]:
 
 
 def _pending(queue: Iterable[Sequence], enough: int) -> int:
-    """Rows of waiting sequences, counted until they are ``enough``."""
+    """Rows of waiting sequences, counted until there are ``enough``."""
     found = 0
     for sequence in queue:
         found += sequence.length - sequence.given

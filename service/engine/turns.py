@@ -1,4 +1,4 @@
-"""Whose turn it is, and who gives way when blocks run out: decisions over the scheduler's queues. Pure."""
+"""Which sequence runs next, and which is preempted when blocks run out: pure functions of the scheduler's queues."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from adapters_registry.edge.shares import fits
 from service.engine.sequence import Sequence
 
 ROW_SHARE = 0.8
-"""Of the sequences that may run, for one tenant alone."""
+"""The share of running sequences that a single tenant may have."""
 
 
 def by_right(running: Seq[Sequence]) -> list[Sequence]:
-    """The running sequences as they were admitted, each tenant's oldest before all further ones."""
+    """The running sequences in order of admission, but each tenant's oldest one before all others."""
     oldest: dict[str, Sequence] = {}
     for sequence in running:
         oldest.setdefault(sequence.tenant, sequence)
@@ -28,9 +28,9 @@ def next_tenant(
     served: Mapping[str, float],
     rows: Mapping[str, int],
 ) -> str | None:
-    """Which tenant's first waiting sequence is admitted: of those with ``rows`` left, the one served least so far.
+    """The tenant whose first waiting sequence is admitted: of those with ``rows`` left, the least served one.
 
-    No tenant takes the last of the ``limit`` sequences that may run.
+    No tenant gets the last of the ``limit`` places of running sequences.
     """
     free, held = limit - len(running), Counter(s.tenant for s in running)
     able = (t for t, queue in waiting.items() if queue and rows.get(t))
@@ -39,9 +39,9 @@ def next_tenant(
 
 
 def victim(running: Seq[Sequence], planned: Set[Sequence]) -> Sequence | None:
-    """Whose blocks to take: the last of the tenant that holds most, as long as each tenant keeps its oldest.
+    """The sequence to preempt: the last one of the tenant with the most blocks; each tenant keeps its oldest one.
 
-    None of the ``planned`` sequences, which have rows in the step already.
+    Never one of the ``planned`` sequences, which have rows in the step already.
     """
     held: Counter[str] = Counter()
     further = []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.engine.prompt_shares import beside_rows, shares
+from service.engine.prompt_shares import shared_rows, shares
 from tests.service.engine.simulated import request, simulated_engine
 
 
@@ -35,7 +35,7 @@ def test_they_are_within_bounds_and_the_first_is_never_left_out(rows: int, wante
 
 
 def test_beside_another_tenant_a_quarter_goes() -> None:
-    assert [beside_rows(rows) for rows in (5, 64, 192, 512)] == [5, 32, 48, 128]
+    assert [shared_rows(rows) for rows in (5, 64, 192, 512)] == [5, 32, 48, 128]
 
 
 def test_another_tenants_long_prompt_makes_no_long_steps() -> None:
