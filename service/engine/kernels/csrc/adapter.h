@@ -1,10 +1,10 @@
-// The adapters' part of a product: y += (x A^T) B^T + bias, each over its own rows, at its own rank.
+// The adapters' part of a product: y += (x A^T) B^T + bias, each over its own rows, with its own rank.
 //
-//   A  [ranks][words]                 one row a rank, padded with zeros to whole vectors; the ranks of projections
-//                                     that share an input (q, k, v; gate, up) lie behind each other
+//   A  [ranks][words]                 one row per rank, padded with zeros to whole vectors; the ranks of projections
+//                                     with the same input (q, k, v; gate, up) follow each other
 //   B  [out / 16][rank words][16]     one word holds one rank of one output in float32, two ranks in bfloat16
 //
-// An adapter's weights are read once a step and in order. Sums take their terms in one order whatever the rows.
+// An adapter's weights are read once per step and in order. The order of a sum's terms does not depend on the rows.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -14,28 +14,28 @@
 
 namespace qc {
 
-// What an adapter does to one projection: columns out_at .. out_at + out of the product it is fused into.
+// An adapter's change to one projection: columns out_at .. out_at + out of the fused product.
 struct AdapterPart {
-  const void* b;      // null where there is only a bias
+  const void* b;      // null if there is only a bias
   const float* bias;  // [out] or null
   int32_t out_at, out;
   int32_t rank_at, rank_words;
 };
 
-// What an adapter does to one product.
+// An adapter's change to one product.
 struct AdapterSite {
   const void* a;
   int32_t ranks, parts;
   AdapterPart part[3];
 };
 
-// Neighbouring rows under one adapter.
+// Adjacent rows of one adapter.
 struct Segment {
   int64_t begin, stop;
   const AdapterSite* sites;  // [layers · 4]
 };
 
-// Words of a row of `count` elements, whole vectors.
+// Words of a row of `count` elements, rounded up to whole vectors.
 template <class Form>
 inline int64_t row_words(int64_t count) {
   return rounded_up((count + Form::per_word - 1) / Form::per_word, kWide);
@@ -46,7 +46,7 @@ inline int64_t row_elements(int64_t count) {
   return row_words<Form>(count) * Form::per_word;
 }
 
-// Asks the memory for the beginning of what is read soon: from there on the processor sees the stream by itself.
+// Prefetches the beginning of memory that is read soon; from there the hardware prefetcher follows the stream.
 inline void ask(const void* from, int64_t bytes = 1024) {
   for (int64_t at = 0; at < bytes; at += 64) _mm_prefetch(static_cast<const char*>(from) + at, _MM_HINT_T0);
 }
@@ -136,7 +136,7 @@ inline void expand_rows(const uint32_t* panel, int64_t words, const typename For
   for (int row = 0; row < Rows; ++row) sums[row].store(y + row * ldy);
 }
 
-// Asks the memory for the beginning of B where its columns meet `columns`.
+// Prefetches the beginning of the part of B in `columns`.
 inline void ask_columns(const AdapterPart& part, int64_t first_column, int64_t last_column) {
   const int64_t from = std::max<int64_t>(first_column, part.out_at);
   if (part.b == nullptr || from >= std::min<int64_t>(last_column, part.out_at + part.out)) return;
@@ -173,7 +173,7 @@ inline void expand(const AdapterPart& part, const typename Form::Element* low, i
 
 // -- packing ------------------------------------------------------------------------------------------------
 
-// `a_t` [in, rank] becomes rows of A.
+// Writes `a_t` [in, rank] as rows of A.
 template <class Form>
 inline void pack_a(const typename Form::Element* a_t, int64_t in, int64_t rank, typename Form::Element* out) {
   const int64_t row = row_elements<Form>(in);
@@ -183,7 +183,7 @@ inline void pack_a(const typename Form::Element* a_t, int64_t in, int64_t rank, 
   }
 }
 
-// `b_t` [rank, out] becomes panels of B.
+// Writes `b_t` [rank, out] as panels of B.
 template <class Form>
 inline void pack_b(const typename Form::Element* b_t, int64_t rank, int64_t out_size, typename Form::Element* out) {
   constexpr int64_t per = Form::per_word;

@@ -1,13 +1,13 @@
-// Causal grouped-query attention that reads keys and values where they lie, in blocks.
+// Causal grouped-query attention that reads keys and values in place, in blocks.
 //
-// A tile is up to 16 neighbouring tokens of one block, for one key head of one layer:
+// A tile is up to 16 adjacent tokens of one block, for one key head of one layer:
 //
 //   keys    [dim / per word][16 tokens]    a vector holds one word of every token's key: no sum across lanes
 //   values  [16 / per word][dim]           a word holds one token's element, or two tokens' in bfloat16
 //
-// A query row takes its keys in order of position: scores first, then their maximum, then the weighted sum. What a
-// row gives depends on its own position and the keys before it alone: not on the rows that are computed beside it,
-// on where its prompt was cut into chunks, or on what else lies in a block (lanes past its position are not read).
+// A query row uses its keys in order of position: scores, then their maximum, then the weighted sum. Its result depends
+// only on its own position and the keys before it. It does not depend on other rows, on how its prompt was split into
+// chunks, or on the rest of a block (lanes after its position are not read).
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -33,7 +33,7 @@ struct Blocks {
   }
 };
 
-// One sequence's blocks in order, seen from one key head.
+// One sequence's blocks in order, for one key head.
 template <class Form>
 struct Context {
   const Blocks<Form>& blocks;
@@ -47,7 +47,7 @@ struct Context {
   typename Form::Element* values(int64_t tile) const { return keys(tile) + blocks.half_tile(); }
 };
 
-// `key`, `value` [dim], already rounded, become those of the token at `position`.
+// Stores `key` and `value` [dim], already rounded, for the token at `position`.
 template <class Form>
 inline void remember_key(const Context<Form>& context, int64_t position, const typename Form::Element* key) {
   constexpr int64_t per = Form::per_word;
@@ -66,7 +66,7 @@ inline void remember_value(const Context<Form>& context, int64_t position, const
   if constexpr (per == 1) {
     std::copy(value, value + dim, to);
   } else {
-    // The other half of each word is another token's.
+    // The other half of each word belongs to another token.
     uint16_t* words = to - lane % per;
     for (int64_t at = 0; at < dim; at += kWide) put_halves(words + at * per, value + at, lane % per == 1);
   }
@@ -74,20 +74,20 @@ inline void remember_value(const Context<Form>& context, int64_t position, const
 
 constexpr int kQueries = 6;  // query rows that share a read of keys and values: 6 x 4 accumulators
 
-// Query rows that are computed together, and where each ends.
+// Query rows that are computed together, and the end of each.
 template <class Form>
 struct Queries {
   const typename Form::Element* query[kQueries];  // [dim]
   typename Form::Element* out[kQueries];          // [dim]
-  int64_t seen[kQueries];                         // tokens that the row sees, its own included; ascending
-  float* scores[kQueries];                        // [tiles · 16], later the weights in place of them
+  int64_t seen[kQueries];                         // tokens that the row sees, including its own; ascending
+  float* scores[kQueries];                        // [tiles · 16], later overwritten by the weights
 };
 
-// Whose keys and values are read after these: the memory is asked for them meanwhile, a line of each at a time.
+// The keys and values that are read next: they are prefetched meanwhile, one line of each at a time.
 template <class Form>
 struct Following {
   Context<Form> context;
-  int64_t tiles;  // 0: nobody's
+  int64_t tiles;  // 0: none
 };
 
 // Loops over sums call themselves with the next index: see gemm_tile.h.
@@ -137,7 +137,7 @@ inline void score(const Context<Form>& context, const Queries<Form>& rows, int64
   for (int t = 0; t < Tiles; ++t) keys[t] = context.keys(tile + t);
   clear_all(sums);
   const int64_t dim = context.blocks.dim;
-  for (int part = 0; part < Tiles; ++part) {  // a part of the dimensions for each tile that is asked for
+  for (int part = 0; part < Tiles; ++part) {  // a part of the dimensions for each prefetched tile
     const char* ask = nullptr;
     if constexpr (Asks) {
       ask = reinterpret_cast<const char*>(following.context.keys(std::min(tile + part, following.tiles - 1)));
@@ -205,7 +205,7 @@ inline void mix(const Context<Form>& context, const Queries<Form>& rows, int64_t
     for (; at + per <= count; at += per) {
       take(values + at * dim, tile * kWide + at, [](Words all) { return all; });
     }
-    // The other half of the last word is no token of this sequence, and may be anything.
+    // The other half of the last word is not part of this sequence, and is undefined.
     if (at < count) take(values + at * dim, tile * kWide + at, [](Words all) { return all & Words::all(0xffff); });
   }
 #pragma GCC unroll 8
@@ -255,8 +255,8 @@ inline int64_t score_floats(int64_t seen, int64_t block_tokens) {
   return kQueries * ((seen + width - 1) / width) * kWide;
 }
 
-// Neighbouring tokens of one sequence under one key head: `tokens` rows of `query` and `out`, the first at `position`.
-// The `group` query heads of the key head lie beside each other; rows are `ldq` and `ldo` elements apart.
+// Adjacent tokens of one sequence, for one key head: `tokens` rows of `query` and `out`, the first at `position`.
+// The `group` query heads of the key head are adjacent; rows are `ldq` and `ldo` elements apart.
 template <class Form>
 inline void attend(const Context<Form>& context, const typename Form::Element* query, int64_t ldq, int64_t tokens,
                    int64_t position, int64_t group, float scale, float* scratch, typename Form::Element* out,
@@ -274,7 +274,7 @@ inline void attend(const Context<Form>& context, const typename Form::Element* q
       queries.scores[at] = scratch + at * stride;
     }
     attend_to<Form>(count, context, queries, scale, following);
-    following.tiles = 0;  // asked for once
+    following.tiles = 0;  // prefetched once
   }
 }
 

@@ -46,7 +46,7 @@ int64_t probe_block_elements(int64_t block_tokens, int64_t kv_heads, int64_t dim
   return qc::Blocks<qc::InF32>{nullptr, kv_heads, dim, block_tokens}.block_elements();
 }
 
-// `tokens` more of one sequence, the first at `position`: their keys and values are kept, then each attends.
+// `tokens` further tokens of one sequence, the first at `position`: stores their keys and values, then each attends.
 // `query` [tokens, kv_heads, group, dim], `key` and `value` [tokens, kv_heads, dim], `out` like `query`; scale 1/8.
 void probe_attend(float* data, int64_t block_tokens, int64_t kv_heads, int64_t group, int64_t dim, int32_t type,
                   const int32_t* table, int64_t position, int64_t tokens, const float* query, const float* key,

@@ -1,15 +1,9 @@
 // The adapters' x A^T, between the units of the base's product.
 //
-// The base's part of many rows computes and leaves the memory idle; the adapters' part, a few rows each, waits for the
-// memory. So each adapter's turn comes after some unit of the base, and while that unit computes the memory is asked for
-// its A; in the second half of the units also for what the next phase reads of B.
-//
-// Measured on two cores with AVX-512 BF16, SmolLM2-135M, rank 16 on all projections, four runs alternating with the
-// kernels before: 32 rows under 8 adapters kept 0.86 to 0.91 of the speed of the base in the same process instead of
-// 0.81 to 0.83, under 32 adapters 0.60 to 0.64 instead of 0.58 to 0.60. Absolute times do not settle it: the machine
-// changed its pace after the first pair (8 adapters: 0.90 of the time before; then 1.00, 1.04, 1.10, the base 1.12 to
-// 1.16). Another machine gave 0.89 and 0.70 without any of this.
-// Asking for the keys and values of the attention behind it too was no gain: 0.99 to 1.02 of the time without.
+// With many rows, the base's part is bound by computing and leaves the memory idle. The adapters' part, with a few rows
+// each, is bound by memory. So each adapter is computed after some unit of the base, and its A is prefetched while this
+// unit is computed. During the second half of the units, B for the next phase is prefetched too.
+// Measurements: docs/decisions.md.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -27,7 +21,7 @@ struct Reading {
   int64_t bytes;
 };
 
-// What all adapters do to one product's input: low = x A^T.
+// The first half of all adapters' part for one product: low = x A^T.
 template <class Form>
 struct Shrinking {
   const std::vector<Segment>& segments;
@@ -38,40 +32,40 @@ struct Shrinking {
   int64_t ldlow;
 };
 
-// One rank's part of it; `Besides` of the base's product.
+// One rank's part of it; `SideWork` of the base's product.
 template <class Form>
 class Between {
   using Element = typename Form::Element;
 
  public:
-  // `units` of the base's product are dealt to `ranks`.
+  // `units` of the base's product are shared by `ranks`.
   Between(const Shrinking<Form>& work, int rank, int ranks, int64_t units, const std::vector<Reading>& later)
       : work_(work), rank_(rank), ranks_(ranks), units_(std::max<int64_t>(1, units / ranks)), later_(later) {}
 
-  // Lines for a tile of `steps`: at most one a step, neighbours.
-  Nothing::Piece piece(int64_t steps) {
+  // Adjacent lines to prefetch during a tile of `steps`, at most one per step.
+  NoSideWork::Piece piece(int64_t steps) {
     if (at_ == end_ && !next_run()) return {nullptr, 0};
     const int64_t bytes = std::min<int64_t>(end_ - at_, steps * kLine);
-    const Nothing::Piece found{at_, (bytes + steps - 1) / steps};
+    const NoSideWork::Piece found{at_, (bytes + steps - 1) / steps};
     at_ += bytes;
     return found;
   }
 
   void after_unit() { shrink_until(due(++unit_)); }
 
-  // What is left: a rank may have had fewer units than its share.
+  // Computes the rest: a rank may have had fewer units than its share.
   void finish() { shrink_until(work_.segments.size()); }
 
  private:
   static constexpr int64_t kLine = 64;
 
-  // Adapters whose turn has come when so many of the rank's units are done.
+  // Number of adapters that must be computed when this many of the rank's units are done.
   size_t due(int64_t units) const {
     const int64_t count = static_cast<int64_t>(work_.segments.size());
     return static_cast<size_t>(std::min(count, (count * units + units_ - 1) / units_));
   }
 
-  // By fours, so that a rank's weights are whole vectors of work; who begins changes with the segment.
+  // In groups of four, so that the work of a rank is whole vectors; the first rank changes with the segment.
   Span ranks_of(size_t segment) const {
     const int turn = static_cast<int>((segment + static_cast<size_t>(rank_)) % static_cast<size_t>(ranks_));
     const int64_t all = site(segment).ranks;

@@ -1,23 +1,23 @@
-// Who of several ranks does which of many equal units of work.
+// Work stealing: assigns equal units of work to ranks (threads).
 //
-// A rank begins with a run of neighbours of its own, so that memory is read in order; one that is through takes from
-// the ends of the others' runs. What a unit computes does not depend on who does it. On a machine with other things
-// to do a rank loses its core now and then, and without this all others would wait for it at the next barrier.
+// A rank begins with its own run of adjacent units, so memory is read in order. Then it takes units from the ends of
+// other runs. The result of a unit does not depend on the rank. On a busy machine a rank loses its core from time to
+// time; without stealing, all others would wait for it at the next barrier.
 #pragma once
 #include <atomic>
 #include <cstdint>
 
 namespace qc {
 
-// Half-open range of things.
+// Half-open range.
 struct Span {
   int64_t begin, end;
 };
 
-// The things that are rank's of `ranks`: neighbours, and no rank has over one more than another.
+// The share of `rank` of `ranks`: adjacent units; the sizes of shares differ by at most one.
 inline Span share(int64_t count, int rank, int ranks) { return {count * rank / ranks, count * (rank + 1) / ranks}; }
 
-// A rank's own share and no more.
+// A rank's own share, without stealing.
 class Fixed {
  public:
   Fixed(int64_t units, int rank, int ranks) : left_(share(units, rank, ranks)) {}
@@ -28,7 +28,7 @@ class Fixed {
   Span left_;
 };
 
-// What is left of one rank's run: its owner takes from the front, the others from the back.
+// The rest of one rank's run: its owner takes units from the front, others from the back.
 class alignas(64) Run {
  public:
   void set(Span span) { left_.store(packed(span.begin, span.end), std::memory_order_relaxed); }
@@ -63,12 +63,12 @@ class alignas(64) Run {
   std::atomic<uint64_t> left_{0};
 };
 
-// Deals `runs` [ranks] to everybody's fixed share; before the ranks start.
+// Sets `runs` [ranks] to the ranks' shares; call it before the ranks start.
 inline void deal(Run* runs, int64_t units, int ranks) {
   for (int rank = 0; rank < ranks; ++rank) runs[rank].set(share(units, rank, ranks));
 }
 
-// A rank's own run, then the rest of the others'.
+// The units of a rank: its own run, then the rest of other runs.
 class Dealt {
  public:
   Dealt(Run* runs, int rank, int ranks) : runs_(runs), rank_(rank), ranks_(ranks) {}

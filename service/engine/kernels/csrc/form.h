@@ -1,5 +1,5 @@
-// The two types that weights, keys, values and the inputs of products are held in, as 32-bit words:
-// a word is one float, or two neighbouring bfloat16.
+// The two types of weights, keys, values and inputs of products, as 32-bit words:
+// a word is one float, or two adjacent bfloat16.
 #pragma once
 #include <cstdint>
 #include <cstring>

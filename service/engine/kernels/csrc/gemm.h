@@ -1,19 +1,13 @@
-// y = x W^T + bias over packed weights: the loops over rows and panels, and what is done with each sum.
+// y = x W^T + bias over packed weights: the loops over rows and panels, and the use of each sum.
 //
-//   for each block of rows          its x stays in the second-level cache; weights are read once a block
+//   for each block of rows          its x stays in the second-level cache; weights are read once per block
 //     for each panel of the rank    48 columns (AVX2: 16), read once from memory, contiguous
 //       for each tile of rows       at most 8 (AVX2: 4), tiles of nearly one size
 //         for each step in k        all sums in registers
 //
-// Measured on two Zen 4 cores, SmolLM2-135M's shapes (270 MB), in a quiet moment: 7.4 to 8.3 ms at 1 to 8 rows, which
-// is the time of reading the weights, 10.8 at 16, 20.5 at 32, 41 at 64: 90 % of what vdpbf16ps can do there.
-// What lost:
-//   - tiles of 12 x 2, 14 x 2, 24 x 1, 6 x 4 vectors: no faster at many rows, slower at 1 or where x's rows are a
-//     multiple of 4 KiB apart (more than 8 of them fall out of the first-level cache);
-//   - no software prefetch: 16 rows 11.7 to 12.8 ms, 12 rows 10;  prefetch into the first level instead of the second:
-//     16 rows 13 ms;  ahead in the same panel at 1 to 8 rows: never faster, the processor does it by itself;
-//   - small pages: 10.5 ms at 1 row, 12 at 12 rows, 14 at 16: the packed buffer wants madvise(MADV_HUGEPAGE), which
-//     shared memory does not get.
+// Slower alternatives, measured by loadtest/bench_gemm.py: other tile sizes; no software prefetch, or prefetch into the
+// first-level cache; prefetch within the same panel (the hardware does it); small pages. The packed buffer needs
+// madvise(MADV_HUGEPAGE), which shared memory does not support.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -28,7 +22,7 @@ namespace qc {
 
 inline const char* gemm_level() { return QC_GEMM_LEVEL; }
 
-// What happens to sums: `take(row, column, value, count)` gets one vector whose first `count` lanes are of y.
+// Uses of sums: `take(row, column, value, count)` gets one vector, whose first `count` lanes belong to y.
 
 // y = value
 struct Write {
@@ -71,7 +65,7 @@ QC_INLINE void give_all(Sums<Rows>& sums, const Packed& w, int64_t row, int64_t 
   if constexpr (V + 1 < kTileVecs) give_all<V + 1>(sums, w, row, column + kLanes, epilogue);
 }
 
-// Not inlined: among other code the compiler runs out of registers for the sums.
+// Not inlined, because the compiler would not have enough registers for the sums within other code.
 template <class Step, int Rows, class Epilogue>
 __attribute__((noinline)) void tile(const Packed& w, const typename Step::Element* panel, int64_t column,
                                     const typename Step::Element* x, int64_t ldx, int64_t row, Ahead ahead,
@@ -89,8 +83,8 @@ inline void tile_of(int count, const Packed& w, const typename Step::Element* pa
   if constexpr (Rows > 1) tile_of<Step, Rows - 1>(count, w, panel, column, x, ldx, row, ahead, epilogue);
 }
 
-// Rows whose x stays in the second-level cache while all panels pass; where k is long at least so many that reading
-// the weights anew for each block costs less than computing with them.
+// Rows whose x stays in the second-level cache during all panels. For a large k, at least as many rows that reading the
+// weights again for each block takes less time than computing with them.
 template <class Element>
 inline int64_t block_rows(int64_t k) {
   constexpr int64_t kBytes = 384 * 1024, kLeast = 64;
@@ -98,16 +92,16 @@ inline int64_t block_rows(int64_t k) {
   return std::max(kLeast, fit / kTileRows * kTileRows);
 }
 
-// A tile alone on its panel leaves it to the processor to see that memory is read from front to back. Several tiles,
-// which find the panel in the cache but for the first, share the next one among them.
+// With one tile per panel, the hardware prefetches the panels, which are read in order. With several tiles, all but the
+// first find the panel in the cache, and together they prefetch the next one.
 inline Ahead ahead_of(const char* panel, bool last, int64_t bytes, int64_t tile, int64_t tiles, int64_t step_bytes) {
   if (tiles == 1 || last) return {panel, 0, 0, panel, 0};
   return {panel + bytes + bytes * tile / tiles, step_bytes / tiles, tiles == 2 ? 64 : 0, panel, 0};
 }
 
-// What a product does besides: nothing. `piece(steps)` is what a tile of so many steps asks the memory for, and
+// No work in addition to a product. `piece(steps)` returns the memory that a tile of `steps` prefetches, and
 // `after_unit()` is called between units.
-struct Nothing {
+struct NoSideWork {
   struct Piece {
     const char* from;
     int64_t stride;
@@ -116,15 +110,15 @@ struct Nothing {
   void after_unit() {}
 };
 
-// Units of a product: one panel for one block of rows. Which rank computes a unit changes nothing in the result.
+// Units of a product: one panel for one block of rows. The result of a unit does not depend on the rank.
 inline int64_t linear_units(const Packed& w, int64_t rows) {
   const int64_t block = w.type == Type::bf16 ? block_rows<uint16_t>(w.k) : block_rows<float>(w.k);
   return (rows + block - 1) / block * panels_of(w.n);
 }
 
-template <class Step, class Turns, class Epilogue, class Besides>
+template <class Step, class Turns, class Epilogue, class SideWork>
 inline void linear_as(const Packed& w, const typename Step::Element* x, int64_t ldx, int64_t rows, Turns turns,
-                      const Epilogue& epilogue, Besides& besides) {
+                      const Epilogue& epilogue, SideWork& side_work) {
   using Element = typename Step::Element;
   const int64_t panels = panels_of(w.n), elements = panel_elements<Step>(w.k), block = block_rows<Element>(w.k);
   const Element* data = static_cast<const Element*>(w.data);
@@ -136,45 +130,45 @@ inline void linear_as(const Packed& w, const typename Step::Element* x, int64_t 
       const int64_t row = begin + count * at / tiles, stop = begin + count * (at + 1) / tiles;
       Ahead ahead = ahead_of(at_panel, panel + 1 == panels, elements * sizeof(Element), at, tiles,
                              kPanel * Step::depth * sizeof(Element));
-      if (const auto piece = besides.piece(w.k / Step::depth); piece.from != nullptr) {
+      if (const auto piece = side_work.piece(w.k / Step::depth); piece.from != nullptr) {
         ahead.other = piece.from;
         ahead.other_stride = piece.stride;
       }
       tile_of<Step, kTileRows>(static_cast<int>(stop - row), w, data + panel * elements, panel * kPanel, x, ldx, row,
                                ahead, epilogue);
     }
-    besides.after_unit();
+    side_work.after_unit();
   }
 }
 
-// `epilogue` over the units of y [rows, n] that `turns` gives this rank. `x` [rows, k] is of the weight's own type
-// (bfloat16 as its bits), its rows `ldx` elements apart. No barrier: units are different places of y.
-template <class Turns, class Epilogue, class Besides>
+// Calls `epilogue` for the units of y [rows, n] that `turns` gives this rank. `x` [rows, k] has the weight's type
+// (bfloat16 as bits), with rows `ldx` elements apart. Needs no barrier, because units are disjoint parts of y.
+template <class Turns, class Epilogue, class SideWork>
 inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, Turns turns, const Epilogue& epilogue,
-                   Besides& besides) {
+                   SideWork& side_work) {
   if (w.type == Type::bf16) {
-    linear_as<StepBf16>(w, static_cast<const uint16_t*>(x), ldx, rows, turns, epilogue, besides);
+    linear_as<StepBf16>(w, static_cast<const uint16_t*>(x), ldx, rows, turns, epilogue, side_work);
   } else {
-    linear_as<StepF32>(w, static_cast<const float*>(x), ldx, rows, turns, epilogue, besides);
+    linear_as<StepF32>(w, static_cast<const float*>(x), ldx, rows, turns, epilogue, side_work);
   }
 }
 
-// y [rows, ldy] becomes x W^T + bias, or that is added to it.
-template <class Turns, class Besides>
+// y [rows, ldy] is set to x W^T + bias, or this is added to it.
+template <class Turns, class SideWork>
 inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, float* y, int64_t ldy, Turns turns,
-                   bool accumulate, Besides& besides) {
+                   bool accumulate, SideWork& side_work) {
   if (accumulate) {
-    linear(w, x, ldx, rows, turns, Add{y, ldy}, besides);
+    linear(w, x, ldx, rows, turns, Add{y, ldy}, side_work);
   } else {
-    linear(w, x, ldx, rows, turns, Write{y, ldy}, besides);
+    linear(w, x, ldx, rows, turns, Write{y, ldy}, side_work);
   }
 }
 
 template <class Turns>
 inline void linear(const Packed& w, const void* x, int64_t ldx, int64_t rows, float* y, int64_t ldy, Turns turns,
                    bool accumulate = false) {
-  Nothing nothing;
-  linear(w, x, ldx, rows, y, ldy, turns, accumulate, nothing);
+  NoSideWork none;
+  linear(w, x, ldx, rows, y, ldy, turns, accumulate, none);
 }
 
 // Of what it meets the greatest value; of equal ones the lowest column, in whatever order they come.
@@ -211,8 +205,8 @@ inline void linear_argmax(const Packed& w, const void* x, int64_t ldx, int64_t r
                           int32_t* where, float* best_value, int32_t* best_column) {
   std::fill(lanes, lanes + rows * kLanes, -std::numeric_limits<float>::infinity());
   std::fill(where, where + rows * kLanes, -1);
-  Nothing nothing;
-  linear(w, x, ldx, rows, turns, KeepGreatest{lanes, where}, nothing);
+  NoSideWork none;
+  linear(w, x, ldx, rows, turns, KeepGreatest{lanes, where}, none);
   for (int64_t row = 0; row < rows; ++row) {
     Greatest found;
     for (int lane = 0; lane < kLanes; ++lane) found.meet(lanes[row * kLanes + lane], where[row * kLanes + lane]);

@@ -1,4 +1,4 @@
-// What one vector register does at the level this file is compiled for: AVX-512 with or without BF16, or AVX2.
+// Vector operations of the compiled level: AVX-512 with or without BF16, or AVX2.
 #pragma once
 #include <immintrin.h>
 
@@ -28,8 +28,8 @@ inline Vec low_bf16(Bits pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(p
 inline Vec high_bf16(Bits pairs) {
   return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
 }
-// Lanes of `best` and `at` become those of `value` and `first` onwards where the value is greater, or equal and its
-// index lower. Minus infinity and NaN are kept nowhere.
+// Sets lanes of `best` and `at` to those of `value` and the indexes from `first` if the value is greater, or equal with
+// a lower index. Minus infinity and NaN are never kept.
 inline void keep_greater(float* best, int32_t* at, Vec value, int32_t first) {
   const Vec old = load(best);
   const __m512i steps = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -55,7 +55,7 @@ using Vec = __m256;
 using Bits = __m256i;
 constexpr int kLanes = 8;
 constexpr int kTileVecs = 2;
-constexpr int kTileRows = 4;  // with 5 or 6 rows GCC 12 spills the sums of bfloat16: 62 GFLOP/s instead of 99
+constexpr int kTileRows = 4;  // with more rows GCC 12 spills the sums of bfloat16 to memory
 
 inline Vec zero() { return _mm256_setzero_ps(); }
 inline Vec all(float value) { return _mm256_set1_ps(value); }
@@ -84,7 +84,7 @@ inline void keep_greater(float* best, int32_t* at, Vec value, int32_t first) {
 #error "the kernels need AVX2 with FMA, or AVX-512 with BW, DQ and VL: compile with -march for such a processor"
 #endif
 
-// The first `count` of a vector, zero behind them.
+// The first `count` elements of a vector, then zeros.
 inline Vec load_first(const float* from, int64_t count) {
   if (count >= kLanes) return load(from);
   alignas(64) float lanes[kLanes] = {};

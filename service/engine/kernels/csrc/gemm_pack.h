@@ -1,7 +1,7 @@
-// Weights as panels: kPanel columns of y after another, each panel contiguous and read from front to back.
+// Weights as panels of kPanel columns of y; each panel is contiguous and read in order.
 //
 //   float32   panel = [k][kPanel]              one step of the product takes one k
-//   bfloat16  panel = [k / 2][kPanel][2]       one step takes two neighbours in k, as vdpbf16ps wants them;
+//   bfloat16  panel = [k / 2][kPanel][2]       one step takes two adjacent k, as vdpbf16ps requires;
 //                                              an odd k is padded with a zero
 #pragma once
 #include <cstddef>
@@ -24,7 +24,7 @@ struct Packed {
 
 struct F32 {
   using Element = float;
-  static constexpr int64_t depth = 1;  // neighbours in k that one step takes
+  static constexpr int64_t depth = 1;  // adjacent k of one step
 };
 
 struct Bf16 {
@@ -57,8 +57,8 @@ inline void pack_as(const typename Form::Element* w, int64_t n, int64_t k, typen
   }
 }
 
-// Rows of `w` [n, k] become rows first .. first + n of the packed weight in `out`, whose type is the same.
-// Several matrices of one k are fused by packing each behind the last; `out` then has room for all of them.
+// Writes `w` [n, k] as rows first .. first + n of the packed weight in `out`, which has the same type.
+// To fuse several matrices of one k, pack each after the one before; `out` must have room for all of them.
 inline void pack(const void* w, int64_t n, int64_t k, Type type, void* out, int64_t first = 0) {
   if (type == Type::bf16) {
     pack_as<Bf16>(static_cast<const uint16_t*>(w), n, k, static_cast<uint16_t*>(out), first);

@@ -12,7 +12,7 @@ double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// Reads it all and returns something that depends on every byte.
+// Reads all of it; the result depends on every byte.
 uint32_t read_all(const char* data, int64_t bytes) {
   qc::Vec sums[8];
   for (auto& sum : sums) sum = qc::zero();
@@ -69,8 +69,8 @@ void gemm_probe_argmax(const void* packed, int64_t n, int64_t k, int32_t type, c
   row_argmax(w, x, ldx, rows, values, columns, rank, ranks);
 }
 
-// All weights one after another, as a decode step would, `rounds` times; how long each round took, in seconds.
-// The last `argmax` of them as the head is when all rows are greedy. x and y are large enough for each alone.
+// Runs all weights one after another, as in a decode step, `rounds` times; returns the seconds of each round. The last
+// `argmax` of them run like the head if all rows are greedy. x and y must be large enough for each weight.
 void gemm_probe_chain(const qc::Packed* weights, int64_t count, int64_t argmax, const void* x, float* y, int64_t rows,
                       int32_t ranks, int64_t rounds, double* took) {
   qc::Team team(ranks);

@@ -1,11 +1,10 @@
 // The innermost product: a few rows of x times one panel, all sums in registers.
 //
-// Every sum starts at zero and takes its terms in the order of k, one accumulator an output (in float32 one for each
-// run of terms), however many rows the tile has: this alone makes a row's result independent of the rows beside it.
+// Every sum starts at zero and adds its terms in the order of k, in one accumulator per output (in float32 one per
+// group of terms), for any number of rows in the tile. So a row's result does not depend on the other rows.
 //
-// Loops over sums are templates that call themselves with the next index, always inlined: GCC keeps an array in
-// registers only when every index into it is a constant early on. Loops unrolled by pragma and lambdas that capture
-// the sums left them in memory, at a third to half of the speed.
+// Loops over sums are recursive templates, always inlined, because GCC keeps an array in registers only if every index
+// is a constant at an early stage. With loops unrolled by pragma, or lambdas capturing the sums, they stay in memory.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -20,8 +19,8 @@ namespace qc {
 template <int Rows>
 using Sums = Vec[Rows][kTileVecs];
 
-// What a tile asks the memory for while it computes, at each step: the lines at `from` and `second` behind it, and
-// the one at `other`, of something else that is read soon.
+// Memory that a tile prefetches at each step: the lines at `from` and `second` bytes after it, and the line at `other`,
+// of something else that is read soon.
 struct Ahead {
   const char* from;
   int64_t stride, second;
@@ -29,7 +28,7 @@ struct Ahead {
   int64_t other_stride;
 };
 
-// How each type takes a step: `Word` is what lies in x at one step, in all lanes.
+// A step for each type: `Word` is the part of x of one step, in all lanes.
 
 struct StepF32 {
   using Element = float;
@@ -66,7 +65,7 @@ struct StepBf16 {
   }
 #endif
   QC_INLINE static Word word(const Element* x) { return spread(pair(x)); }
-  QC_INLINE static Word last_word(const Element* x) { return spread(*x); }  // of an odd k: no neighbour behind it
+  QC_INLINE static Word last_word(const Element* x) { return spread(*x); }  // for an odd k, without a second element
 };
 
 template <int Row = 0, int V = 0, int Rows>
@@ -94,7 +93,7 @@ QC_INLINE void step_row(Vec (&sums)[kTileVecs], const typename Step::Weight (&we
   if constexpr (V + 1 < kTileVecs) step_row<Step, V + 1>(sums, weights, word);
 }
 
-// One step for all rows; `Last` where x has one element left and the step takes two.
+// One step for all rows; `Last`: x has one element left and the step takes two.
 template <class Step, bool Last, int Row = 0, int Rows>
 QC_INLINE void step_rows(Sums<Rows>& sums, const typename Step::Weight (&weights)[kTileVecs],
                          const typename Step::Element* x, int64_t ldx) {
@@ -125,8 +124,8 @@ QC_INLINE void unfold(Sums<Rows>& sums, const float* totals) {
   }
 }
 
-// Steps after which float32 sums are put by: one long sum of 1,536 terms was 2 to 5 times as far from the exact one as
-// torch's. In bfloat16 what the inputs' rounding costs is far more.
+// Steps after which float32 sums are added to the totals, because one long sum is less exact than torch's. In bfloat16
+// the rounding of inputs has a much larger effect.
 constexpr int64_t kRun = 64;
 
 template <class Step, int Rows>

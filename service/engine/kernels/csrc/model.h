@@ -1,4 +1,4 @@
-// What a step is given: the base's weights, and one step's rows. Mirrored field by field in native.py.
+// The input of a step: the base's weights, and one step's rows. native.py has the same structures, field by field.
 #pragma once
 #include <cstdint>
 
@@ -7,7 +7,7 @@
 
 namespace qc {
 
-// A packed weight [n, k]; all of a model are of one type.
+// A packed weight [n, k]; all weights of a model have one type.
 struct Weight {
   const void* data;
   const float* bias;  // [n] or null
@@ -37,7 +37,7 @@ struct Model {
   int64_t block_count;
 };
 
-// Neighbouring rows of one sequence.
+// Adjacent rows of one sequence.
 struct Chunk {
   int32_t row, tokens;
   int32_t position;  // of its first token
@@ -51,19 +51,19 @@ struct StepSegment {
 
 struct Step {
   int32_t rows, chunks, segments, samples;
-  int32_t greedy;  // of the samples: they come first, and only their likeliest token is wanted
+  int32_t greedy;  // number of samples, the first ones, of which only the likeliest token is needed
   const int32_t* tokens;  // [rows]
   const Chunk* chunk;     // [chunks]
   const int32_t* blocks;
   const StepSegment* segment;  // [segments], ascending
   const int32_t* sample_rows;  // [samples]
-  int32_t* best;               // [greedy]: the likeliest token; -1 where no logit is a number
+  int32_t* best;               // [greedy]: the likeliest token; -1 if no logit is a number
   float* logits;               // [samples - greedy, vocabulary]
   int64_t low_elements;        // greatest sum of ranks of a site of this step's adapters
-  double* phase_s;             // [kPhases] or null: seconds of each phase are added, barriers and waiting included
+  double* phase_s;             // [kPhases] or null: seconds of each phase are added, including barriers and waiting
 };
 
-// Where a step's time goes, as the first rank sees it.
+// Phases of a step, as timed by the first rank.
 enum Phase { kNorms, kQkvPhase, kHeads, kAttention, kOPhase, kGateUpPhase, kActivate, kDownPhase, kHead, kPhases };
 
 }  // namespace qc

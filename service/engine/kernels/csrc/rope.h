@@ -1,4 +1,4 @@
-// Rotary positions (Su et al. 2021), the halves of a head rotated against each other.
+// Rotary positions (Su et al. 2021); the two halves of a head are the coordinates that are rotated.
 #pragma once
 #include <cstdint>
 
@@ -6,7 +6,7 @@
 
 namespace qc {
 
-// `head` [2 · half] in place; `cosine`, `sine` [half] are those of the row's position.
+// Rotates `head` [2 · half] in place; `cosine` and `sine` [half] are those of the row's position.
 inline void rotate(float* head, const float* cosine, const float* sine, int64_t half) {
   int64_t at = 0;
   for (; at + kWide <= half; at += kWide) {

@@ -36,7 +36,7 @@ bool is_bf16(int32_t type) { return static_cast<qc::Type>(type) == qc::Type::bf1
 
 extern "C" {
 
-// Sizes of what is passed by pointer, so that the mirror in native.py cannot drift unseen.
+// Sizes of the structures passed by pointer, with which native.py checks its own.
 void qc_sizes(int64_t* out) {
   out[0] = sizeof(qc::Model);
   out[1] = sizeof(qc::Layer);
@@ -86,7 +86,7 @@ int64_t qc_block_bytes(const qc::Model* model) {
 
 // -- running --------------------------------------------------------------------------------------------------
 
-// The model is copied, what it points at is not. Null when there is no memory or no thread; `error` is then the errno.
+// Copies the model, but not what it points at. Null if there is no memory or no thread; `error` is then the errno.
 void* qc_engine_new(const qc::Model* model, int32_t threads, int32_t* error) {
   try {
     return new Engine(*model, threads);
@@ -100,13 +100,13 @@ void* qc_engine_new(const qc::Model* model, int32_t threads, int32_t* error) {
 
 void qc_engine_free(void* engine) { delete static_cast<Engine*>(engine); }
 
-// 0, or 1 when there is no memory for the step; nothing was computed then. No exception may leave: Python's frames
-// cannot be unwound, and the process would end.
+// 0; or 1 if there is no memory for the step, and then nothing was computed. Exceptions must not leave: Python's frames
+// cannot be unwound, so the process would end.
 int32_t qc_step(void* engine, const qc::Step* step) {
   try {
     static_cast<Engine*>(engine)->run(*step);
     return 0;
-  } catch (...) {  // bad_alloc, or a vector that is asked for more than can be addressed
+  } catch (...) {  // bad_alloc, or a vector's size cannot be addressed
     return 1;
   }
 }

@@ -1,10 +1,10 @@
-// One step of a Llama-like model: rows of tokens in, the likeliest tokens or logits out. One parallel region.
+// One step of a Llama-like model: from rows of tokens to the likeliest tokens or logits, in one parallel region.
 //
 //   embed, norm │ q k v, shrink │ expand, rope, remember │ attend │ o, shrink │ expand, norm │ gate up, shrink │
 //   expand, activate │ down, shrink │ expand, norm │ ... │ head                      │ is a barrier
 //
-// The residual stream and the products' results are float32; what goes into a product is of the weights' type.
-// Ranks share columns where a phase works on columns and rows where it needs whole rows.
+// The residual stream and the products' results are float32; inputs of products have the weights' type. Ranks share the
+// columns of a phase, or its rows if the phase needs whole rows.
 #pragma once
 #include <array>
 #include <atomic>
@@ -28,7 +28,7 @@
 
 namespace qc {
 
-// Zeroed, aligned memory that only grows; what lies in it is lost when it does.
+// Zeroed, aligned memory that only grows; growing discards its contents.
 template <class Element>
 class Buffer {
  public:
@@ -71,7 +71,7 @@ class Stepper {
   }
 
  private:
-  // Query tokens that one unit of attention takes, and who they are.
+  // Query tokens of one unit of attention.
   static constexpr int kUnitTokens = 8;
   struct Unit {
     const Chunk* chunk;
@@ -89,7 +89,7 @@ class Stepper {
     ldx_ = row_elements<Form>(m_.hidden);
     ldq_ = row_elements<Form>(m_.heads * m_.dim);
     lda_ = row_elements<Form>(m_.inner);
-    // Odd in lines of the cache: rows that lie a multiple of 4 KiB apart push each other out of its first level.
+    // An odd number of cache lines: rows with a distance of a multiple of 4 KiB evict each other from the first level.
     ldy_ = std::max<int64_t>((m_.heads + 2 * m_.kv_heads) * m_.dim, 2 * m_.inner);
     ldy_ = rounded_up(ldy_, 32) + 16;
     ldlow_ = rounded_up(std::max<int64_t>(step.low_elements, 1), kWide * Form::per_word);
@@ -126,7 +126,7 @@ class Stepper {
     scratch_floats_ = score_floats(longest, m_.block_tokens);
     scratch_ = scratch_memory_.of(scratch_floats_ * team_.ranks());
     for (auto& counter : counters_) counter.store(0, std::memory_order_relaxed);
-    // Units cost the same in a decode step; in a prefill the last ones of a prompt cost most, so few are taken at once.
+    // In a decode step all units cost the same. In a prefill the last units of a prompt cost most: take few at a time.
     grain_ = std::max<int64_t>(1, static_cast<int64_t>(units_.size()) * m_.kv_heads / (team_.ranks() * 8));
   }
 
@@ -188,7 +188,7 @@ class Stepper {
     }
   }
 
-  // The rank's columns of x W^T and, between them, its ranks of the adapters' x A^T.
+  // The rank's columns of x W^T and, between its units, its part of the adapters' x A^T.
   void product(const Weight& weight, int layer, Site site, const Element* x, int64_t ldx, float* y, int64_t ldy,
                bool accumulate, int rank) {
     const int number = layer * kSites + site;
@@ -203,7 +203,7 @@ class Stepper {
     between.finish();
   }
 
-  // What the rank reads of B in the phase behind product `number`, in order, as much as a cache holds beside the rest.
+  // The parts of B that the rank reads in the phase after product `number`, in order, up to a part of the cache.
   void read_later(int number, int rank, std::vector<Reading>& runs) {
     const int ranks = team_.ranks();
     int64_t left = kLaterBytes;
@@ -238,7 +238,7 @@ class Stepper {
     }
   }
 
-  // What the adapters add to `columns` of `rows`.
+  // Adds the adapters' part to `columns` of `rows`.
   void add_deltas(int layer, Site site, Span rows, Span columns, float* y, int64_t ldy) {
     for (size_t at = 0; at < segments_.size(); ++at) {
       const Segment& segment = segments_[at];
@@ -255,13 +255,13 @@ class Stepper {
     }
   }
 
-  // A rank's heads of one kind, of which the first is head `first` of the fused product.
+  // A rank's heads of one kind; the first head of this kind is head `first` of the fused product.
   struct HeadShare {
     Span heads;
     int64_t first;
   };
 
-  // Its queries, keys and values. Keys cost more than values: who has fewer of the ones gets more of the others.
+  // Its queries, keys and values. Keys cost more than values: a rank with fewer keys gets more values.
   std::array<HeadShare, 3> shares_of_heads(int rank) const {
     const int ranks = team_.ranks();
     return {HeadShare{share(m_.heads, rank, ranks), 0},
@@ -288,7 +288,7 @@ class Stepper {
     }
   }
 
-  // Heads of one kind, of which the first is head `first` of the fused product: what adapters add, the rotation, and
+  // Heads of one kind, the first being head `first` of the fused product: adds the adapters' part, rotates, and calls
   // `take(row, head, rounded)`.
   template <class Take>
   void finish_heads(int layer, Span rows, Span heads, int64_t first, bool rotated, const Take& take) {
@@ -321,7 +321,7 @@ class Stepper {
     const int64_t total = static_cast<int64_t>(units_.size()) * m_.kv_heads;
     auto& counter = counters_[static_cast<size_t>(layer)];
     const auto take = [&] { return counter.fetch_add(grain_, std::memory_order_relaxed); };
-    // One share is taken ahead, so that what the next unit reads is known while the last one of a share computes.
+    // One share is taken ahead, so that the next unit is known while the last unit of a share is computed.
     for (int64_t begin = take(), next; begin < total; begin = next) {
       next = take();
       const int64_t end = std::min(begin + grain_, total);
@@ -329,7 +329,7 @@ class Stepper {
     }
   }
 
-  // Unit `at` of one layer, while the memory is asked for what unit `then` reads.
+  // Computes unit `at` of one layer, and prefetches what unit `then` reads.
   void attend_unit(const Blocks<Form>& blocks, int64_t at, int64_t then, int rank) {
     const Unit& unit = units_[static_cast<size_t>(at / m_.kv_heads)];
     const int64_t group = m_.heads / m_.kv_heads, kv_head = at % m_.kv_heads, row = unit.chunk->row + unit.first;

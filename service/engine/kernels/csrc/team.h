@@ -1,6 +1,6 @@
 // A fixed set of threads that run one step together; the caller is rank 0.
 //
-// Between steps, and when a rank waits long for another, threads sleep on a futex: an idle engine takes no core.
+// Between steps, and during a long wait for another rank, threads sleep on a futex, so an idle engine uses no core.
 #pragma once
 #include <linux/futex.h>
 #include <sched.h>
@@ -17,7 +17,7 @@
 
 namespace qc {
 
-// A number that threads wait on to change.
+// A number on whose change threads can wait.
 class Epoch {
  public:
   uint32_t now() const { return value_.load(std::memory_order_acquire); }
@@ -29,8 +29,8 @@ class Epoch {
     }
   }
 
-  // Until the number is no longer `seen`; spins for `spins` rounds before it sleeps, and lets others have the core
-  // once that has lasted a while.
+  // Waits until the number is no longer `seen`: spins for `spins` rounds, after some of them with a yield of the core,
+  // then sleeps.
   void wait_beyond(uint32_t seen, int spins) {
     for (int round = 0; round < spins; ++round) {
       if (now() != seen) return;
@@ -56,7 +56,7 @@ class Epoch {
 
 class Team {
  public:
-  // Raises std::system_error where the system gives no more threads; those that had started have ended by then.
+  // Raises std::system_error if the system cannot start a thread; the threads started before have then ended.
   explicit Team(int ranks) : ranks_(ranks) {
     try {
       for (int rank = 1; rank < ranks; ++rank) others_.emplace_back([this, rank] { serve(rank); });
@@ -73,7 +73,7 @@ class Team {
 
   int ranks() const { return ranks_; }
 
-  // `work(rank)` on every rank at once; returns when all have returned. `work` throws nothing.
+  // Runs `work(rank)` on every rank at once; returns when all have returned. `work` must not throw.
   template <class Work>
   void run(Work& work) {
     if (ranks_ == 1) return work(0);
@@ -84,7 +84,7 @@ class Team {
     barrier();
   }
 
-  // Inside `run`: returns when every rank has come here.
+  // Within `run`: returns when every rank has called it.
   void barrier() {
     if (ranks_ == 1) return;
     const uint32_t seen = met_.now();
@@ -103,8 +103,8 @@ class Team {
     for (std::thread& other : others_) other.join();
   }
 
-  // Waking a sleeping core cost up to half a millisecond on a virtual machine: ranks that slept after a tenth of one
-  // served a lone reader at half the speed, beside idle processes that wake up a few thousand times a second.
+  // Rounds of spinning before a thread sleeps. Waking a sleeping core can take half a millisecond on a virtual machine,
+  // so threads that sleep early halve the speed of a single stream.
   static constexpr int kSpinsInStep = 40000;
   static constexpr int kSpinsBetweenSteps = 8000;
 

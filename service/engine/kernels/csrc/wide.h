@@ -1,7 +1,7 @@
-// Sixteen lanes whatever the level: what norm, rope, attention, activation and adapters compute with.
+// Vectors of sixteen lanes at every level, used by norm, rope, attention, activation and adapters.
 //
-// Products and sums are written out (fma or not) and the file is compiled without contraction, so that the same
-// source line gives the same bits at every place it is inlined: a row's result may not depend on its neighbours.
+// Products and sums are explicit (fma or not) and the file is compiled without contraction, so that a source line gives
+// the same bits wherever it is inlined: a row's result must not depend on other rows.
 #pragma once
 #include <immintrin.h>
 
@@ -22,7 +22,7 @@ struct Floats {
   static Floats load(const float* from) { return {_mm512_loadu_ps(from)}; }
   void store(float* to) const { _mm512_storeu_ps(to, v); }
 };
-// Sixteen 32-bit words: a float each, or two neighbouring bfloat16.
+// Sixteen 32-bit words: each a float, or two adjacent bfloat16.
 struct Words {
   __m512i v;
   static Words load(const void* from) { return {_mm512_loadu_si512(from)}; }
@@ -33,7 +33,7 @@ inline Floats operator-(Floats a, Floats b) { return {_mm512_sub_ps(a.v, b.v)}; 
 inline Floats operator*(Floats a, Floats b) { return {_mm512_mul_ps(a.v, b.v)}; }
 inline Floats operator/(Floats a, Floats b) { return {_mm512_div_ps(a.v, b.v)}; }
 inline Floats fma(Floats a, Floats b, Floats sum) { return {_mm512_fmadd_ps(a.v, b.v, sum.v)}; }
-// The greater; `b` where either is NaN.
+// The greater value; `b` if either is NaN.
 inline Floats greater(Floats a, Floats b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Floats lesser(Floats a, Floats b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Words operator&(Words a, Words b) { return {_mm512_and_si512(a.v, b.v)}; }
@@ -70,7 +70,7 @@ inline Floats load_bf16(const uint16_t* from) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16))};
 }
 
-// `from` [16] becomes the low halves of 16 words at `to`, or the high ones; the other halves stay.
+// Writes `from` [16] to the low or the high halves of 16 words at `to`; the other halves are unchanged.
 inline void put_halves(uint16_t* to, const uint16_t* from, bool high) {
   const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
   const __m512i ours = high ? _mm512_slli_epi32(wide, 16) : wide;
@@ -160,7 +160,7 @@ inline float sum_of(Floats x) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-// The sum_of each of sixteen, in as many lanes: the same additions in the same order.
+// sum_of for sixteen vectors, in sixteen lanes: the same additions in the same order.
 #if defined(__AVX512F__)
 inline Floats sums_of(const Floats (&x)[16]) {
   __m512 eight[8];  // of x[i] and x[i + 8]: lanes l + (l + 8) of each
@@ -198,7 +198,7 @@ inline float greatest_of(Floats x) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
 }
 
-// e^x to about one unit in the last place; below -87 what a float can just hold, NaN stays NaN.
+// e^x to about one unit in the last place; below -87 about the smallest normal float; NaN stays NaN.
 inline Floats exp(Floats x) {
   x = lesser(Floats::all(88.37f), greater(Floats::all(-87.33f), x));
   const Floats n = nearest(x * Floats::all(1.44269504088896341f));
