@@ -3,16 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Some environments set this. Each of the processes that a service has would then compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: serve test check lint slow bench loadtest clean
 
 serve: $(VENV)/.serve
 	@exec $(BIN)/quickchange up --examples bundled $(ARGS)
 
-# Everything but `slow` and `gpu`. First, two files at a time, what needs neither a service of ours nor all cores; the
-# threads of two processes that wait for work must not spin there.
+# Everything but `slow` and `gpu`, two groups of tests at a time (tests/groups.py). Threads that wait for work must not
+# spin: the other group needs the core.
 test: $(VENV)/.test
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadfile -m "not acceptance and not cores and not slow and not gpu"
-	$(BIN)/python -m pytest -m "(acceptance or cores) and not slow and not gpu"
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder --durations=25 \
+	  -m "not slow and not gpu"
 
 # What a change must pass before it is looked at: lint, types, import layers, unit tests.
 check: lint

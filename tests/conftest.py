@@ -1,20 +1,15 @@
-"""What holds for every run: a seed for what is only sampled, the signals of a terminal, and who shares a worker."""
+"""What holds for every run: a seed for what is only sampled, the signals of a terminal, and groups of tests."""
 
 from __future__ import annotations
 
 import os
 import random
 import signal
-from pathlib import Path
 
 import pytest
 
+from tests import groups
 from tests.sampling import SEED
-
-HERE = Path(__file__).parent
-SHARED = {"up": ("keyed_up",), "small": ("plane",), "lives": ()}
-"""Fixtures that last for a session and take long: the tests of each run on one worker, and begin first. Behind it are
-fixtures that leave it changed: tests that need them come last."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -25,34 +20,35 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Each file is a group, as is each of ``SHARED``: xdist gives a group to one worker."""
-    groups = [*SHARED]
+    """Before xdist's own hook, which reads the groups."""
     for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
-        if item.get_closest_marker("acceptance") or item.get_closest_marker("cores"):
-            # They share a process: garbage collection ends clients' sockets of the former in any of them.
-            item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
-            item.add_marker(pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"))
-    items.sort(key=lambda item: _place(item, groups))
+        groups.mark(item)
+    items.sort(key=groups.place)
+
+
+@pytest.hookimpl(specname="pytest_collection_modifyitems", trylast=True)
+def check_groups(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without its groups each worker would start each service."""
+    if getattr(config.option, "loadgroup", False) and not all("@" in item.nodeid for item in items):
+        raise pytest.UsageError("This pytest-xdist does not send its groups with this pytest: see pyproject.toml.")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> object:
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or groups.group(nextitem) != groups.group(item):
+            groups.end(groups.group(item))
+
+
+def pytest_sessionfinish() -> None:
+    """What a run that was interrupted left."""
+    groups.end_all()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     seed = os.environ[SEED]
     terminalreporter.write_line(f"samples drawn by {SEED}={seed}: set it to draw the same ones again")
-
-
-def _group(item: pytest.Item) -> str:
-    needs = getattr(item, "fixturenames", ())
-    return next((name for name in SHARED if name in needs), str(item.path.relative_to(HERE)))
-
-
-def _place(item: pytest.Item, groups: list[str]) -> tuple[int, bool]:
-    marker = item.get_closest_marker("xdist_group")
-    assert marker is not None
-    (name,) = marker.args
-    if name not in groups:
-        return len(groups), False
-    last = any(fixture in getattr(item, "fixturenames", ()) for fixture in SHARED[name])
-    return groups.index(name), last

@@ -1,7 +1,7 @@
 """The two services of these tests, each started once: ``up`` with the bundled base, ``small`` with a small one.
 
 Both answer everybody at first. ``keyed_up`` and ``plane`` end that, each for its service: what needs them runs last
-(tests/conftest.py).
+(tests/groups.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from peft import LoraConfig
 
 from service.base import load_model, prepare_base
 from service.settings import BUNDLED_BASE, Settings
+from tests import groups
 from tests.acceptance.plane import Plane, Small, keyed, running_small
 from tests.acceptance.small import load_small_base, save_adapter, save_small_base
 from tests.acceptance.up import Up, eventually, free_port
@@ -25,19 +26,23 @@ HOST_BYTES = 10 * 12_288
 
 
 @pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """With its examples and a registry of its own; killed at the end, and nothing may be left of it."""
+def up(tmp_path_factory: pytest.TempPathFactory) -> Up:
+    """With its examples and a registry of its own; killed after the last test, and nothing may be left of it."""
     root = tmp_path_factory.mktemp("up")
     service = Up(root / "data", root / "log")
     pages = json.dumps([f"http://127.0.0.1:{free_port()}"])
     service.variables |= {"QUICKCHANGE_CORS_ORIGINS": pages, "QUICKCHANGE_REGISTRY_CORS_ORIGINS": pages}
-    try:
-        service.start("--feedback.enabled", "--examples", "bundled")
-        yield service
-        service.process.kill()  # no chance to clean up: its service hears of it from the kernel
-        eventually(service.gone, 60.0)
-    finally:
-        service.close()
+    ending = groups.ends_with("up")
+    ending.callback(service.close)
+    service.start("--feedback.enabled", "--examples", "bundled")
+    ending.callback(_killed, service)
+    return service
+
+
+def _killed(service: Up) -> None:
+    assert service.process is not None
+    service.process.kill()  # no chance to clean up: its service hears of it from the kernel
+    eventually(service.gone, 60.0)
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +73,17 @@ def small_folders(small_base: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def small(small_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+def small(small_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Small:
     """With a registry beside it, so that a test can end that; its last test stops it."""
     root = tmp_path_factory.mktemp("small-up")
-    with running_small(
-        root,
-        small_base,
-        QUICKCHANGE_ADAPTERS__HOST_BYTES=str(HOST_BYTES),
-        QUICKCHANGE_LIMITS__ROUTE_S="120",  # a replica's successor may take long on a machine that does much else
-    ) as running:
-        yield running
+    return groups.ends_with("small").enter_context(
+        running_small(
+            root,
+            small_base,
+            QUICKCHANGE_ADAPTERS__HOST_BYTES=str(HOST_BYTES),
+            QUICKCHANGE_LIMITS__ROUTE_S="120",  # a replica's successor may take long on a machine that does much else
+        )
+    )
 
 
 @pytest.fixture(scope="session")

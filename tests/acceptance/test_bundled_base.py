@@ -17,7 +17,10 @@ from service.base import describe_base, load_model, prepare_base
 from service.base.bundled import find_bundled
 from service.settings import BUNDLED_BASE, Settings
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.xdist_group("up"),
+]  # the first of it: what it converts is used there
 
 DIGEST = "sha256:cb183a0b6817c56194df9ee7fcee36d4b52f27bdf156eecbe0ed799e624626ce"
 """Adapters in registries name it: a change of it makes every one of them incompatible."""

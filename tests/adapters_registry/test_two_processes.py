@@ -68,6 +68,7 @@ def start(postgresql, bucket_url, tmp_path) -> Iterator[Callable[[str], Process]
         "QUICKCHANGE_REGISTRY_DATABASE_URL": postgresql.url(database),
         "QUICKCHANGE_REGISTRY_BLOBS_URL": bucket_url,
         "QUICKCHANGE_REGISTRY_LIMITS__UPLOADS": str(2 * MANY),
+        "QUICKCHANGE_REGISTRY_LIMITS__PATIENCE_S": "120",  # on a slow machine MANY commits of one tenant take long
     }
     with ExitStack() as stack:
         stack.callback(postgresql.drop, database)
