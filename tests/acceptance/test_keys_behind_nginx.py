@@ -91,7 +91,7 @@ def test_streams_come_as_they_are_made_and_a_hang_up_ends_them(fronts: Fronts) -
     with fronts.client() as client:
         with client.stream("POST", "/v1/completions", json=body) as answer:
             assert next(answer.iter_lines()).startswith("data: {")
-            assert _running(client) == 1
+            eventually(lambda: _running(client) == 1)
         eventually(lambda: _running(client) == 0)
 
 

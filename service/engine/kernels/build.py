@@ -20,6 +20,7 @@ from pathlib import Path
 
 import platformdirs
 
+from adapters_registry.support.lock import FileLock
 from service.engine.kernels.errors import NativeUnavailable
 from service.engine.kernels.levels import Level, compilable_levels, processor_flags
 
@@ -52,8 +53,8 @@ def default_cache() -> Path:
 def library(level: Level, cache: Path, source: str = STEP) -> Path:
     """The shared library of ``source`` for ``level``; ``NativeUnavailable`` if it cannot be compiled.
 
-    It is the package's, if there is one; otherwise that in ``cache``, tuned for this processor. It is compiled to a
-    temporary file and renamed, so that several replicas can compile at the same time.
+    It is the package's, if there is one; otherwise that in ``cache``, tuned for this processor. Of several replicas
+    that need it at the same time, one compiles it, and the others wait.
     """
     packaged = _packaged(level, source)
     if packaged.exists():
@@ -111,7 +112,12 @@ def _compile(compiler: str, flags: tuple[str, ...], source: Path, target: Path) 
     began = time.perf_counter()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        with (
+            FileLock(target.with_name(f".{target.name}.lock"), wait=True),
+            tempfile.TemporaryDirectory(dir=target.parent) as scratch,
+        ):
+            if target.exists():
+                return
             made = Path(scratch) / target.name
             command = [compiler, *flags, str(source), "-o", str(made)]
             ran = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
