@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +38,8 @@ class Service:
         """Starts the service if it does not run; returns its keeper once it answers."""
         deadline = time.monotonic() + START_S
         if self.exit_code is not None or self._process is None:
+            while not all(map(_is_free, self._ports)) and time.monotonic() < deadline:
+                time.sleep(0.25)  # processes of the one before end a moment after it, where it was killed
             self._start()
         while time.monotonic() < deadline:
             if self.exit_code is not None:
@@ -161,3 +164,13 @@ class Service:
                 return found
             found |= {event["id"] for event in page["data"]}
             after = page["next"]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
