@@ -31,8 +31,8 @@ class Limits(BaseModel):
     body_s: float = Field(30.0, gt=0)
     """Time for a JSON body to arrive."""
     commit_bytes: int = Field(256 << 10, gt=0)
-    base_bytes: int = Field(16 * MIB, gt=0)
-    """Largest base manifest."""
+    base_bytes: int = Field(2 * MIB, gt=0)
+    """Largest base manifest: about 18,000 modules. Other requests wait while one is parsed."""
     lineage_bytes: int = Field(16 << 10, gt=0)
     rank: int = Field(256, gt=0)
     """Largest LoRA rank."""

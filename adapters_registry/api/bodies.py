@@ -26,8 +26,6 @@ MetricName = Annotated[str, StringConstraints(pattern=r"^[ -~]{1,128}$")]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 VersionNumber = Annotated[int, Field(gt=0, lt=1 << 31)]
 M = TypeVar("M", bound=BaseModel)
-_INLINE = 16 << 10
-"""Bytes of a body that are parsed on the event loop; longer ones would delay other requests."""
 _ETAG = re.compile(r'"?(\d{1,18})"?')
 
 
@@ -121,23 +119,21 @@ class JsonBody(Generic[M]):
         limits = plane_of(request).limits
         limit = getattr(limits, self.limit)
         announced = request.headers.get("content-length", "0")
+        too_large = f"The body has over {limit} bytes (the registry's setting limits.{self.limit})."
         if re.fullmatch("[0-9]+", announced) and (len(announced) > 18 or int(announced) > limit):
-            raise BodyTooLarge(f"The body has over {limit} bytes.")
+            raise BodyTooLarge(too_large)
         body = bytearray()
         try:
             async with asyncio.timeout(limits.body_s):
                 async for chunk in request.stream():
                     body += chunk
                     if len(body) > limit:
-                        raise BodyTooLarge(f"The body has over {limit} bytes.")
+                        raise BodyTooLarge(too_large)
         except TimeoutError:
             raise RequestTimeout(f"The body was not there after {limits.body_s:g} s: send it faster.") from None
         except ClientDisconnect:
             raise TruncatedUpload("The body ended early.") from None
-        if len(body) <= _INLINE:
-            return self.parse(bytes(body))
-        async with plane_of(request).parsing:
-            return await asyncio.to_thread(self.parse, bytes(body))
+        return await plane_of(request).parser.parse(self.parse, bytes(body))
 
     def parse(self, body: bytes) -> M:
         """In time linear in the length of ``body``; raises ``InvalidValue`` or ``UnknownParameter``."""

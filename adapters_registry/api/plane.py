@@ -12,6 +12,7 @@ from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from adapters_registry.access import Principal
+from adapters_registry.api.parser import Parser
 from adapters_registry.api.uploads import Uploads
 from adapters_registry.blobs import Staging
 from adapters_registry.edge.origins import Origins
@@ -55,8 +56,7 @@ class Plane:
         self.long_reads = Gate(limits.long_reads, share)
         self.long_threads = ThreadPoolExecutor(limits.long_reads, "long")
         """Separate, so that short requests always find a thread."""
-        self.parsing = asyncio.Semaphore(1)
-        """Long bodies, one at a time: a parser holds the GIL until it has read the whole body."""
+        self.parser = Parser()
         self.watchers = Shares(limits.watchers, share)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,11 +16,16 @@ T = TypeVar("T")
 class Aside:
     """Bounds concurrent work; waiting work takes only the memory of its input. Belongs to one event loop."""
 
-    def __init__(self, name: str, threads: int, inline: int) -> None:
-        """Inputs of at most ``inline`` bytes or characters (about a millisecond) are processed on the event loop."""
+    def __init__(self, name: str, threads: int, inline: int, *, pauses: bool = False) -> None:
+        """Inputs of at most ``inline`` bytes or characters (about a millisecond) are processed on the event loop.
+
+        With ``pauses``, for work that holds the GIL, a thread then rests for as long as the work took. Other requests
+        take several turns of the event loop, and the next work would take the GIL again after the first of them.
+        """
         self._threads = ThreadPoolExecutor(threads, name)
         self._inline = inline
         self._free = threads
+        self._pauses = pauses
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         """Waiting work by account; the account whose turn is next is first."""
 
@@ -31,11 +37,15 @@ class Aside:
         if size <= self._inline:
             return work()
         await self._turn(account)
+        began = time.monotonic()
         try:
             context = copy_context()
             return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: context.run(work))
         finally:
-            self._next()
+            if self._pauses:
+                asyncio.get_running_loop().call_later(time.monotonic() - began, self._next)
+            else:
+                self._next()
 
     async def _turn(self, account: str) -> None:
         if self._free:

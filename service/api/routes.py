@@ -107,7 +107,7 @@ class _Routes:
         self._front = front
         self._gate = gate
         self._models = Models(front, int(time.time()))
-        bodies = Aside("bodies", 1, inline=_INLINE_BYTES)
+        bodies = Aside("bodies", 1, inline=_INLINE_BYTES, pauses=True)
         means = Means(front, jobs := Jobs(front), vocabulary, bodies, QuotaGate(book))
         self.chat = Generation(Endpoint(chat_request, jobs.chat, Chat(vocabulary)), means)
         self.completion = Generation(Endpoint(completion_request, jobs.completion, Completion(vocabulary)), means)

@@ -73,3 +73,16 @@ async def test_what_nobody_waits_for_is_not_begun() -> None:
 async def test_small_work_is_done_at_once() -> None:
     aside = Aside("test", 1, inline=10)
     assert await aside.run(10, lambda: threading.current_thread().name, "a") == threading.main_thread().name
+
+
+async def test_with_pauses_the_next_work_waits_as_long_as_the_last_took() -> None:
+    aside, works = Aside("test", 1, inline=10, pauses=True), Works()
+    first, second = asked(aside, works, "a1", "b1")
+    await works.have_begun("a1")
+    await asyncio.sleep(0.2)
+    works.let_one_end()
+    assert await first == "a1"
+    assert works.begun == ["a1"], "other requests have the event loop now"
+    await works.have_begun("a1", "b1")
+    works.let_one_end()
+    assert await second == "b1"
