@@ -133,7 +133,8 @@ class JsonBody(Generic[M]):
             raise RequestTimeout(f"The body was not there after {limits.body_s:g} s: send it faster.") from None
         except ClientDisconnect:
             raise TruncatedUpload("The body ended early.") from None
-        return await plane_of(request).parser.parse(self.parse, bytes(body))
+        text = bytes(body)
+        return await plane_of(request).bodies.run(len(text), lambda: self.parse(text), account="")
 
     def parse(self, body: bytes) -> M:
         """In time linear in the length of ``body``; raises ``InvalidValue`` or ``UnknownParameter``."""

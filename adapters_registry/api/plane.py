@@ -12,9 +12,9 @@ from fastapi import Depends, Header, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from adapters_registry.access import Principal
-from adapters_registry.api.parser import Parser
 from adapters_registry.api.uploads import Uploads
 from adapters_registry.blobs import Staging
+from adapters_registry.edge.aside import Aside
 from adapters_registry.edge.origins import Origins
 from adapters_registry.edge.shares import Gate, NoPlace, Shares
 from adapters_registry.errors import Overloaded
@@ -26,6 +26,9 @@ from adapters_registry.registry import Registry
 from adapters_registry.settings import Limits
 
 T = TypeVar("T")
+
+_INLINE_BYTES = 16 << 10
+"""Bytes of a body that are parsed on the event loop; longer ones would delay other requests."""
 
 
 class Plane:
@@ -56,7 +59,7 @@ class Plane:
         self.long_reads = Gate(limits.long_reads, share)
         self.long_threads = ThreadPoolExecutor(limits.long_reads, "long")
         """Separate, so that short requests always find a thread."""
-        self.parser = Parser()
+        self.bodies = Aside("bodies", 1, inline=_INLINE_BYTES, pauses=True)
         self.watchers = Shares(limits.watchers, share)
 
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from adapters_registry.edge.aside import Aside
 from service.access.keyring import Caller
-from service.api.aside import Aside
 from service.api.auth import caller_of
 from service.api.job import Job
 from service.api.json_object import json_object

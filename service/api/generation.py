@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from adapters_registry.edge.aside import Aside
 from service.access.keyring import Caller
 from service.api import answer
-from service.api.aside import Aside
 from service.api.auth import caller_of
 from service.api.body import Parsed
 from service.api.exchange import Exchange, exchange_of

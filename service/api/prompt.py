@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from transformers import PreTrainedTokenizerBase
 
-from service.api.aside import Aside
+from adapters_registry.edge.aside import Aside
 from service.api.encode import Encoder
 from service.api.schemas import Message, Prompt
 from service.api.template import Rendering, Template

@@ -16,10 +16,10 @@ from starlette.responses import JSONResponse, Response
 
 from adapters_registry.access import Scope
 from adapters_registry.background import in_background
+from adapters_registry.edge.aside import Aside
 from adapters_registry.edge.cors import Cors
 from adapters_registry.support.loopback import listens_on_loopback
 from service.access.quota import QuotaBook
-from service.api.aside import Aside
 from service.api.auth import OPEN, Gate, Gated, caller_of
 from service.api.body import chat_request, completion_request
 from service.api.edge import Edge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from service.api.aside import Aside
+from adapters_registry.edge.aside import Aside
 
 
 class Works:
